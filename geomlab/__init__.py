@@ -1,0 +1,1 @@
+"""geomlab: the geometry of a trained network under clean, adversarial and shifted inputs."""

@@ -1,0 +1,235 @@
+"""Name -> network. `open_clip:NAME`, `timm:NAME`, `torchvision:NAME`, `MODULE:FACTORY`."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geomlab import clip
+from geomlab.errors import UserError
+from geomlab.spec import Spec, parse
+
+KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What stands between images in [0, 1] and a network.
+
+    Attributes:
+        size: side of the square input in pixels, or None for any.
+        mean: of each channel, subtracted.
+        std: of each channel, divided by.
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A built classifier.
+
+    Attributes:
+        module: normalised images -> logits, its weights loaded, in eval mode.
+        preprocessing: applied before it.
+        classes: names of the classes where they are known.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a zero-shot head is made of."""
+
+    classes: tuple[str, ...]
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+
+
+def build(
+    spec: str,
+    tensors: Mapping[str, Tensor] | None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    labels: Labels | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Network:
+    """Build a classifier and load weights into it.
+
+    Args:
+        spec: the model SPEC.
+        tensors: the state_dict to load, or None to keep the builder's own weights (those of a pretrained tag).
+        config: the network's full description for `open_clip:custom`.
+        labels: class names and templates; a CLIP without a trained head needs them.
+        preprocessing: overrides the builder's own.
+
+    Raises:
+        UserError: if the SPEC is unknown or the weights do not fit.
+    """
+    parsed = parse(spec)
+    if parsed.head == "open_clip":
+        return _open_clip(parsed, tensors, config, labels, preprocessing)
+    if parsed.head in ("timm", "torchvision"):
+        parsed.only()
+        module, own = (_timm if parsed.head == "timm" else _torchvision)(parsed, tensors)
+    else:
+        module, own = call_factory(parsed), Preprocessing()
+        if not isinstance(module, nn.Module):
+            raise UserError(f"--model {spec}: expected an nn.Module, got a {type(module).__name__}")
+    if tensors is not None:
+        load(module, tensors, spec)
+    names = labels.classes if labels else None
+    return Network(module.eval(), preprocessing or own, names)
+
+
+def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
+    """Load a state_dict strictly, after checking it.
+
+    Raises:
+        UserError: naming at most five keys that are missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    problems = [f"missing {name}" for name in own if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in own]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(
+            f"the weights do not fit {spec}: {'; '.join(problems[:5])}{more}; name the right network with --model"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def call_factory(spec: Spec, **kwargs: Any) -> Any:
+    """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
+
+    Raises:
+        UserError: if the module or the callable does not exist.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(spec.head)
+    except ModuleNotFoundError as error:
+        if error.name and spec.head != error.name and not spec.head.startswith(f"{error.name}."):
+            raise UserError(f"'{spec.text}': importing {spec.head} failed: {error}") from error
+        raise UserError(
+            f"'{spec.text}': no module {spec.head} here or installed, and not one of {', '.join(KNOWN)}"
+        ) from error
+    factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
+    if not callable(factory):
+        raise UserError(f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY")
+    return factory(**dict(spec.options), **kwargs)
+
+
+def _open_clip(
+    spec: Spec,
+    tensors: Mapping[str, Tensor] | None,
+    config: Mapping[str, Any] | None,
+    labels: Labels | None,
+    preprocessing: Preprocessing | None,
+) -> Network:
+    """A CLIP's image tower with its trained head (`head.weight`), or else the zero-shot head."""
+    import open_clip
+
+    spec.only("pretrained")
+    if spec.positional == "custom":
+        if config is None:
+            raise UserError(f"'{spec.text}' describes itself in a checkpoint; give --model open_clip:NAME")
+        model, own, own_config = clip.build(config), Preprocessing(), config
+    else:
+        if spec.positional not in open_clip.list_models():
+            raise UserError(f"'{spec.text}': open_clip has no model '{spec.positional}'; see open_clip.list_models()")
+        tag = spec.option("pretrained")
+        model = open_clip.create_model(spec.positional, pretrained=tag, pretrained_image=False)
+        info = model.visual.preprocess_cfg if hasattr(model.visual, "preprocess_cfg") else {}
+        size = info.get("size", model.visual.image_size)
+        own = Preprocessing(
+            size if isinstance(size, int) else size[0],
+            tuple(info.get("mean", open_clip.OPENAI_DATASET_MEAN)),
+            tuple(info.get("std", open_clip.OPENAI_DATASET_STD)),
+        )
+        own_config = {}
+    head = None
+    if tensors is not None:
+        rest = dict(tensors)
+        head = rest.pop("head.weight", None)
+        load(model, rest, spec.text)
+    if head is None:
+        if labels is None:
+            raise UserError(f"{spec.text}: a CLIP needs class names for its zero-shot head; give --data with names")
+        head = clip.zero_shot_head(
+            model.eval(), clip.tokenizer(own_config, spec.positional), labels.classes, labels.templates
+        )
+    classifier = clip.ClipClassifier(model.visual, head)
+    return Network(classifier.eval(), preprocessing or own, labels.classes if labels else None)
+
+
+def _timm(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, Preprocessing]:
+    import timm
+
+    if not timm.is_model(spec.positional):
+        raise UserError(f"'{spec.text}': timm has no model '{spec.positional}'; see timm.list_models()")
+    module = timm.create_model(spec.positional, num_classes=_outputs(tensors))
+    config = timm.data.resolve_data_config({}, model=module)
+    return module, Preprocessing(config["input_size"][-1], config["mean"], config["std"])
+
+
+def _torchvision(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, Preprocessing]:
+    import torchvision
+
+    if spec.positional not in torchvision.models.list_models():
+        raise UserError(f"'{spec.text}': torchvision has no model '{spec.positional}'; see models.list_models()")
+    module = torchvision.models.get_model(spec.positional, weights=None, num_classes=_outputs(tensors))
+    # torchvision's classification weights are all trained with these (its docs, "Classification").
+    return module, Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _outputs(tensors: Mapping[str, Tensor] | None) -> int:
+    """Number of classes: rows of the last matrix of a state_dict (the head comes last in timm and torchvision)."""
+    matrices: Sequence[Tensor] = [tensor for tensor in (tensors or {}).values() if tensor.ndim == 2]
+    return int(matrices[-1].shape[0]) if matrices else 1000
+
+
+def from_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None, Labels | None, Preprocessing]:
+    """What a checkpoint says of itself: SPEC, config, labels, preprocessing. Never a factory: that is code.
+
+    Raises:
+        UserError: if the checkpoint asks for the user's own code, which only `--model` may name.
+    """
+    architecture = metadata["architecture"]
+    spec = str(architecture["spec"])
+    if parse(spec).head not in ("open_clip", "timm", "torchvision"):
+        raise UserError(f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}")
+    classes, templates = metadata.get("classes"), metadata.get("templates")
+    labels = Labels(tuple(classes), tuple(templates or Labels.templates)) if classes else None
+    prep = metadata.get("preprocessing", {})
+    preprocessing = Preprocessing(prep.get("size"), tuple(prep.get("mean", (0.0,))), tuple(prep.get("std", (1.0,))))
+    return spec, architecture.get("config"), labels, preprocessing
+
+
+@torch.no_grad()
+def check_finite(module: nn.Module) -> None:
+    """Refuse weights that are NaN or infinite.
+
+    Raises:
+        UserError: naming the first such tensor.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise UserError(f"{name} holds {bad} values that are NaN or infinite; use an earlier checkpoint")

@@ -1,0 +1,184 @@
+"""The file contract: what a checkpoint is, how it is read, written and identified (docs/checkpoint.md).
+
+A checkpoint never runs code: it is read with `weights_only=True` or as safetensors.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from geomlab import params
+from geomlab.environment import versions
+from geomlab.errors import UserError
+
+FORMAT = "geomlab.checkpoint"
+VERSION = 1
+# Where the files of the field keep their state_dict, outermost first.
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "vision_encoder_state_dict")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Tensors by name, plus JSON-able metadata that says what they are.
+
+    Attributes:
+        tensors: the state_dict.
+        metadata: architecture, classes, recipe and more (docs/checkpoint.md); empty for a bare state_dict.
+        path: the file it was read from, or None.
+        sha256: of that file's bytes, or "" for one that was never written.
+        digest: SHA-256 over names and values of the tensors, the same in either file format.
+    """
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    sha256: str = ""
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", params.digest(self.tensors))
+
+    @property
+    def architecture(self) -> dict[str, Any] | None:
+        """`{"spec": …, "config": …}`, or None for a bare state_dict."""
+        return self.metadata.get("architecture")
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem if self.path else self.digest[:12]
+
+    def __repr__(self) -> str:
+        spec = (self.architecture or {}).get("spec", "bare state_dict")
+        count = sum(tensor.numel() for tensor in self.tensors.values())
+        return f"Checkpoint({self.name}: {spec}, {len(self.tensors)} tensors, {count:,} numbers, {self.digest[:12]})"
+
+
+def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Checkpoint:
+    """Write a checkpoint, atomically; the same input gives the same bytes.
+
+    Args:
+        path: ends in `.safetensors` for that format; anything else is written by `torch.save`.
+        tensors: the state_dict.
+        metadata: JSON-able. `format`, `version`, `digest` and `versions` are added.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    head = {"format": FORMAT, "version": VERSION, "digest": params.digest(tensors), "versions": versions()}
+    metadata = json.loads(json.dumps({**head, **metadata}, allow_nan=False))
+    if path.suffix == ".safetensors":
+        content = save_safetensors(tensors, {FORMAT: json.dumps(metadata)})
+    else:
+        buffer = io.BytesIO()
+        torch.save({"state_dict": tensors, "metadata": metadata}, buffer)
+        content = buffer.getvalue()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the checkpoint ({error.strerror}); choose another folder") from error
+    return Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest(), head["digest"])
+
+
+def read(path: Path | str) -> Checkpoint:
+    """Read a checkpoint, a bare state_dict or one inside a training snapshot. Nothing in the file is run.
+
+    Raises:
+        UserError: if the file is missing, empty, truncated, not a checkpoint, damaged, or needs code to load.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the checkpoint ({error.strerror}); check the path") from error
+    if not content:
+        raise UserError(f"{path}: the file is empty; write or copy the checkpoint again")
+    tensors, metadata = (_read_safetensors if path.suffix == ".safetensors" else _read_torch)(path, content)
+    if metadata.get("version", VERSION) > VERSION:
+        raise UserError(f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab")
+    checkpoint = Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest())
+    if metadata.get("digest", checkpoint.digest) != checkpoint.digest:
+        raise UserError(f"{path}: the tensors do not match the digest written beside them; the file is damaged")
+    return checkpoint
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); write or copy it again") from error
+    return tensors, metadata
+
+
+def _read_torch(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(_refusal(path, content, str(error))) from error
+    except Exception as error:  # a damaged file can break the reader at any point
+        raise UserError(f"{path}: {_damage(content)}; write or copy the checkpoint again") from error
+    metadata = loaded.get("metadata", {}) if isinstance(loaded, dict) else {}
+    metadata = metadata if isinstance(metadata, dict) and metadata.get("format") == FORMAT else {}
+    tensors = loaded
+    for name in _CONTAINERS:
+        if isinstance(tensors, dict) and isinstance(tensors.get(name), dict):
+            tensors = tensors[name]
+    if not isinstance(tensors, dict):
+        raise UserError(f"{path}: holds a {type(loaded).__name__}, not a state_dict; save model.state_dict()")
+    tensors = {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors by name; save model.state_dict() with torch.save")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors, metadata
+
+
+def _damage(content: bytes) -> str:
+    if content.startswith(b"PK"):
+        return "truncated or damaged (it begins as a torch file but cannot be read to its end)"
+    return "not a checkpoint (neither a file of torch.save nor safetensors)"
+
+
+def _refusal(path: Path, content: bytes, message: str) -> str:
+    """What `torch.load` refused: a pickle that needs code, or bytes that are no pickle at all."""
+    code = re.search(r"(?:GLOBAL|class|function|Unsupported global:)\s+`?([A-Za-z_][\w.]*\.\w+)", message)
+    if code is None:
+        return f"{path}: {_damage(content)}; write or copy the checkpoint again"
+    return (
+        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust its origin, convert "
+        f"it once: python -c \"import torch; m = torch.load('{path}', weights_only=False); "
+        f"torch.save(getattr(m, 'state_dict', lambda: m)(), 'state_dict.pt')\""
+    )

@@ -1,0 +1,123 @@
+"""Small pieces around open_clip: a word tokenizer, the zero-shot head, and the image classifier they make."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geomlab.errors import UserError
+from geomlab.typing import Features, Float, Images, Int, Logits
+
+
+class Tokenizer(Protocol):
+    """Texts -> token numbers (n, context)."""
+
+    def __call__(self, texts: Sequence[str]) -> Tensor: ...
+
+
+class WordTokenizer:
+    """Whole words from a small fixed vocabulary.
+
+    The end-of-text token has the largest number, since open_clip pools the text at the arg max.
+
+    Args:
+        words: the vocabulary, without repeats.
+        context_length: tokens a text, the start and end tokens included.
+    """
+
+    def __init__(self, words: Sequence[str], context_length: int) -> None:
+        self.words = tuple(words)
+        self.context_length = context_length
+        self._number = {word: i + 1 for i, word in enumerate(self.words)}  # 0 pads
+        self.start, self.end = len(self.words) + 1, len(self.words) + 2
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens: padding, the words, start, end."""
+        return len(self.words) + 3
+
+    def __call__(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
+        """Tokenise texts.
+
+        Raises:
+            UserError: on a word outside the vocabulary, or a text that is too long.
+        """
+        rows = torch.zeros(len(texts), self.context_length, dtype=torch.long)
+        for row, text in zip(rows, texts, strict=True):
+            words = text.lower().split()
+            unknown = [word for word in words if word not in self._number]
+            if unknown or len(words) + 2 > self.context_length:
+                why = f"unknown words {unknown}" if unknown else f"more than {self.context_length - 2} words"
+                raise UserError(f"cannot tokenise '{text}': {why}; this model knows: {' '.join(self.words)}")
+            numbers = [self.start, *(self._number[word] for word in words), self.end]
+            row[: len(numbers)] = torch.tensor(numbers)
+        return rows
+
+
+def build(config: Mapping[str, Any]) -> CLIP:
+    """An open_clip `CLIP` from `{"embed_dim", "vision_cfg", "text_cfg"[, "quick_gelu"]}`, randomly initialised."""
+    return CLIP(
+        embed_dim=config["embed_dim"],
+        vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),
+        text_cfg=CLIPTextCfg(**config["text_cfg"]),
+        quick_gelu=config.get("quick_gelu", False),
+    )
+
+
+def tokenizer(config: Mapping[str, Any], name: str) -> Tokenizer:
+    """The tokenizer of a model: its own word list, or open_clip's for a model name."""
+    if "words" in config:
+        return WordTokenizer(config["words"], config["text_cfg"]["context_length"])
+    tokenize: Tokenizer = open_clip.get_tokenizer(name)
+    return tokenize
+
+
+@torch.no_grad()
+def zero_shot_head(
+    model: CLIP, tokenize: Tokenizer, classes: Sequence[str], templates: Sequence[str]
+) -> Float[Tensor, "classes dim"]:
+    """Class weights: normalised mean of normalised template embeddings, times the logit scale.
+
+    This is open_clip's `build_zero_shot_classifier` with the scale folded in (Radford et al. 2021, 3.1.4).
+
+    Args:
+        model: a CLIP.
+        tokenize: its tokenizer.
+        classes: C class names.
+        templates: texts in which `{}` stands for the class name.
+    """
+    device = model.logit_scale.device
+    rows = []
+    for name in classes:
+        tokens = tokenize([template.format(name) for template in templates]).to(device)
+        mean = F.normalize(model.encode_text(tokens), dim=-1).mean(dim=0)
+        rows.append(F.normalize(mean, dim=-1))
+    return torch.stack(rows) * model.logit_scale.exp()
+
+
+class ClipClassifier(nn.Module):
+    """The image tower of a CLIP and a linear head on its normalised features.
+
+    Args:
+        visual: the image tower, normalised images -> (n, dim).
+        head: (C, dim) class weights, the logit scale folded in.
+    """
+
+    def __init__(self, visual: nn.Module, head: Float[Tensor, "classes dim"]) -> None:
+        super().__init__()
+        self.visual = visual
+        self.head = nn.Linear(head.shape[1], head.shape[0], bias=False)
+        self.head.weight = nn.Parameter(head.clone())
+
+    def embed(self, images: Images) -> Features:
+        """What feeds the head: ℓ2-normalised image embeddings (n, dim)."""
+        return F.normalize(self.visual(images), dim=-1)
+
+    def forward(self, images: Images) -> Logits:
+        """Logits (n, C)."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits

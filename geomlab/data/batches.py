@@ -1,0 +1,59 @@
+"""Realised inputs: fixed, re-iterable, identified by a digest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geomlab import params
+from geomlab.typing import Images, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Labelled images of one condition, in fixed order.
+
+    Attributes:
+        images: (n, C, H, W) in [0, 1].
+        labels: (n,) classes.
+        batch_size: how many samples an iteration gives at a time.
+        clean: the clean images (m, C, H, W) they are compared with, and their labels; the same samples in the same
+            order where `paired`.
+        clean_labels: (m,) classes of those.
+        paired: whether `images[i]` and `clean[i]` show the same thing.
+    """
+
+    images: Images
+    labels: Labels
+    batch_size: int
+    clean: Tensor
+    clean_labels: Tensor
+    paired: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[tuple[Images, Labels]]:
+        yield from zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over images and labels."""
+        return params.digest({"images": self.images, "labels": self.labels})
+
+    def on_clean(self) -> "Batches":
+        """The clean counterpart as batches of its own."""
+        return Batches(self.clean, self.clean_labels, self.batch_size, self.clean, self.clean_labels, True)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Batches":
+        """The same inputs on another device or in another precision."""
+        return Batches(
+            self.images.to(device, dtype),
+            self.labels.to(device),
+            self.batch_size,
+            self.clean.to(device, dtype),
+            self.clean_labels.to(device),
+            self.paired,
+        )

@@ -1,0 +1,198 @@
+"""A condition: which inputs a measure is taken under."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geomlab.data.attacks import FGSM, PGD, Attack
+from geomlab.data.batches import Batches
+from geomlab.data.corruptions import CORRUPTIONS
+from geomlab.data.source import Source, balanced_subset
+from geomlab.errors import UserError
+from geomlab.rng import derive_seed, generator
+from geomlab.spec import Spec, integer, number, parse
+from geomlab.subject import Subject
+
+KNOWN = (
+    "clean",
+    "fgsm:eps=4/255",
+    "pgd:eps=4/255,steps=10[,step=…,restarts=1]",
+    "domain:NAME",
+    "corruption:gaussian_noise,severity=3",
+)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Another domain of the source."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A corruption of the clean images at a severity of 1 to 5."""
+
+    name: str
+    severity: int = 3
+
+
+Shift = Attack | Domain | Corruption | None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Inputs of one kind: a source, what is done to its images, how many, and the seed.
+
+    Attributes:
+        name: as shown and as a key of the results, for example `pgd` or `domain:sketch`.
+        spec: the whole SPEC.
+        source: where the images come from.
+        shift: an attack, a domain, a corruption, or None for clean.
+        n: number of samples, class-balanced.
+        seed: of the choice of samples and of all noise.
+        batch_size: samples a batch; it changes no number but for rounding.
+    """
+
+    name: str
+    spec: str
+    source: Source
+    shift: Shift
+    n: int
+    seed: int
+    batch_size: int
+
+    @property
+    def kind(self) -> str:
+        """`clean`, `adversarial`, `domain` or `corruption`."""
+        if self.shift is None:
+            return "clean"
+        return {Domain: "domain", Corruption: "corruption"}.get(type(self.shift), "adversarial")
+
+    def realise(self, subject: Subject) -> Batches:
+        """Draw and shift the samples; the same call gives the same batches.
+
+        Args:
+            subject: whose input size is used and which an attack is run against.
+
+        Raises:
+            UserError: if images are not finite or outside [0, 1], or a label is outside the head.
+        """
+        size = subject.preprocessing.size
+        source, clean_domain = self.source, self.source.domains[0]
+        clean_index = source.index(clean_domain)
+        rows = balanced_subset(clean_index.labels, self.n, derive_seed(self.seed, "samples"))
+        clean, clean_labels = self._read(clean_domain, rows, size, subject)
+        images, labels, paired = clean, clean_labels, True
+        match self.shift:
+            case Domain(name):
+                rows, paired = self._rows_in(name, clean_index.ids[rows])
+                images, labels = self._read(name, rows, size, subject)
+            case Corruption(name, severity):
+                noise = generator(self.seed, "corruption", self.name)
+                images = CORRUPTIONS[name](clean, severity, noise)
+            case PGD() | FGSM():
+                images = self._attack(self.shift, subject, clean, clean_labels)
+        return Batches(images, labels, self.batch_size, clean, clean_labels, paired)
+
+    def _read(self, domain: str, rows: np.ndarray, size: int | None, subject: Subject) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+        images = self.source.images(domain, rows, size)
+        labels = torch.from_numpy(self.source.index(domain).labels[rows])
+        _check(images, labels, f"{self.source.spec}, {domain}", subject)
+        return images.to(subject.device, subject.dtype), labels.to(subject.device)
+
+    def _rows_in(self, domain: str, ids: np.ndarray) -> tuple[np.ndarray, bool]:  # type: ignore[type-arg]
+        """Rows of the same samples in a domain if it has them all, else a subset of its own."""
+        index = self.source.index(domain)
+        where = {name: row for row, name in enumerate(index.ids)}
+        if all(name in where for name in ids):
+            return np.array([where[name] for name in ids]), True
+        return balanced_subset(index.labels, self.n, derive_seed(self.seed, "samples", domain)), False
+
+    def _attack(self, attack: Attack, subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
+        # All starts are drawn at once, so that the batch size changes nothing.
+        noise = generator(self.seed, "attack", self.name)
+        start = (torch.rand((attack.restarts, *images.shape), generator=noise) * 2 - 1).to(images)
+        step = self.batch_size
+        pieces = [
+            attack(subject, images[at : at + step], labels[at : at + step], start[:, at : at + step])
+            for at in range(0, len(images), step)
+        ]
+        return torch.cat(pieces)
+
+
+def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None:
+    if not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images)).flatten(1).any(1).sum())
+        raise UserError(f"{where}: {bad} of {len(images)} images hold NaN or infinite values; clean the data")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        raise UserError(
+            f"{where}: images span [{low:.3g}, {high:.3g}], expected [0, 1]; scale them, and leave normalisation to the network"
+        )
+    with torch.no_grad():
+        try:
+            classes = subject(images[:1].to(subject.device, subject.dtype)).shape[-1]
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{where}: {subject.name} cannot take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    outside = sorted({int(label) for label in labels if not 0 <= label < classes})
+    if outside:
+        raise UserError(
+            f"{where}: labels {outside[:5]} are outside the head of {classes} classes; check --data, or use the right checkpoint"
+        )
+
+
+def parse_conditions(
+    texts: Sequence[str], source: Source, *, n: int, seed: int, batch_size: int
+) -> tuple[Condition, ...]:
+    """Conditions of SPECs, each with a name of its own: the SPEC's head where that is unique, else all of it.
+
+    Raises:
+        UserError: if a condition does not exist, listing what does, or is given twice.
+    """
+    parsed = [(parse(text), _shift(parse(text), source)) for text in texts]
+    heads = [_head(spec) for spec, _ in parsed]
+    names = [head if heads.count(head) == 1 else spec.text for head, (spec, _) in zip(heads, parsed, strict=True)]
+    if len(set(names)) < len(names):
+        raise UserError(f"a condition is given twice: {', '.join(texts)}")
+    return tuple(
+        Condition(name, spec.text, source, shift, n, seed, batch_size)
+        for name, (spec, shift) in zip(names, parsed, strict=True)
+    )
+
+
+def _head(spec: Spec) -> str:
+    return f"{spec.head}:{spec.positional}" if spec.positional else spec.head
+
+
+def _shift(spec: Spec, source: Source) -> Shift:
+    match spec.head:
+        case "clean":
+            spec.only()
+            return None
+        case "fgsm":
+            spec.only("eps")
+            return FGSM(number(spec, "eps", 4 / 255))
+        case "pgd":
+            spec.only("eps", "steps", "step", "restarts")
+            step = number(spec, "step", 0.0) or None
+            return PGD(number(spec, "eps", 4 / 255), integer(spec, "steps", 10), step, integer(spec, "restarts", 1))
+        case "domain":
+            spec.only()
+            if spec.positional not in source.domains:
+                raise UserError(f"'{spec.text}': {source.spec} has the domains {', '.join(source.domains)}")
+            return Domain(spec.positional)
+        case "corruption":
+            spec.only("severity")
+            if spec.positional not in CORRUPTIONS:
+                raise UserError(f"'{spec.text}': there are the corruptions {', '.join(CORRUPTIONS)}")
+            severity = integer(spec, "severity", 3)
+            if severity > 5:
+                raise UserError(f"'{spec.text}': severity is 1 to 5, got {severity}")
+            return Corruption(spec.positional, severity)
+        case _:
+            raise UserError(f"no condition '{spec.text}'; there are {', '.join(KNOWN)}")

@@ -1,0 +1,132 @@
+"""`folder:ROOT` and `domains:ROOT`: image files on disk."""
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from geomlab.data.source import Index, Source
+from geomlab.errors import UserError
+from geomlab.typing import Images
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+
+
+class DomainFolders(Source):
+    """`ROOT/<domain>/<class>/<image>`, as PACS and its kin are laid out.
+
+    Args:
+        spec: the SPEC as given.
+        roots: domain -> folder of class folders; the first is in-distribution.
+
+    Raises:
+        UserError: if a folder is missing, or domains do not have the same classes.
+    """
+
+    def __init__(self, spec: str, roots: dict[str, Path]) -> None:
+        self.spec = spec
+        self._roots = roots
+        self.domains = tuple(roots)
+        first = self.domains[0]
+        self.classes = tuple(_folders(roots[first]))
+        for domain, root in roots.items():
+            if tuple(_folders(root)) != self.classes:
+                raise UserError(f"{root}: its classes {_folders(root)} differ from those of '{first}' {self.classes}")
+        shifts = tuple(f"domain:{domain}" for domain in self.domains[1:4])
+        self.conditions = ("clean", "pgd", *(shifts or ("corruption:gaussian_noise,severity=3",)))
+
+    def index(self, domain: str) -> Index:
+        """Files in sorted order; ids are paths below the root, so no two domains share a sample."""
+        files = self._files(domain)
+        names = np.array([f"{domain}/{file.parent.name}/{file.name}" for file in files])
+        number = {name: i for i, name in enumerate(self.classes or ())}
+        return Index(names, np.array([number[file.parent.name] for file in files], dtype=np.int64))
+
+    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+        """Shorter side resized to `size` (bicubic), centre crop; without `size` all files must be equally large."""
+        files = self._files(domain)
+        return read_images([files[row] for row in rows], size)
+
+    def _files(self, domain: str) -> list[Path]:
+        return _image_files(self._roots[domain])
+
+
+def open_folder(spec: str, root: str) -> DomainFolders:
+    """`folder:ROOT`, ROOT holding a folder a class.
+
+    Raises:
+        UserError: if ROOT is no such folder.
+    """
+    return DomainFolders(spec, {"id": _existing(spec, root)})
+
+
+def open_domains(spec: str, root: str, first: str | None) -> DomainFolders:
+    """`domains:ROOT,id=DOMAIN`, ROOT holding a folder a domain; without `id` the first by name.
+
+    Raises:
+        UserError: if ROOT is no such folder or has no such domain.
+    """
+    folder = _existing(spec, root)
+    names = _folders(folder)
+    first = names[0] if first is None else first
+    if first not in names:
+        raise UserError(f"'{spec}': no domain '{first}'; there are {', '.join(names)}")
+    return DomainFolders(spec, {name: folder / name for name in [first, *(n for n in names if n != first)]})
+
+
+def read_images(files: Sequence[Path], size: int | None) -> Images:
+    """Decode image files to RGB in [0, 1].
+
+    Raises:
+        UserError: naming a file that cannot be decoded, or that has another size where none was asked for.
+    """
+    images = [_read(file, size) for file in files]
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        raise UserError(f"{files[0].parent}: images of {len(shapes)} sizes, and the network does not say its own")
+    return torch.stack(images)
+
+
+def _read(file: Path, size: int | None) -> Tensor:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as opened:
+                image = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
+    if size is not None and image.size != (size, size):
+        scale = size / min(image.size)
+        width, height = (max(size, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (width - size) // 2, (height - size) // 2
+        image = image.crop((left, top, left + size, top + size))
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).float() / 255
+
+
+def _existing(spec: str, root: str) -> Path:
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
+    if not _folders(folder):
+        raise UserError(f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)")
+    return folder
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+@lru_cache(maxsize=64)
+def _image_files(root: Path) -> list[Path]:
+    files = sorted(file for name in _folders(root) for file in (root / name).iterdir())
+    files = [file for file in files if file.suffix.lower() in _SUFFIXES]
+    if not files:
+        raise UserError(f"{root}: no image files in its class folders ({', '.join(sorted(_SUFFIXES))})")
+    return files

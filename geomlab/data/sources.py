@@ -1,0 +1,45 @@
+"""Data SPEC -> source."""
+
+from geomlab import architectures
+from geomlab.data.arrays import Arrays, open_torchvision
+from geomlab.data.folders import open_domains, open_folder
+from geomlab.data.glyphs import Glyphs
+from geomlab.data.source import Source
+from geomlab.errors import UserError
+from geomlab.spec import parse
+
+KNOWN = (
+    "glyphs[:split=test|train|all]",
+    "folder:ROOT",
+    "domains:ROOT[,id=DOMAIN]",
+    "torchvision:NAME,root=ROOT[,split=SPLIT]",
+    "MODULE:FACTORY",
+)
+
+
+def open_source(text: str) -> Source:
+    """The source of a data SPEC.
+
+    Raises:
+        UserError: if there is no such source, listing what there is, or it cannot be opened.
+    """
+    spec = parse(text)
+    match spec.head:
+        case "glyphs":
+            spec.only("split")
+            if spec.positional:
+                raise UserError(f"'{text}': glyphs takes only split=test|train|all")
+            return Glyphs(spec.option("split", "test") or "test")
+        case "folder":
+            spec.only()
+            return open_folder(text, spec.positional)
+        case "domains":
+            spec.only("id")
+            return open_domains(text, spec.positional, spec.option("id"))
+        case "torchvision":
+            spec.only("root", "split")
+            return open_torchvision(text, spec.positional, spec.option("root", ".") or ".", spec.option("split"))
+        case _ if spec.positional or spec.options:
+            return Arrays(text, architectures.call_factory(spec))
+        case _:
+            raise UserError(f"no data source '{text}'; there are {', '.join(KNOWN)}")

@@ -1,0 +1,8 @@
+"""The one exception a user may see: what was expected, what came, what to do."""
+
+
+class UserError(Exception):
+    """Input that cannot be used. The command line prints it as one line and exits with status 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

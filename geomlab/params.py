@@ -1,0 +1,75 @@
+"""Parameters travel as an ordered `dict[str, Tensor]`: selecting, grouping, flattening."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from geomlab.errors import UserError
+from geomlab.typing import Params, Vector
+
+
+def select(names: Iterable[str], subspace: str) -> list[str]:
+    """The parameter names that belong to a subspace, in order.
+
+    Args:
+        names: all parameter names.
+        subspace: `full`, `visual` (the image tower), `lora` (low-rank factors), or a regular expression
+            that is searched for in each name.
+
+    Raises:
+        UserError: if the expression is not valid or selects nothing.
+    """
+    names = list(names)
+    pattern = {"full": "", "visual": r"^visual\.", "lora": r"lora_"}.get(subspace, subspace)
+    try:
+        chosen = [name for name in names if re.search(pattern, name)]
+    except re.error as error:
+        raise UserError(f"--params '{subspace}' is not a regular expression: {error}") from error
+    if not chosen:
+        shown = ", ".join(names[:5])
+        raise UserError(f"--params '{subspace}' selects none of the {len(names)} parameters ({shown}, …)")
+    return chosen
+
+
+def layer_of(name: str) -> str:
+    """The layer (owning module) of a parameter: its name without the last part."""
+    return name.rpartition(".")[0] or name
+
+
+def by_layer(names: Iterable[str]) -> dict[str, list[str]]:
+    """Layer -> its parameter names, in the order of first appearance."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layers.setdefault(layer_of(name), []).append(name)
+    return layers
+
+
+def flatten(tensors: Params) -> Vector:
+    """Concatenate all entries into one vector (dim,), in order."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
+
+
+def unflatten(vector: Vector, like: Params) -> dict[str, Tensor]:
+    """The inverse of `flatten`: views of `vector` with the names and shapes of `like`."""
+    pieces = vector.split([tensor.numel() for tensor in like.values()])
+    return {name: piece.view_as(tensor) for (name, tensor), piece in zip(like.items(), pieces, strict=True)}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, independent of the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def relative_distance(a: Params, b: Params) -> float:
+    """‖a − b‖ / ‖b‖ over the names of `b`, in fp64."""
+    moved = sum(float((a[name].double() - b[name].double()).square().sum()) for name in b)
+    size = sum(float(tensor.double().square().sum()) for tensor in b.values())
+    return float((moved / size) ** 0.5) if size else float("nan")

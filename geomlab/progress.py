@@ -1,0 +1,34 @@
+"""Progress bars with time left on a terminal; silence elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Bar:
+    """One line of progress. `step(text)` says what is done next, `advance()` that one unit is done."""
+
+    def __init__(self, progress: Progress, total: int, text: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(text, total=total)
+
+    def step(self, text: str) -> None:
+        """Show what is being worked on."""
+        self._progress.update(self._task, description=text)
+
+    def advance(self) -> None:
+        """Count one unit as done."""
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def bar(total: int, text: str) -> Iterator[Bar]:
+    """A progress bar on stderr, shown only where stderr is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    quiet = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+        yield Bar(progress, total, text)

@@ -1,0 +1,83 @@
+"""Intervals and standard errors, in numpy only."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a proportion (Wilson 1927).
+
+    Args:
+        successes: number of successes.
+        n: number of trials, at least 1.
+
+    Returns:
+        Lower and upper end, inside [0, 1] and not collapsed at 0 or n successes.
+
+    Raises:
+        ValueError: if not 0 <= successes <= n or n < 1.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    p, z2 = successes / n, Z95**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    # The ends are exact at 0 and n successes; rounding must not say otherwise.
+    low = 0.0 if successes == 0 else float(centre - half)
+    high = 1.0 if successes == n else float(centre + half)
+    return low, high
+
+
+def mean_stderr(values: ArrayLike) -> tuple[float, float]:
+    """Mean and its standard error s/√n; the error of a single value is NaN."""
+    x = np.asarray(values, dtype=np.float64)
+    stderr = float(x.std(ddof=1) / np.sqrt(x.size)) if x.size > 1 else float("nan")
+    return float(x.mean()), stderr
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+    """Mean of a − b over pairs and its standard error."""
+    return mean_stderr(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
+
+
+def bootstrap(values: ArrayLike, *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a mean (Efron 1979).
+
+    Args:
+        values: (n,) independent values.
+        draws: number of resamples.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    index = np.random.default_rng(seed).integers(0, x.size, size=(draws, x.size))
+    low, high = np.quantile(x[index].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, *, groups: int = 20) -> Array:
+    """Standard errors of statistics of n samples by the delete-a-group jackknife (Kott 2001).
+
+    Unlike the bootstrap it repeats no sample. A repeated sample is its own nearest neighbour and breaks the
+    independence that the debiased HSIC rests on, so a bootstrap would bias both LID and CKA.
+
+    Args:
+        statistic: maps the indices that are kept, (m,), to one or several numbers.
+        n: number of samples; they are split into groups by index modulo `groups`.
+        groups: number of groups, at most n.
+
+    Returns:
+        (number of statistics,) standard errors.
+    """
+    groups = min(groups, n)
+    index = np.arange(n)
+    left_out = np.array([statistic(index[index % groups != g]) for g in range(groups)], dtype=np.float64)
+    spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)

@@ -1,0 +1,250 @@
+"""A network at a point in parameter space: what every measure is taken of."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from geomlab import architectures, params
+from geomlab.architectures import Labels, Network, Preprocessing
+from geomlab.checkpoint import Checkpoint
+from geomlab.errors import UserError
+from geomlab.typing import Features, Images, Logits, Params
+
+FEATURES = "features"  # the name of the last layer: what feeds the last linear map
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network in eval mode and the parameters it is evaluated at.
+
+    The module is only a skeleton: every call passes the parameters in, and nothing is written into it.
+
+    Attributes:
+        module: normalised images -> logits.
+        weights: parameter name -> tensor, in the order of the module.
+        buffers: buffer name -> tensor.
+        preprocessing: size and normalisation; images come in [0, 1] and are normalised here.
+        classes: class names where they are known.
+        name: for people.
+        architecture: the model SPEC.
+    """
+
+    module: nn.Module
+    weights: Params
+    buffers: Params
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] | None = None
+    name: str = "network"
+    architecture: str = ""
+
+    def __call__(self, images: Images, weights: Params | None = None) -> Logits:
+        """Logits (n, C) of images in [0, 1], at `weights` where given (missing names keep their values)."""
+        state = {**self.weights, **(weights or {}), **self.buffers}
+        logits: Tensor = functional_call(self.module, state, (self._normalise(images),))
+        return logits
+
+    def at(self, weights: Params) -> "Subject":
+        """The same network elsewhere in parameter space; names that are missing keep their values."""
+        unknown = [name for name in weights if name not in self.weights]
+        if unknown:
+            raise KeyError(f"not parameters of {self.name}: {unknown[:5]}")
+        return replace(self, weights={**self.weights, **weights})
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Subject":
+        """A copy on another device or of another precision."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        return replace(
+            self,
+            module=deepcopy(self.module).to(device, dtype),
+            weights={name: move(tensor) for name, tensor in self.weights.items()},
+            buffers={name: move(tensor) for name, tensor in self.buffers.items()},
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(iter(self.weights.values())).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the parameters."""
+        return next(iter(self.weights.values())).dtype
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over parameters, buffers and preprocessing."""
+        return params.digest({**self.weights, **self.buffers}) + f"-{hash_preprocessing(self.preprocessing)}"
+
+    def layers(self, pattern: str | None = None) -> list[str]:
+        """Names of inner layers whose outputs can be looked at, in the order of the module.
+
+        Args:
+            pattern: a regular expression over all submodule names; None takes the blocks: the members of the
+                outermost `nn.Sequential` and `nn.ModuleList` containers.
+
+        Raises:
+            UserError: if the expression selects nothing.
+        """
+        if pattern is None:
+            return _blocks(self.module)
+        try:
+            found = [name for name, _ in self.module.named_modules() if name and re.search(pattern, name)]
+        except re.error as error:
+            raise UserError(f"--layers '{pattern}' is not a regular expression: {error}") from error
+        if not found:
+            names = [name for name, _ in self.module.named_modules() if name]
+            raise UserError(f"--layers '{pattern}' selects no layer of {self.name}; it has {', '.join(names[:8])}, …")
+        return found
+
+    def activations(self, images: Images, layers: list[str]) -> dict[str, Tensor]:
+        """Outputs of the named layers, and under `features` what feeds the last linear map.
+
+        Args:
+            images: (n, C, H, W) in [0, 1].
+            layers: submodule names.
+
+        Returns:
+            Layer -> (n, …), in the order of `layers`, then `features`.
+        """
+        with _recorded(self.module, layers) as seen:
+            self(images)
+            if inspect.ismethod(getattr(self.module, "features", None)):
+                state = {f"module.{name}": tensor for name, tensor in {**self.weights, **self.buffers}.items()}
+                seen[FEATURES] = functional_call(_OwnFeatures(self.module), state, (self._normalise(images),))
+        missing = [name for name in layers if name not in seen]
+        if missing:
+            raise UserError(f"layers {missing[:5]} of {self.name} gave no tensor; choose others with --layers")
+        if FEATURES not in seen:
+            raise UserError(f"{self.name} has no nn.Linear and no method features(x): its features are not known")
+        return {name: seen[name] for name in [*layers, FEATURES]}
+
+    def features(self, images: Images) -> Features:
+        """What feeds the last linear map (n, dim); for a CLIP the normalised image embeddings."""
+        return self.activations(images, [])[FEATURES].flatten(1)
+
+    def _normalise(self, images: Images) -> Images:
+        mean, std = (
+            torch.tensor(values, dtype=images.dtype, device=images.device).view(1, -1, 1, 1)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        return (images - mean) / std
+
+    def __repr__(self) -> str:
+        count = sum(tensor.numel() for tensor in self.weights.values())
+        return f"Subject({self.name}: {self.architecture}, {count:,} parameters, {self.dtype}, {self.device})"
+
+
+def hash_preprocessing(preprocessing: Preprocessing) -> str:
+    """Short text that tells two preprocessings apart."""
+    values = torch.tensor([*preprocessing.mean, *preprocessing.std], dtype=torch.float64)
+    return params.digest({"normalisation": values})[:8]
+
+
+def from_network(network: Network, *, name: str = "network", architecture: str = "") -> Subject:
+    """A subject from a built network; the module is copied, never changed.
+
+    Raises:
+        UserError: if a weight is not finite.
+    """
+    module = deepcopy(network.module).eval()
+    architectures.check_finite(module)
+    weights = {key: tensor.detach() for key, tensor in module.named_parameters()}
+    buffers = {key: tensor.detach() for key, tensor in module.named_buffers()}
+    module.requires_grad_(False)
+    return Subject(module, weights, buffers, network.preprocessing, network.classes, name, architecture)
+
+
+def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | None = None) -> Subject:
+    """The subject of a checkpoint.
+
+    Args:
+        checkpoint: what was read.
+        model: a model SPEC; it overrides what the checkpoint says of itself.
+        labels: class names and templates of the data, for a checkpoint that has none.
+
+    Raises:
+        UserError: if the network is not known, does not fit, or holds NaN.
+    """
+    try:
+        if model is not None:
+            network = architectures.build(model, checkpoint.tensors, labels=labels)
+        elif checkpoint.architecture is None:
+            raise UserError("a bare state_dict does not say its network; give --model (and --data)")
+        else:
+            model, config, own, preprocessing = architectures.from_metadata(checkpoint.metadata)
+            network = architectures.build(
+                model, checkpoint.tensors, config=config, labels=own or labels, preprocessing=preprocessing
+            )
+        return from_network(network, name=checkpoint.name, architecture=model)
+    except UserError as error:
+        raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Attention by plain matrix products: the fused kernels have no second derivative."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def _blocks(module: nn.Module) -> list[str]:
+    found: list[str] = []
+    for name, child in module.named_modules():
+        if any(name.startswith(f"{block}.") for block in found):
+            continue
+        parent = module.get_submodule(name.rpartition(".")[0]) if name else None
+        if isinstance(parent, nn.Sequential | nn.ModuleList) and not isinstance(child, nn.Sequential | nn.ModuleList):
+            found.append(name)
+    return found
+
+
+class _OwnFeatures(nn.Module):
+    """Makes a module's own method `features(x)` the forward pass, so that parameters can be passed in."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.module.features(images)
+        return features
+
+
+@contextmanager
+def _recorded(module: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor]]:
+    """Record outputs of layers, and the features, while the module runs; its hooks are always removed."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str, value: object) -> None:
+        if isinstance(value, tuple) and value:
+            value = value[0]
+        if isinstance(value, Tensor):
+            seen[name] = value
+
+    handles = [
+        module.get_submodule(name).register_forward_hook(lambda _m, _i, output, name=name: keep(name, output))
+        for name in layers
+    ]
+    # The last linear map that runs is the head; what goes into it are the features.
+    handles += [
+        child.register_forward_pre_hook(lambda _m, inputs: keep(FEATURES, inputs[0]))
+        for child in module.modules()
+        if isinstance(child, nn.Linear)
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,215 @@
+"""A folder of results: one NetCDF file a cell, and `study.json`, which says what the cells are of."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from geomlab.errors import UserError
+from geomlab.results.cell import CellKey
+
+SCHEMA = 1
+MANIFEST = "study.json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The results of one checkpoint.
+
+    Attributes:
+        folder: holds `study.json` and `results/*.nc`.
+    """
+
+    folder: Path
+
+    def path(self, key: CellKey) -> Path:
+        """Where a cell lies, whether it is there or not."""
+        return self.folder / "results" / key.file
+
+    def missing(self, plan: Iterable[CellKey]) -> list[CellKey]:
+        """The cells of a plan that are not there, or whose file is not the cell it should be."""
+        return [key for key in plan if not self._holds(key)]
+
+    def write(self, key: CellKey, dataset: xr.Dataset) -> None:
+        """Write a cell under a temporary name, then rename it: a reader sees all of it or nothing.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        dataset = dataset.assign_attrs(schema=SCHEMA, key=key.to_json())
+        path = self.path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+                temporary = Path(folder) / path.name
+                dataset.to_netcdf(temporary, engine="h5netcdf")
+                temporary.replace(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot write results ({error.strerror or error}); free the disk or choose --out") from error
+
+    def read(self, file: str) -> xr.Dataset:
+        """One cell by file name, in memory.
+
+        Raises:
+            UserError: if it is missing, damaged, or of a newer schema.
+        """
+        path = self.folder / "results" / file
+        try:
+            dataset = xr.load_dataset(path, engine="h5netcdf")
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path}: missing or damaged; run geomlab analyze again with --resume") from error
+        if int(dataset.attrs.get("schema", 0)) > SCHEMA:
+            raise UserError(f"{path}: written by a newer geomlab (schema {dataset.attrs['schema']}); update geomlab")
+        return dataset
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What `study.json` says, or None where there is none.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        path = self.folder / MANIFEST
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); use another --out, or --overwrite") from error
+        if content.get("schema", 0) > SCHEMA:
+            raise UserError(f"{path}: written by a newer geomlab (schema {content['schema']}); update geomlab")
+        return content
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write `study.json`, atomically."""
+        write_text(self.folder / MANIFEST, json.dumps({"schema": SCHEMA, **manifest}, indent=1, allow_nan=False))
+
+    def _holds(self, key: CellKey) -> bool:
+        if not self.path(key).exists():
+            return False
+        try:
+            return bool(self.read(key.file).attrs.get("key") == key.to_json())
+        except UserError:
+            return False
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one or several checkpoints' folders hold, joined.
+
+    Attributes:
+        folder: that was opened.
+        manifests: checkpoint name -> its `study.json`.
+        data: measurement -> Dataset with the dimensions checkpoint and condition (drift: checkpoint only) first.
+    """
+
+    folder: Path
+    manifests: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, xr.Dataset]
+
+    def __getitem__(self, measurement: str) -> xr.Dataset:
+        return self.data[measurement]
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names, in the order they were analysed."""
+        return tuple(self.manifests)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names, in the order they were given."""
+        names = [c["name"] for manifest in self.manifests.values() for c in manifest["conditions"]]
+        return tuple(dict.fromkeys(names))
+
+    def __repr__(self) -> str:
+        return (
+            f"Results({self.folder}: {', '.join(self.checkpoints)} × {', '.join(self.conditions)}; "
+            f"{', '.join(self.data)})"
+        )
+
+
+def open_results(folder: Path | str, *more: Path | str) -> Results:
+    """Open folders that `geomlab analyze` wrote: of one checkpoint, or holding a folder a checkpoint.
+
+    Raises:
+        UserError: if a folder holds no results, or two checkpoints have one name.
+    """
+    manifests: dict[str, dict[str, Any]] = {}
+    cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
+    for store in [store for root in (folder, *more) for store in stores(Path(root))]:
+        manifest = store.manifest() or {}
+        name = manifest["checkpoint"]["name"]
+        if name in manifests:
+            raise UserError(f"{store.folder}: a second checkpoint named '{name}'; rename one file and analyse it again")
+        manifests[name] = manifest
+        for cell in manifest["cells"]:
+            if (store.folder / "results" / cell["file"]).exists():
+                one = store.read(cell["file"])
+                cells.setdefault(cell["measurement"], {}).setdefault(name, {})[cell["condition"] or ""] = one
+    return Results(Path(folder), manifests, {measurement: _join(found) for measurement, found in cells.items()})
+
+
+def stores(root: Path) -> list[Store]:
+    """The store in a folder, or those in its subfolders.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if (root / MANIFEST).exists():
+        return [Store(root)]
+    found = [Store(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))]
+    if not found:
+        raise UserError(f"{root}: no results of geomlab there ({MANIFEST} is missing); run geomlab analyze --out {root}")
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            temporary = Path(file.name)
+            try:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.chmod(0o644)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
+
+
+def _join(found: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
+    """checkpoint -> condition -> Dataset, as one Dataset; what a cell lacks is NaN."""
+    by_checkpoint = []
+    for name, by_condition in found.items():
+        if "" in by_condition:
+            joined = by_condition[""]
+        else:
+            joined = xr.concat(
+                [_bare(dataset) for dataset in by_condition.values()],
+                dim=xr.Variable("condition", list(by_condition)),
+                join="outer",
+                coords="minimal",
+                compat="override",
+            )
+        by_checkpoint.append(_bare(joined).expand_dims(checkpoint=[name]))
+    return xr.concat(
+        by_checkpoint, dim="checkpoint", join="outer", coords="minimal", compat="override", data_vars="all"
+    )
+
+
+def _bare(dataset: xr.Dataset) -> xr.Dataset:
+    """Without attributes: those differ from cell to cell."""
+    return dataset.drop_attrs(deep=False)

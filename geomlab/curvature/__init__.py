@@ -1,0 +1,1 @@
+"""Curvature of the risk: matrix-free Hessian, anisotropy."""

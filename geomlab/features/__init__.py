@@ -1,0 +1,1 @@
+"""Feature geometry: extraction, similarity of representations, shape of the manifold."""

@@ -1,0 +1,52 @@
+"""Features of fixed batches, all layers in one pass."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geomlab.data.batches import Batches
+from geomlab.errors import UserError
+from geomlab.subject import FEATURES, Subject
+from geomlab.typing import Features
+
+
+@torch.no_grad()
+def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, Features]:
+    """Layer -> (n, dim) in fp64 on the CPU, then `features`.
+
+    Tokens (n, tokens, dim) and maps (n, channels, height, width) are averaged over tokens and space.
+
+    Args:
+        subject: the network.
+        batches: the inputs.
+        layers: submodule names.
+
+    Raises:
+        UserError: if an activation is not finite, or its first dimension is not the batch.
+    """
+    pieces: dict[str, list[Tensor]] = {name: [] for name in [*layers, FEATURES]}
+    for images, _ in batches:
+        for name, activation in subject.activations(images, layers).items():
+            if len(activation) != len(images):
+                raise UserError(
+                    f"layer {name} gives {tuple(activation.shape)} for {len(images)} images; expected the batch first"
+                )
+            pieces[name].append(_pool(activation).double().cpu())
+    found = {name: torch.cat(parts) for name, parts in pieces.items()}
+    bad = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise UserError(f"{subject.name}: activations of {bad[0]} are NaN or infinite; try --dtype float64")
+    return found
+
+
+def normalised(features: Features) -> Features:
+    """Rows scaled to unit length."""
+    return F.normalize(features, dim=1)
+
+
+def _pool(activation: Tensor) -> Tensor:
+    if activation.ndim == 3:
+        return activation.mean(1)
+    if activation.ndim > 3:
+        return activation.flatten(2).mean(2)
+    return activation

@@ -1,0 +1,71 @@
+"""Shape of the feature manifold: local dimension, class centroids, volume between views."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geomlab.typing import Features, Float, Labels, Scalar
+
+_ROWS = 1024  # rows of the distance matrix at a time
+
+
+def lid(features: Features, k: int = 20) -> Float[Tensor, "n"]:
+    """Local intrinsic dimension at each sample by maximum likelihood, −[1/k Σ_{i≤k} log(r_i/r_k)]⁻¹.
+
+    Amsaleg et al. 2015 (the sum runs over k terms, the last of which is 0), on Euclidean distances r_i to the nearest
+    other samples. Distances of 0 (duplicates) are left out; NaN where fewer than two distinct ones remain.
+
+    Args:
+        features: (n, d), usually of unit length.
+        k: neighbours, less than n.
+
+    Raises:
+        ValueError: if k is not less than n.
+    """
+    if not 1 < k < len(features):
+        raise ValueError(f"expected 1 < k < n, got k = {k} and n = {len(features)}")
+    found = []
+    for start in range(0, len(features), _ROWS):
+        block = features[start : start + _ROWS]
+        distance = torch.cdist(block, features, compute_mode="donot_use_mm_for_euclid_dist")
+        rows = torch.arange(len(block))
+        distance[rows, start + rows] = torch.inf  # a sample is not its own neighbour
+        near = distance.topk(k, largest=False, sorted=True).values
+        positive = near > 0
+        ratio = torch.where(positive, (near / near[:, -1:]).log(), 0.0)
+        found.append(-positive.sum(1) / ratio.sum(1))
+    dimension = torch.cat(found)
+    return torch.where(torch.isfinite(dimension), dimension, torch.nan)
+
+
+def centroid_cosine(features: Features, labels: Labels, clean: Features, clean_labels: Labels) -> Scalar:
+    """Mean over classes of the cosine between a class's centroid here and on clean inputs (METHOD.md, Table 2).
+
+    Classes that lack samples on either side are left out; NaN if all are.
+
+    Args:
+        features: (n, d), usually of unit length.
+        labels: (n,) classes.
+        clean: (m, d) features of the clean inputs.
+        clean_labels: (m,) their classes.
+    """
+    classes = [c for c in labels.unique().tolist() if bool((clean_labels == c).any())]
+    if not classes:
+        return features.new_tensor(float("nan"))
+    here = torch.stack([features[labels == c].mean(0) for c in classes])
+    there = torch.stack([clean[clean_labels == c].mean(0) for c in classes])
+    return F.cosine_similarity(here, there).mean()
+
+
+def gram_volume(first: Features, second: Features, third: Features) -> Float[Tensor, "n"]:
+    """√|det G| of each sample's three unit feature vectors, G_jk = ⟨f_j, f_k⟩ (METHOD.md eq. 8-9, without ε).
+
+    The volume of the parallelepiped they span, in [0, 1]. It is 0 as soon as two of the three coincide.
+
+    Args:
+        first: (n, d) features of one view, for example the clean one.
+        second: (n, d) of another, for example the attacked one.
+        third: (n, d) of the last, for example under perturbed weights.
+    """
+    views = torch.stack([F.normalize(view, dim=1) for view in (first, second, third)], dim=1)
+    return torch.linalg.det(views @ views.transpose(1, 2)).abs().sqrt()

@@ -1,0 +1,75 @@
+"""Similarity of two representations of the same samples. All invariant to rotation, translation and scale of either."""
+
+import torch
+from torch import Tensor
+
+from geomlab.typing import Features, Float, Scalar
+
+
+def debiased_hsic(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+    """Unbiased estimate of the HSIC of two sets of centred features with linear kernels, at O(n·d²).
+
+    [‖YᵀX‖²_F − n/(n−2)·⟨r_x, r_y⟩ + Σr_x Σr_y/((n−1)(n−2))] / (n(n−3)), r the squared row norms: the estimator of Song
+    et al. 2012 in the feature form of Kornblith et al. (their code, `_debiased_dot_product_similarity_helper`).
+
+    Args:
+        x: (n, d) centred, fp64, n >= 4.
+        y: (n, d') likewise.
+    """
+    n = len(x)
+    rx, ry = x.square().sum(1), y.square().sum(1)
+    total = (y.T @ x).square().sum() - n / (n - 2) * (rx @ ry) + rx.sum() * ry.sum() / ((n - 1) * (n - 2))
+    return total / (n * (n - 3))
+
+
+def cka(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+    """Debiased linear centred kernel alignment (Kornblith et al. 2019; debiased as in Nguyen et al. 2021).
+
+    1 for representations equal up to rotation and scale; 0 in expectation for independent ones, at any n and d, so it
+    may come out a little below 0. NaN if either representation is constant.
+
+    Args:
+        x: (n, d) features, n >= 4.
+        y: (n, d') features of the same samples.
+
+    Raises:
+        ValueError: if n < 4 or the samples differ in number.
+    """
+    if len(x) != len(y) or len(x) < 4:
+        raise ValueError(f"expected the same n >= 4 samples in both, got {len(x)} and {len(y)}")
+    x, y = _centred(x), _centred(y)
+    product = debiased_hsic(x, x) * debiased_hsic(y, y)
+    return debiased_hsic(x, y) / product.sqrt() if product > 0 else product.new_tensor(float("nan"))
+
+
+def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
+    """‖K − K₀‖_F / ‖K₀‖_F of the centred Gram matrices, each divided by its trace; at O(n·d²).
+
+    0 for representations equal up to rotation and scale. In contrast to CKA it grows when one direction takes over.
+
+    Args:
+        x: (n, d) features.
+        reference: (n, d') features of the same samples, those of K₀.
+    """
+    x, y = _centred(x), _centred(reference)
+    x, y = x / x.norm(), y / y.norm()  # ‖X‖²_F is the trace of XXᵀ
+    xx, yy, xy = (x.T @ x).square().sum(), (y.T @ y).square().sum(), (y.T @ x).square().sum()
+    return ((xx + yy - 2 * xy).clamp(min=0) / yy).sqrt()
+
+
+def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+    """Orthogonal Procrustes distance, min over orthogonal Q of ‖X − YQ‖²_F, of centred features of unit norm.
+
+    2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4).
+
+    Args:
+        x: (n, d) features.
+        y: (n, d') features of the same samples.
+    """
+    x, y = _centred(x), _centred(y)
+    nuclear = torch.linalg.svdvals((y.T / y.norm()) @ (x / x.norm())).sum()
+    return (2 - 2 * nuclear).clamp(min=0)
+
+
+def _centred(x: Features) -> Features:
+    return x - x.mean(0)

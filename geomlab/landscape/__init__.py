@@ -1,0 +1,1 @@
+"""Loss slices: directions in parameter space, and the loss along them."""

@@ -1,0 +1,50 @@
+"""A number is never bare: value, standard error, status, and what it cost."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from geomlab.typing import Float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A stochastic estimate.
+
+    Attributes:
+        value: the estimate.
+        stderr: one standard error; NaN from a single probe.
+        samples: (probes,) what was averaged, in fp64, for errors of functions of it.
+        products: matrix-vector products spent.
+    """
+
+    value: float
+    stderr: float
+    samples: Float[Tensor, "probes"]
+    products: int
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenpairs:
+    """Eigenvalues with the proof of how good they are.
+
+    Attributes:
+        values: (k,) in descending order, fp64.
+        vectors: (dim, k) orthonormal.
+        images: (dim, k) the operator times `vectors`, recomputed on what is returned.
+        residuals: (k,) ‖Av − λv‖ of those, absolute; an eigenvalue lies within that distance of each value.
+        status: `converged`, or which pairs are not and why.
+        products: matrix-vector products spent, those for `images` included.
+    """
+
+    values: Float[Tensor, "k"]
+    vectors: Float[Tensor, "dim k"]
+    images: Float[Tensor, "dim k"]
+    residuals: Float[Tensor, "k"]
+    status: str
+    products: int
+
+    @property
+    def relative_residuals(self) -> Float[Tensor, "k"]:
+        """(k,) ‖Av − λv‖ / |λ|."""
+        return self.residuals / self.values.abs()

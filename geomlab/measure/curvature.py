@@ -1,0 +1,125 @@
+"""Top eigenvalues, trace, Frobenius norm, per-layer traces and anisotropy of the Hessian of the mean loss."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from geomlab import params
+from geomlab.curvature.anisotropy import QUANTITIES, anisotropy
+from geomlab.curvature.hessian import Hessian
+from geomlab.data.batches import Batches
+from geomlab.linalg.estimates import Eigenpairs
+from geomlab.linalg.lanczos import eigenpairs
+from geomlab.linalg.trace import Traces, traces
+from geomlab.measure.base import Measurement, dataset
+from geomlab.subject import Subject
+
+
+@dataclass(frozen=True)
+class Curvature(Measurement):
+    """Curvature at a point.
+
+    Attributes:
+        subspace: of the parameters: full, visual, lora or a regular expression.
+        k: number of top eigenvalues.
+        probes: random vectors for the traces.
+        tolerance: relative residual at which an eigenpair counts as converged.
+        max_products: Lanczos stops there.
+    """
+
+    subspace: str = "full"
+    k: int = 10
+    probes: int = 30
+    tolerance: float = 1e-3
+    max_products: int = 200
+
+    name = "curvature"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All attributes."""
+        return asdict(self)
+
+    def __call__(self, subject: Subject, batches: Batches, generator: torch.Generator) -> xr.Dataset:
+        """Measure; see `Measurement`."""
+        start = time.perf_counter()
+        layers = params.by_layer(params.select(subject.weights, self.subspace))
+        names = [name for members in layers.values() for name in members]  # a layer's parameters side by side
+        sizes = [sum(subject.weights[name].numel() for name in members) for members in layers.values()]
+        hessian = Hessian(subject, batches, names)
+        top, bottom = eigenpairs(
+            hessian, self.k, generator, tolerance=self.tolerance, max_products=self.max_products
+        )
+        found = traces(
+            hessian, generator, probes=self.probes, blocks=sizes, vectors=top.vectors, images=top.images
+        )
+        values = {
+            **_spectrum(top, bottom),
+            **_layers(found, np.array(sizes)),
+            **_anisotropy(top, found, hessian.dim, np.array(sizes)),
+            "loss": hessian.loss,
+            "gradient_norm": float(hessian.gradient.double().norm()),
+            "params": self.subspace,
+            "dim": hessian.dim,
+            "probes": self.probes,
+            "products": top.products + bottom.products + found.products,
+            "seconds": time.perf_counter() - start,
+            "n": len(batches),
+        }
+        coords = {"eigen": np.arange(1, len(top.values) + 1), "layer": list(layers), "quantity": list(QUANTITIES)}
+        return dataset(values, coords, _warnings(top, hessian.dim, self.k))
+
+
+def _spectrum(top: Eigenpairs, bottom: Eigenpairs) -> dict[str, Any]:
+    return {
+        "eigenvalue": ("eigen", top.values.numpy()),
+        "residual": ("eigen", top.relative_residuals.numpy()),
+        "smallest_eigenvalue": float(bottom.values[0]),
+        "smallest_residual": float(bottom.relative_residuals[0]),
+        "status": top.status,
+    }
+
+
+def _layers(found: Traces, sizes: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
+    value = np.array([block.value for block in found.blocks])
+    stderr = np.array([block.stderr for block in found.blocks])
+    frobenius = max(found.squared_frobenius.value, 0.0) ** 0.5
+    return {
+        "trace": found.trace.value,
+        "trace_stderr": found.trace.stderr,
+        "frobenius": frobenius,
+        # d sqrt(x) = dx / (2 sqrt(x))
+        "frobenius_stderr": found.squared_frobenius.stderr / (2 * frobenius) if frobenius else float("nan"),
+        "layer_dim": ("layer", sizes),
+        "layer_trace": ("layer", value),
+        "layer_trace_stderr": ("layer", stderr),
+        "layer_kappa": ("layer", value / sizes),
+        "layer_kappa_stderr": ("layer", stderr / sizes),
+    }
+
+
+def _anisotropy(
+    top: Eigenpairs, found: Traces, dim: int, sizes: np.ndarray[Any, np.dtype[np.int64]]
+) -> dict[str, Any]:
+    kappa = torch.stack([block.samples for block in found.blocks], dim=1).numpy() / sizes
+    pairs = anisotropy(
+        top.values.numpy(), dim, found.trace.samples.numpy(), found.squared_frobenius.samples.numpy(), kappa
+    )
+    return {
+        "anisotropy": ("quantity", np.array([value for value, _ in pairs.values()])),
+        "anisotropy_stderr": ("quantity", np.array([stderr for _, stderr in pairs.values()])),
+    }
+
+
+def _warnings(top: Eigenpairs, dim: int, k: int) -> list[str]:
+    found = []
+    if top.status != "converged":
+        worst = float(top.relative_residuals.max())
+        found.append(f"eigenvalues {top.status} (largest relative residual {worst:.1e}); raise the budget")
+    if len(top.values) < k:
+        found.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")
+    return found

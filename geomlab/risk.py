@@ -1,0 +1,69 @@
+"""The empirical risk of a subject over fixed batches: per-sample losses, their mean, its gradient."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geomlab.data.batches import Batches
+from geomlab.errors import UserError
+from geomlab.subject import Subject
+from geomlab.typing import Bool, Float, Params
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLosses:
+    """What a forward pass over all batches gives.
+
+    Attributes:
+        loss: (n,) cross-entropy of each sample, in nats.
+        correct: (n,) whether the largest logit is the label's.
+    """
+
+    loss: Float[Tensor, "n"]
+    correct: Bool[Tensor, "n"]
+
+
+@torch.no_grad()
+def sample_losses(subject: Subject, batches: Batches, weights: Params | None = None) -> SampleLosses:
+    """Per-sample losses, at other weights where given."""
+    losses, correct = [], []
+    for images, labels in batches:
+        logits = subject(images, weights)
+        losses.append(F.cross_entropy(logits, labels, reduction="none"))
+        correct.append(logits.argmax(1) == labels)
+    return SampleLosses(torch.cat(losses), torch.cat(correct))
+
+
+def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, Tensor]:
+    """Gradient of the mean loss with respect to the named parameters; zero where the loss does not use one.
+
+    Raises:
+        UserError: if it is not finite.
+    """
+    total = {name: torch.zeros_like(subject.weights[name]) for name in names}
+    for images, labels in batches:
+        weights = {name: subject.weights[name].detach().requires_grad_() for name in names}
+        loss = F.cross_entropy(subject(images, weights), labels, reduction="sum") / len(batches)
+        pieces = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+        for name, piece in zip(names, pieces, strict=True):
+            total[name] += piece
+    bad = [name for name, tensor in total.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise UserError(f"the loss of {subject.name} has a gradient that is NaN or infinite at {bad[0]}; try float64")
+    return total
+
+
+def check_finite(losses: SampleLosses, subject: Subject, where: str) -> None:
+    """Refuse a loss that is not finite at the centre.
+
+    Raises:
+        UserError: saying for how many samples.
+    """
+    bad = int((~torch.isfinite(losses.loss)).sum())
+    if bad:
+        raise UserError(
+            f"{subject.name}: the loss is NaN or infinite for {bad} of {len(losses.loss)} samples under {where}; "
+            "check the weights and the data, or use --dtype float64"
+        )

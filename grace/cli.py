@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -22,12 +22,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for METHOD.pt and METHOD.jsonl.")],
     data: Annotated[str, typer.Option(metavar="SPEC", help="Training data.")] = "glyphs",
     initial: Annotated[
-        Optional[str],  # noqa: UP045 (typer before 0.16 cannot read X | None here)
+        str | None,
         typer.Option("--from", metavar="CKPT", help="Start: a file, open_clip:NAME[,pretrained=TAG] or embedded:NAME."),
     ] = None,
-    recipe: Annotated[Optional[Path], typer.Option(help="Your own TOML, on top of the shipped recipe.")] = None,  # noqa: UP045
+    recipe: Annotated[Path | None, typer.Option(help="Your own TOML, on top of the shipped recipe.")] = None,
     settings: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="On top of all, for example optimisation.lr=1e-4."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
@@ -47,10 +47,10 @@ def train(
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")],
-    data: Annotated[Optional[str], typer.Option(metavar="SPEC", help="Test data; the checkpoint's own without.")] = None,  # noqa: UP045
-    model: Annotated[Optional[str], typer.Option(metavar="SPEC", help="Its network, where it does not say so.")] = None,  # noqa: UP045
+    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Test data; the checkpoint's own without.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="SPEC", help="Its network, where it does not say so.")] = None,
     condition: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(metavar="SPEC", help="For example pgd:eps=4/255. Without: clean, every domain, PGD."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Samples a condition; all where there are fewer.")] = 1000,
@@ -59,7 +59,9 @@ def evaluate(
     """Accuracy with 95 % Wilson intervals under each condition."""
     from grace.evaluate import evaluate as run
 
-    for result in run(checkpoint, data=data, model=model, conditions=condition or (), n=n, seed=seed):
+    results = run(checkpoint, data=data, model=model, conditions=condition or (), n=n, seed=seed)
+    typer.echo(f"{'condition':<36} accuracy  95 % interval (Wilson), seed {seed}")
+    for result in results:
         typer.echo(str(result))
 
 

@@ -44,7 +44,7 @@ class Accuracy:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.condition:<36} {self.value:6.3f}  [{low:.3f}, {high:.3f}]  n={self.n}"
+        return f"{self.condition:<36} {self.value:8.3f}  [{low:.3f}, {high:.3f}]  n={self.n}"
 
 
 def evaluate(

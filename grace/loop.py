@@ -19,6 +19,7 @@ from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.params import select
 from geomlab.rng import generator
+from geomlab.spec import parse
 from grace import methods
 from grace import model as models
 from grace.batches import Pool, training_domains
@@ -65,8 +66,9 @@ def train(
     written = Files(out / f"{method.name}.pt", out / f"{method.name}.jsonl")
     _make_room(written, overwrite)
     source = sources.open_source(recipe.data.train)
+    _check_disjoint(recipe, source)
     model, origin = start(recipe, method, source, initial, seed)
-    model.to(device)
+    model.to(device).eval()
     method.prepare(model)
     domains = training_domains(source, recipe.data.domains, recipe.data.held_out)
     size, batch_size = model.preprocessing.size, recipe.optimisation.batch_size
@@ -195,6 +197,25 @@ def _make_room(written: Files, overwrite: bool) -> None:
             path.unlink()
     except OSError as error:
         raise UserError(f"{error.filename}: cannot write there ({error.strerror}); choose another --out") from error
+
+
+def _check_disjoint(recipe: Recipe[Strict], source: Source) -> None:
+    """Refuse to train on test samples. Their ids can be compared where both SPECs name the same place."""
+    test = recipe.data.test
+    if test is None or _place(test) != _place(recipe.data.train):
+        return
+    judged = sources.open_source(test)
+    shared = {str(name) for domain in source.domains for name in source.index(domain).ids} & {
+        str(name) for domain in judged.domains for name in judged.index(domain).ids
+    }
+    if shared:
+        raise UserError(
+            f"data.train={recipe.data.train} shares {len(shared)} samples with data.test={test}; train on another split"
+        )
+
+
+def _place(text: str) -> tuple[str, str]:
+    return parse(text).head, parse(text).positional
 
 
 def _check_finite(line: Mapping[str, float]) -> None:

@@ -172,8 +172,9 @@ def dotted_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def data_names() -> tuple[str, ...]:
-    """The data sets with a file of their own."""
-    return tuple(sorted(path.name.removesuffix(".toml") for path in _folder("data").iterdir()))
+    """The data sets with a file of their own; for all others there is `default.toml`."""
+    names = {path.name.removesuffix(".toml") for path in _folder("data").iterdir()}
+    return tuple(sorted(names - {"default"}))
 
 
 def _options_of(annotation: Any) -> list[type]:

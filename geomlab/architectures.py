@@ -55,6 +55,7 @@ class Labels:
     templates: tuple[str, ...] = ("a photo of a {}.",)
 
 
+@torch.random.fork_rng(devices=[])  # layers initialise themselves from the global generator, which is not ours
 def build(
     spec: str,
     tensors: Mapping[str, Tensor] | None,

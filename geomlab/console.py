@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from geomlab.errors import UserError
 
 # Recent typer carries its own copy of click, so its exceptions are reached through what typer exports:
-# BadParameter < UsageError < ClickException.
-_ClickException = typer.BadParameter.__mro__[2]
+# BadParameter < UsageError, which knows its context and gives its message without the usage.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
@@ -25,13 +26,14 @@ def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
     """
     command = typer.main.get_command(app)
     try:
-        status = command.main(args=args and list(args), prog_name=name, standalone_mode=False)
+        status = command.main(
+            args=None if args is None else list(args), prog_name=name, standalone_mode=False
+        )
     except UserError as error:
         return _refuse(name, str(error))
-    except _ClickException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else name
-        return _refuse(name, f"{error.format_message().rstrip('.')}; see {path} --help")  # type: ignore[attr-defined]
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else name
+        return _refuse(name, f"{error.format_message().rstrip('.')}; see {path} --help")
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     if status == 130:

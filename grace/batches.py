@@ -102,7 +102,9 @@ def training_domains(source: Source, wanted: str | Sequence[str], held_out: Sequ
     allowed = [domain for domain in source.domains if domain not in held_out]
     refused = [domain for domain in wanted if domain not in allowed]
     if refused or not wanted:
-        raise UserError(f"data.domains: cannot train on {', '.join(refused) or 'none'}; there are {', '.join(allowed)}")
+        raise UserError(
+            f"data.domains: cannot train on {', '.join(refused) or 'none'}; it has {', '.join(allowed)}"
+        )
     return tuple(wanted)
 
 

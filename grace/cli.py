@@ -23,7 +23,9 @@ def train(
     data: Annotated[str, typer.Option(metavar="SPEC", help="Training data.")] = "glyphs",
     initial: Annotated[
         str | None,
-        typer.Option("--from", metavar="CKPT", help="Start: a file, open_clip:NAME[,pretrained=TAG] or embedded:NAME."),
+        typer.Option(
+            "--from", metavar="CKPT", help="A file, open_clip:NAME[,pretrained=TAG] or embedded:NAME."
+        ),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Your own TOML, on top of the shipped recipe.")] = None,
     settings: Annotated[
@@ -32,7 +34,7 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's files.")] = False,
 ) -> None:
     """Train a method and write a checkpoint."""
     from grace import loop
@@ -40,20 +42,25 @@ def train(
     from grace.recipe import compose
 
     composed = compose(method, data, file=recipe, settings=settings or ())
-    written = loop.train(composed, out, initial=initial, seed=seed, device=choose(device), overwrite=overwrite)
+    where = choose(device)
+    written = loop.train(composed, out, initial=initial, seed=seed, device=where, overwrite=overwrite)
     typer.echo(f"{written.path}  digest {written.digest[:16]}")
 
 
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")],
-    data: Annotated[str | None, typer.Option(metavar="SPEC", help="Test data; the checkpoint's own without.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="SPEC", help="Its network, where it does not say so.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")
+    ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(metavar="SPEC", help="For example pgd:eps=4/255. Without: clean, every domain, PGD."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Samples a condition; all where there are fewer.")] = 1000,
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples a condition, or all there are.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the samples and the attack.")] = 0,
 ) -> None:
     """Accuracy with 95 % Wilson intervals under each condition."""

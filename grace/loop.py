@@ -50,8 +50,8 @@ def train(
     Args:
         recipe: what to do.
         out: folder.
-        initial: a checkpoint file, `open_clip:NAME[,pretrained=TAG]` or `embedded:NAME`; None takes the recipe's, and
-            for a method that can, a random initialisation.
+        initial: a checkpoint file, `open_clip:NAME[,pretrained=TAG]` or `embedded:NAME`. None takes a random
+            initialisation for a method that starts from scratch, else the recipe's `data.initial`.
         seed: of initialisation, order, augmentation and the method's own draws.
         device: of torch.
         overwrite: whether files of an earlier run may be replaced.
@@ -64,7 +64,8 @@ def train(
     """
     method = methods.get(recipe.method)
     written = Files(out / f"{method.name}.pt", out / f"{method.name}.jsonl")
-    _make_room(written, overwrite)
+    if not overwrite:
+        _check_absent(written)
     source = sources.open_source(recipe.data.train)
     _check_disjoint(recipe, source)
     model, origin = start(recipe, method, source, initial, seed)
@@ -74,6 +75,7 @@ def train(
     size, batch_size = model.preprocessing.size, recipe.optimisation.batch_size
     pool = Pool(source, domains, size, batch_size, recipe.data.shift, recipe.data.flip, seed)
     steps = recipe.optimisation.steps(pool.steps_per_epoch)
+    _make_room(written)
     run(model, method, recipe, pool, written.metrics)
     about = describe(model, recipe) | {"step": steps, "seed": seed, "initial": origin}
     return checkpoint.write(written.checkpoint, model.tensors(), about)
@@ -97,7 +99,7 @@ def start(
     if where is None:
         raise UserError(f"{method.name} on {recipe.data.train} has nothing to start from; give --from CKPT")
     if where.startswith("open_clip:"):
-        return models.from_open_clip(where, labels), None
+        return models.from_open_clip(where, labels, seed), None
     name = where.removeprefix("embedded:")
     found = checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
     return models.from_checkpoint(found, labels), found.digest
@@ -139,7 +141,11 @@ def run(model: Model, method: Method, recipe: Recipe[Strict], pool: Pool, metric
 
 
 def trained(model: Model, method: Method) -> dict[str, nn.Parameter]:
-    """Switch gradients on for the parameters a method trains, off for all others; those that train, by name."""
+    """Switch gradients on for what a method trains and off for all else.
+
+    Returns:
+        The parameters that train, by name.
+    """
     everything = model.parameters_by_name()
     chosen = select(everything, method.trains)
     model.requires_grad_(False)
@@ -187,16 +193,20 @@ def describe(model: Model, recipe: Recipe[Strict]) -> dict[str, Any]:
     }
 
 
-def _make_room(written: Files, overwrite: bool) -> None:
+def _check_absent(written: Files) -> None:
     there = [path for path in (written.checkpoint, written.metrics) if path.exists()]
-    if there and not overwrite:
+    if there:
         raise UserError(f"{there[0]} is there already; choose another --out, or --overwrite to replace it")
+
+
+def _make_room(written: Files) -> None:
     try:
         written.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        for path in there:
-            path.unlink()
+        written.checkpoint.unlink(missing_ok=True)
+        written.metrics.write_text("")
     except OSError as error:
-        raise UserError(f"{error.filename}: cannot write there ({error.strerror}); choose another --out") from error
+        why = f"cannot write there ({error.strerror})"
+        raise UserError(f"{error.filename}: {why}; choose another --out") from error
 
 
 def _check_disjoint(recipe: Recipe[Strict], source: Source) -> None:
@@ -210,7 +220,8 @@ def _check_disjoint(recipe: Recipe[Strict], source: Source) -> None:
     }
     if shared:
         raise UserError(
-            f"data.train={recipe.data.train} shares {len(shared)} samples with data.test={test}; train on another split"
+            f"data.train={recipe.data.train} shares {len(shared)} samples with data.test={test}; "
+            "train on another split"
         )
 
 
@@ -219,8 +230,9 @@ def _place(text: str) -> tuple[str, str]:
 
 
 def _check_finite(line: Mapping[str, float]) -> None:
-    if not (math.isfinite(line["loss"]) and math.isfinite(line["gradient_norm"])):
+    loss, norm = line["loss"], line["gradient_norm"]
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         raise UserError(
-            f"step {line['step']}: the loss is {line['loss']} and its gradient's norm {line['gradient_norm']} (learning "
-            f"rate {line['lr']:.2g}); nothing was saved, lower optimisation.lr or lengthen optimisation.warmup"
+            f"step {line['step']}: loss {loss}, norm of its gradient {norm}, learning rate {line['lr']:.2g}; "
+            "no checkpoint was written, lower optimisation.lr or lengthen optimisation.warmup"
         )

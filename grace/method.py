@@ -33,7 +33,8 @@ class Method:
         terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1).
         trains: regular expression over parameter names as in a checkpoint: those that train.
         prepare: makes the model ready before its parameters are chosen, for example adds a head.
-        loss: model, batch, options, a generator for its draws -> the terms of the loss by name; their sum is minimised.
+        loss: model, batch, options and a generator for its draws -> the terms of the loss by name; their sum
+            is minimised.
         options: the recipe's `[options]`.
         from_scratch: whether it can start from a random initialisation.
     """

@@ -1,6 +1,8 @@
 """The network in training: a CLIP, and a linear head where a method trains one."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import open_clip
@@ -80,7 +82,8 @@ class Model(nn.Module):
 
     def set_head(self, weight: Tensor) -> None:
         """Put a head of class weights (C, dim) in place."""
-        self.head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
+        shape = (weight.shape[1], weight.shape[0])
+        self.head = nn.utils.skip_init(nn.Linear, *shape, bias=False, device=weight.device)  # draws nothing
         self.head.weight = nn.Parameter(weight.detach().clone())
 
     def parameters_by_name(self) -> dict[str, nn.Parameter]:
@@ -109,9 +112,7 @@ def from_scratch(config: Mapping[str, Any], labels: Labels, preprocessing: Prepr
         "text_cfg": {**config["text_cfg"], "vocab_size": tokenize.vocab_size},
         "words": words,
     }
-    # The layers of torch initialise themselves from the global generator: set it, and put it back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "init"))
+    with _initialised(seed):
         network = clip.build(config)
     return Model(network, tokenize, labels, preprocessing, {"spec": "open_clip:custom", "config": config})
 
@@ -128,13 +129,16 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     """
     where = checkpoint.path or checkpoint.name
     if checkpoint.architecture is None:
-        raise UserError(f"{where}: a bare state_dict does not say its network; start from open_clip:NAME instead")
+        raise UserError(f"{where}: a bare state_dict does not say its network; start from open_clip:NAME")
     spec, config, own, preprocessing = architectures.from_metadata(checkpoint.metadata)
     labels = labels or own
     if parse(spec).head != "open_clip" or labels is None:
-        raise UserError(f"{where}: expected a CLIP and class names to train, got {spec}; start from another checkpoint")
+        raise UserError(
+            f"{where}: expected a CLIP and class names, got {spec}; start from another checkpoint"
+        )
     name = parse(spec).positional
-    network = clip.build(config) if config else open_clip.create_model(name)
+    with _initialised(seed=0):  # every weight is loaded next
+        network = clip.build(config) if config else open_clip.create_model(name)
     tensors = dict(checkpoint.tensors)
     head = tensors.pop(HEAD, None)
     architectures.load(network, tensors, spec)
@@ -144,11 +148,16 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     return model
 
 
-def from_open_clip(text: str, labels: Labels | None) -> Model:
+def from_open_clip(text: str, labels: Labels | None, seed: int) -> Model:
     """A model of open_clip's own list, `open_clip:NAME[,pretrained=TAG]`.
 
+    Args:
+        text: the SPEC.
+        labels: class names and templates of the training data.
+        seed: of the initialisation, where no tag is given.
+
     Raises:
-        UserError: if there is no such model or tag, or there are no class names.
+        UserError: if there is no such model or tag, its weights cannot be had, or there are no class names.
     """
     spec = parse(text)
     spec.only("pretrained")
@@ -160,7 +169,14 @@ def from_open_clip(text: str, labels: Labels | None) -> Model:
         raise UserError(f"'{text}': no pretrained tag '{tag}'; {name} has {tags}")
     if labels is None:
         raise UserError(f"'{text}': a CLIP needs class names; give --data with names")
-    network = open_clip.create_model(name, pretrained=tag)
+    try:
+        with _initialised(seed):
+            network = open_clip.create_model(name, pretrained=tag)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"'{text}': open_clip cannot get its weights ({reason}); download them first"
+        ) from error
     info = network.visual.preprocess_cfg
     size = info["size"] if isinstance(info["size"], int) else info["size"][0]
     preprocessing = Preprocessing(size, tuple(info["mean"]), tuple(info["std"]))
@@ -168,7 +184,27 @@ def from_open_clip(text: str, labels: Labels | None) -> Model:
     return Model(network, clip.tokenizer({}, name), labels, preprocessing, architecture)
 
 
+@contextmanager
+def _initialised(seed: int) -> Iterator[None]:
+    """Initialise layers from a seed. torch does so from its global generator, which is put back.
+
+    open_clip's warning that nothing pretrained was loaded is kept back: it is what was asked for.
+    """
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "No pretrained weights loaded" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(wanted)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(seed, "init"))
+            yield
+    finally:
+        root.removeFilter(wanted)
+
+
 def built_name(name: str, tag: str | None) -> str:
-    """The name that builds the same network without the tag: some tags turn GELU into QuickGELU (open_clip#771)."""
+    """The name that builds a tag's network without it: some turn GELU into QuickGELU (open_clip#771)."""
     quick = tag is not None and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
     return f"{name}-quickgelu" if quick and not name.endswith("-quickgelu") else name

@@ -1,7 +1,7 @@
 """The validated recipe: what a run does, composed from TOML files and saved whole beside the weights.
 
-Later ones win: recipes/methods/METHOD.toml, recipes/data/DATA.toml, the method's section `[on.DATA]`, the user's own
-file, `--set key=value`.
+Later ones win: recipes/methods/METHOD.toml, recipes/data/DATA.toml, the method's section `[on.DATA]`, the
+user's own file, `--set key=value`.
 """
 
 import difflib
@@ -128,9 +128,10 @@ def compose(
     of_method = _shipped("methods", method)
     on = of_method.pop("on", {})
     name = parse(data).head if parse(data).head in data_names() else "default"
-    train = {} if data == name else {"data": {"train": data}}
+    shipped = (of_method, _shipped("data", name), on.get(name, {}))
+    named = {} if data == name else {"data": {"train": data}}
     raw: dict[str, Any] = {"method": method, "options": {}}
-    for layer in (of_method, _shipped("data", name), on.get(name, {}), train, _own(file), *map(_setting, settings)):
+    for layer in (*shipped, named, _own(file), *map(_setting, settings)):
         raw = merge(raw, layer)
     if raw["method"] != method:
         raise UserError(f"{file or '--set'}: it is for the method '{raw['method']}', not '{method}'")

@@ -18,7 +18,8 @@ class Options(Strict):
     """Options of `clip`.
 
     Attributes:
-        caption: what an image's own caption says, with `{domain}` and `{name}`; None draws one of the data's templates.
+        caption: what an image's own caption says, with `{domain}` and `{name}`; None draws one of the data's
+            templates.
         any_template: share of the images that are captioned by a random template instead.
     """
 
@@ -43,8 +44,8 @@ def contrastive(
     """InfoNCE where equal captions count as positives (UniCL, 2204.03610, eq. 2-4).
 
     With s_ij = scale·⟨x_i, t_j⟩ and P(i) the samples captioned as i, the first direction is
-    −1/n Σ_i 1/|P(i)| Σ_{j∈P(i)} log softmax_j(s_i·); the second is the same over columns. Where all captions differ
-    this is CLIP's loss.
+    −1/n Σ_i 1/|P(i)| Σ_{j∈P(i)} log softmax_j(s_i·); the second is the same over columns. Where all captions
+    differ this is CLIP's loss.
 
     Args:
         images: (n, dim) normalised.

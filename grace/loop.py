@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from geomlab import checkpoint, progress
+from geomlab import checkpoint, params, progress
 from geomlab.architectures import Labels, Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded, sources
 from geomlab.data.source import Source
 from geomlab.errors import UserError
-from geomlab.params import select
 from geomlab.rng import generator
 from geomlab.spec import parse
 from grace import methods
 from grace import model as models
 from grace.batches import Pool, training_domains
-from grace.method import Method, Strict
+from grace.method import Method
 from grace.model import Model
 from grace.recipe import Optimisation, Recipe
 
@@ -37,7 +36,7 @@ class Files:
 
 
 def train(
-    recipe: Recipe[Strict],
+    recipe: Recipe,
     out: Path,
     *,
     initial: str | None = None,
@@ -82,9 +81,9 @@ def train(
 
 
 def start(
-    recipe: Recipe[Strict], method: Method, source: Source, initial: str | None, seed: int
+    recipe: Recipe, method: Method, source: Source, initial: str | None, seed: int
 ) -> tuple[Model, str | None]:
-    """The model that training starts from, and the digest of its checkpoint.
+    """The model that training starts from, and the digest of its tensors, None where they are random.
 
     Raises:
         UserError: if there is nothing to start from, or it does not fit.
@@ -99,13 +98,14 @@ def start(
     if where is None:
         raise UserError(f"{method.name} on {recipe.data.train} has nothing to start from; give --from CKPT")
     if where.startswith("open_clip:"):
-        return models.from_open_clip(where, labels, seed), None
+        model = models.from_open_clip(where, labels, seed)
+        return model, params.digest(model.tensors())
     name = where.removeprefix("embedded:")
     found = checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
     return models.from_checkpoint(found, labels), found.digest
 
 
-def run(model: Model, method: Method, recipe: Recipe[Strict], pool: Pool, metrics: Path) -> None:
+def run(model: Model, method: Method, recipe: Recipe, pool: Pool, metrics: Path) -> None:
     """Train a model in place, one JSON line of metrics a step.
 
     Raises:
@@ -147,7 +147,7 @@ def trained(model: Model, method: Method) -> dict[str, nn.Parameter]:
         The parameters that train, by name.
     """
     everything = model.parameters_by_name()
-    chosen = select(everything, method.trains)
+    chosen = params.select(everything, method.trains)
     model.requires_grad_(False)
     weights = {name: everything[name] for name in chosen}
     for parameter in weights.values():
@@ -179,7 +179,7 @@ def learning_rate(step: int, steps: int, settings: Optimisation) -> float:
     return settings.lr * (1 + math.cos(math.pi * done)) / 2
 
 
-def describe(model: Model, recipe: Recipe[Strict]) -> dict[str, Any]:
+def describe(model: Model, recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint says of itself (docs/checkpoint.md), but for the run."""
     return {
         "architecture": model.architecture,
@@ -209,7 +209,7 @@ def _make_room(written: Files) -> None:
         raise UserError(f"{error.filename}: {why}; choose another --out") from error
 
 
-def _check_disjoint(recipe: Recipe[Strict], source: Source) -> None:
+def _check_disjoint(recipe: Recipe, source: Source) -> None:
     """Refuse to train on test samples. Their ids can be compared where both SPECs name the same place."""
     test = recipe.data.test
     if test is None or _place(test) != _place(recipe.data.train):
@@ -229,7 +229,7 @@ def _place(text: str) -> tuple[str, str]:
     return parse(text).head, parse(text).positional
 
 
-def _check_finite(line: Mapping[str, float]) -> None:
+def _check_finite(line: Mapping[str, float | int]) -> None:
     loss, norm = line["loss"], line["gradient_norm"]
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise UserError(

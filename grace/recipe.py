@@ -7,18 +7,17 @@ user's own file, `--set key=value`.
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from geomlab.errors import UserError
 from geomlab.spec import parse
 from grace import methods
 from grace.method import Strict
-
-O = TypeVar("O", bound=Strict)  # noqa: E741
 
 
 class Data(Strict):
@@ -92,7 +91,7 @@ class Architecture(Strict):
     std: tuple[float, ...]
 
 
-class Recipe(Strict, Generic[O]):
+class Recipe(Strict):
     """Everything a run does but its seed and its start.
 
     Attributes:
@@ -104,7 +103,7 @@ class Recipe(Strict, Generic[O]):
     """
 
     method: str
-    options: O
+    options: Strict
     data: Data
     optimisation: Optimisation
     architecture: Architecture | None = None
@@ -112,7 +111,7 @@ class Recipe(Strict, Generic[O]):
 
 def compose(
     method: str, data: str = "glyphs", *, file: Path | None = None, settings: Iterable[str] = ()
-) -> Recipe[Strict]:
+) -> Recipe:
     """The recipe of a method on data.
 
     Args:
@@ -135,10 +134,16 @@ def compose(
         raw = merge(raw, layer)
     if raw["method"] != method:
         raise UserError(f"{file or '--set'}: it is for the method '{raw['method']}', not '{method}'")
-    return validate(Recipe[chosen.options], raw)  # type: ignore[name-defined]
+    return validate(recipe_of(chosen.options), raw)
 
 
-def validate(kind: type[Recipe[Strict]], raw: Mapping[str, Any]) -> Recipe[Strict]:
+@lru_cache
+def recipe_of(options: type[Strict]) -> type[Recipe]:
+    """The kind of recipe whose `[options]` are a method's own."""
+    return create_model("Recipe", __base__=Recipe, options=(options, ...))
+
+
+def validate(kind: type[Recipe], raw: Mapping[str, Any]) -> Recipe:
     """A recipe of plain values.
 
     Raises:

@@ -83,12 +83,11 @@ def test_a_full_rebuild_gives_them_again(tmp_path: Path) -> None:
     first = loop.train(compose("clip"), tmp_path)
     second = loop.train(compose("ft"), tmp_path, initial=str(first.path))
     for name, built in (("zero-shot", first), ("ft", second)):
-        assert_same(built, name)
+        if built.digest != checkpoint.read(embedded.checkpoint_path(name)).digest:
+            assert_near(built, name)
 
 
-def assert_same(built: Checkpoint, name: str) -> None:
-    if built.digest == checkpoint.read(embedded.checkpoint_path(name)).digest:
-        return
+def assert_near(built: Checkpoint, name: str) -> None:
     assert built.path is not None
     for result in evaluate(built.path):
         tolerance = 0.02 if result.condition in ("clean", "pgd") else 0.08  # shifts are more sensitive

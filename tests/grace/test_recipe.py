@@ -4,7 +4,7 @@ import pytest
 
 from geomlab.errors import UserError
 from grace import methods
-from grace.recipe import Recipe, compose, data_names, dotted_keys, merge
+from grace.recipe import compose, data_names, dotted_keys, merge, recipe_of
 
 
 @pytest.mark.parametrize("method", methods.names())
@@ -12,7 +12,7 @@ from grace.recipe import Recipe, compose, data_names, dotted_keys, merge
 def test_every_shipped_recipe_is_valid_and_survives_being_saved(method: str, data: str) -> None:
     recipe = compose(method, data)
     saved = recipe.model_dump(mode="json")
-    assert Recipe[methods.get(method).options].model_validate(saved) == recipe  # type: ignore[name-defined]
+    assert recipe_of(methods.get(method).options).model_validate(saved) == recipe
 
 
 def test_layers_in_order(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_merge_replaces_values_and_joins_tables() -> None:
 
 
 def test_dotted_keys_reach_into_every_part() -> None:
-    keys = dotted_keys(Recipe[methods.get("clip").options])  # type: ignore[name-defined]
+    keys = dotted_keys(recipe_of(methods.get("clip").options))
     assert {"method", "options.caption", "data.train", "optimisation.lr", "architecture.embed_dim"} <= set(
         keys
     )

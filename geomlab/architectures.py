@@ -55,6 +55,7 @@ class Labels:
     templates: tuple[str, ...] = ("a photo of a {}.",)
 
 
+@torch.random.fork_rng(devices=[])  # layers draw from the global generator, which is not ours
 def build(
     spec: str,
     tensors: Mapping[str, Tensor] | None,
@@ -152,10 +153,7 @@ def _open_clip(
             raise UserError(f"'{spec.text}' describes itself in a checkpoint; give --model open_clip:NAME")
         model, own, own_config = clip.build(config), Preprocessing(), config
     else:
-        if spec.positional not in open_clip.list_models():
-            raise UserError(f"'{spec.text}': open_clip has no model '{spec.positional}'; see open_clip.list_models()")
-        tag = spec.option("pretrained")
-        model = open_clip.create_model(spec.positional, pretrained=tag, pretrained_image=False)
+        model = clip.create(spec)
         info = model.visual.preprocess_cfg if hasattr(model.visual, "preprocess_cfg") else {}
         size = info.get("size", model.visual.image_size)
         own = Preprocessing(

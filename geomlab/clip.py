@@ -1,7 +1,8 @@
 """Small pieces around open_clip: a word tokenizer, the zero-shot head, and the image classifier they make."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import open_clip
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geomlab.errors import UserError
+from geomlab.spec import Spec
 from geomlab.typing import Features, Float, Images, Int, Logits
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Texts -> token numbers (n, context)."""
 
@@ -66,6 +69,37 @@ def build(config: Mapping[str, Any]) -> CLIP:
         text_cfg=CLIPTextCfg(**config["text_cfg"]),
         quick_gelu=config.get("quick_gelu", False),
     )
+
+
+def create(spec: Spec) -> CLIP:
+    """A model of open_clip's own list, `open_clip:NAME[,pretrained=TAG]`.
+
+    What open_clip logs of weights that are not loaded is kept back: it was asked for, or it is raised.
+
+    Raises:
+        UserError: if there is no such model or tag, or its weights cannot be had.
+    """
+    spec.only("pretrained")
+    name, tag = spec.positional, spec.option("pretrained")
+    if name not in open_clip.list_models():
+        raise UserError(f"'{spec.text}': open_clip has no model '{name}'; see open_clip.list_models()")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag is not None and tag not in tags:
+        raise UserError(f"'{spec.text}': no pretrained tag '{tag}'; {name} has {', '.join(tags) or 'none'}")
+    root = logging.getLogger()
+    root.addFilter(_is_news)
+    try:
+        return open_clip.create_model(name, pretrained=tag, pretrained_image=False)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"'{spec.text}': open_clip cannot get its weights: {reason}") from error
+    finally:
+        root.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not message.startswith(("No pretrained weights loaded", "Failed to download"))
 
 
 def tokenizer(config: Mapping[str, Any], name: str) -> Tokenizer:

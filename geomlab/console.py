@@ -1,0 +1,46 @@
+"""How a command line ends: errors in one line on stderr, and an exit status."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from geomlab.errors import UserError
+
+# Recent typer carries its own copy of click, so its exceptions are reached through what typer exports:
+# BadParameter < UsageError, which knows its context and gives its message without the usage.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
+    """Run a typer application.
+
+    Args:
+        app: its commands return nothing.
+        name: of the program, which begins every error.
+        args: the command line without the program; None takes the process's own.
+
+    Returns:
+        The exit status: 0; 2 after bad input, said in one line on stderr; 130 after Ctrl-C.
+    """
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(
+            args=None if args is None else list(args), prog_name=name, standalone_mode=False
+        )
+    except UserError as error:
+        return _refuse(name, str(error))
+    except _UsageError as error:
+        path = error.ctx.command_path if error.ctx else name
+        return _refuse(name, f"{error.format_message().rstrip('.')}; see {path} --help")
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    if status == 130:
+        sys.stderr.write(f"{name}: interrupted\n")
+    return int(status or 0)
+
+
+def _refuse(name: str, message: str) -> int:
+    sys.stderr.write(f"{name}: {' '.join(message.split())}\n")
+    return 2

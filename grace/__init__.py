@@ -1,0 +1,1 @@
+"""grace: trains GRACE and the methods it is compared with, each from a recipe."""

@@ -1,0 +1,135 @@
+"""What a training step sees: samples of the chosen domains in a seeded order, augmented."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geomlab.data.source import Source
+from geomlab.errors import UserError
+from geomlab.rng import generator
+from geomlab.typing import Images, Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Labelled images of a training step.
+
+    Attributes:
+        images: (n, C, H, W) in [0, 1].
+        labels: (n,) classes.
+        domains: (n,) name of each image's domain.
+    """
+
+    images: Images
+    labels: Labels
+    domains: tuple[str, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return Batch(self.images.to(device), self.labels.to(device), self.domains)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All training samples; a step's batch depends on the seed and the step alone.
+
+    Attributes:
+        source: where the images come from.
+        domains: the domains trained on.
+        size: side of the images in pixels, or None.
+        batch_size: samples a step; all of them where there are fewer.
+        shift: images are moved by up to this many pixels either way.
+        flip: whether half of the images are mirrored.
+        seed: of the order and the augmentation.
+    """
+
+    source: Source
+    domains: tuple[str, ...]
+    size: int | None
+    batch_size: int
+    shift: int
+    flip: bool
+    seed: int
+
+    def __len__(self) -> int:
+        return sum(len(self.source.index(domain).labels) for domain in self.domains)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches an epoch, at least one; what is left over sits out until the next shuffle."""
+        return max(1, len(self) // self.batch_size)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        chosen = _order(len(self), self.seed, epoch)[place * self.batch_size :][: self.batch_size]
+        images: list[Tensor] = []
+        labels: list[Tensor] = []
+        domains: list[str] = []
+        start = 0
+        for domain in self.domains:
+            known = self.source.index(domain).labels
+            rows = chosen[(chosen >= start) & (chosen < start + len(known))] - start
+            if len(rows):
+                images.append(self.source.images(domain, rows, self.size))
+                labels.append(torch.from_numpy(known[rows]))
+                domains += [domain] * len(rows)
+            start += len(known)
+        augmented = augment(torch.cat(images), self.shift, self.flip, generator(self.seed, "augment", step))
+        return Batch(augmented, torch.cat(labels), tuple(domains))
+
+
+def training_domains(source: Source, wanted: str | Sequence[str], held_out: Sequence[str]) -> tuple[str, ...]:
+    """The domains a method trains on.
+
+    Args:
+        source: the training data.
+        wanted: `id` (the first domain), `all` (those not held out), or names.
+        held_out: domains no method may see.
+
+    Raises:
+        UserError: if a name is unknown or held out.
+    """
+    if wanted == "id":
+        wanted = source.domains[:1]
+    elif wanted == "all":
+        wanted = [domain for domain in source.domains if domain not in held_out]
+    allowed = [domain for domain in source.domains if domain not in held_out]
+    refused = [domain for domain in wanted if domain not in allowed]
+    if refused or not wanted:
+        raise UserError(
+            f"data.domains: cannot train on {', '.join(refused) or 'none'}; it has {', '.join(allowed)}"
+        )
+    return tuple(wanted)
+
+
+def augment(images: Images, shift: int, flip: bool, rng: torch.Generator) -> Images:
+    """Move each image by whole pixels, its border repeated, and mirror half of them.
+
+    Args:
+        images: (n, C, H, W).
+        shift: largest move in pixels.
+        flip: whether to mirror.
+        rng: a CPU generator.
+    """
+    n, channels, height, width = images.shape
+    if shift:
+        padded = F.pad(images, (shift,) * 4, mode="replicate")
+        down, right = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=rng)
+        rows, columns = down + torch.arange(height), right + torch.arange(width)
+        which, channel = torch.arange(n).view(-1, 1, 1, 1), torch.arange(channels).view(1, -1, 1, 1)
+        images = padded[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    if flip:
+        mirrored = torch.rand(n, 1, 1, 1, generator=rng) < 0.5
+        images = torch.where(mirrored, images.flip(-1), images)
+    return images
+
+
+@lru_cache(maxsize=1)
+def _order(n: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.asarray(torch.randperm(n, generator=generator(seed, "order", epoch)).numpy(), dtype=np.intp)

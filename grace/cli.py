@@ -1,0 +1,87 @@
+"""`grace`: arguments only. Each command imports what it needs when it runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geomlab import console
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train GRACE and the methods it is compared with.",
+)
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="As in `grace list`.")],
+    out: Annotated[Path, typer.Option(help="Folder for METHOD.pt and METHOD.jsonl.")],
+    data: Annotated[str, typer.Option(metavar="SPEC", help="Training data.")] = "glyphs",
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="CKPT", help="A file, open_clip:NAME[,pretrained=TAG] or embedded:NAME."
+        ),
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Your own TOML, on top of the shipped recipe.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="On top of all, for example optimisation.lr=1e-4."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's files.")] = False,
+) -> None:
+    """Train a method and write a checkpoint."""
+    from grace import loop
+    from grace.devices import choose
+    from grace.recipe import compose
+
+    composed = compose(method, data, file=recipe, settings=settings or ())
+    where = choose(device)
+    written = loop.train(composed, out, initial=initial, seed=seed, device=where, overwrite=overwrite)
+    typer.echo(f"{written.path}  digest {written.digest[:16]}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="For example pgd:eps=4/255. Without: clean, every domain, PGD."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples a condition, or all there are.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the samples and the attack.")] = 0,
+) -> None:
+    """Accuracy with 95 % Wilson intervals under each condition."""
+    from grace.evaluate import evaluate as run
+
+    results = run(checkpoint, data=data, model=model, conditions=condition or (), n=n, seed=seed)
+    typer.echo(f"{'condition':<36} accuracy  95 % interval (Wilson), seed {seed}")
+    for result in results:
+        typer.echo(str(result))
+
+
+@app.command("list")
+def list_methods() -> None:
+    """The methods, their references, and the terms of the bound they address."""
+    from grace import methods
+
+    for name in methods.names():
+        method = methods.get(name)
+        typer.echo(f"{name:<10} {method.terms or '-':<6} {method.summary} [{method.reference}]")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return console.run(app, "grace", args)

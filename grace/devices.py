@@ -1,0 +1,20 @@
+"""`--device` -> a device of torch that is there."""
+
+import torch
+
+from geomlab.errors import UserError
+
+
+def choose(name: str) -> str:
+    """The device to use; `auto` is cuda where there is one.
+
+    Raises:
+        UserError: if there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device '{name}' cannot be used here; give auto or cpu") from error
+    return name

@@ -1,0 +1,185 @@
+"""The network in training: a CLIP, and a linear head where a method trains one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geomlab import architectures, clip
+from geomlab.architectures import Labels, Preprocessing
+from geomlab.checkpoint import Checkpoint
+from geomlab.clip import Tokenizer, WordTokenizer
+from geomlab.errors import UserError
+from geomlab.rng import derive_seed
+from geomlab.spec import parse
+from geomlab.typing import Features, Images, Logits
+
+HEAD = "head.weight"
+
+
+class Model(nn.Module):
+    """A CLIP with its tokenizer, class names and normalisation.
+
+    Args:
+        network: both towers and the logit scale.
+        tokenize: texts -> token numbers.
+        labels: class names and templates.
+        preprocessing: size and normalisation; images come in [0, 1].
+        architecture: `{"spec", "config"}` as a checkpoint records it.
+    """
+
+    def __init__(
+        self,
+        network: CLIP,
+        tokenize: Tokenizer,
+        labels: Labels,
+        preprocessing: Preprocessing,
+        architecture: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.clip = network
+        self.head: nn.Linear | None = None
+        self.tokenize = tokenize
+        self.labels = labels
+        self.preprocessing = preprocessing
+        self.architecture = dict(architecture)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def embed(self, images: Images) -> Features:
+        """Image embeddings (n, dim), ℓ2-normalised, of images in [0, 1]."""
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        return F.normalize(self.clip.visual((images - mean) / std), dim=-1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Features:
+        """Text embeddings (n, dim), ℓ2-normalised."""
+        tokens = self.tokenize(texts).to(self.get_buffer("mean").device)
+        return F.normalize(self.clip.encode_text(tokens), dim=-1)
+
+    def logits(self, images: Images) -> Logits:
+        """Logits (n, C) of the head.
+
+        Raises:
+            RuntimeError: if no head was added.
+        """
+        if self.head is None:
+            raise RuntimeError("this method trains no head; call add_zero_shot_head first")
+        logits: Tensor = self.head(self.embed(images))
+        return logits
+
+    def add_zero_shot_head(self) -> None:
+        """Add a head of the class names' embeddings, the logit scale folded in, unless there is one."""
+        if self.head is None:
+            weight = clip.zero_shot_head(self.clip, self.tokenize, self.labels.classes, self.labels.templates)
+            self.set_head(weight)
+
+    def set_head(self, weight: Tensor) -> None:
+        """Put a head of class weights (C, dim) in place."""
+        shape = (weight.shape[1], weight.shape[0])
+        self.head = nn.utils.skip_init(nn.Linear, *shape, bias=False, device=weight.device)  # draws nothing
+        self.head.weight = nn.Parameter(weight.detach().clone())
+
+    def parameters_by_name(self) -> dict[str, nn.Parameter]:
+        """Parameters under the names they have in a checkpoint."""
+        return {name.removeprefix("clip."): parameter for name, parameter in self.named_parameters()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state_dict of the CLIP, and `head.weight` where there is a head."""
+        return {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+
+
+def from_scratch(config: Mapping[str, Any], labels: Labels, preprocessing: Preprocessing, seed: int) -> Model:
+    """A randomly initialised CLIP whose vocabulary is the words of the captions.
+
+    Args:
+        config: `{"embed_dim", "vision_cfg", "text_cfg"}`; the vocabulary is added.
+        labels: class names and templates.
+        preprocessing: of the images.
+        seed: of the initialisation.
+    """
+    captions = [template.format(name) for template in labels.templates for name in labels.classes]
+    words = sorted({word for caption in captions for word in caption.lower().split()})
+    tokenize = WordTokenizer(words, config["text_cfg"]["context_length"])
+    config = {
+        **config,
+        "text_cfg": {**config["text_cfg"], "vocab_size": tokenize.vocab_size},
+        "words": words,
+    }
+    with _initialised(seed):
+        network = clip.build(config)
+    return Model(network, tokenize, labels, preprocessing, {"spec": "open_clip:custom", "config": config})
+
+
+def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
+    """The CLIP of a checkpoint, and its head where the classes are the same.
+
+    Args:
+        checkpoint: one that describes its network.
+        labels: class names and templates of the training data; None takes the checkpoint's.
+
+    Raises:
+        UserError: if the checkpoint is no CLIP or does not say what it is, or there are no class names.
+    """
+    where = checkpoint.path or checkpoint.name
+    if checkpoint.architecture is None:
+        raise UserError(f"{where}: a bare state_dict does not say its network; start from open_clip:NAME")
+    spec, config, own, preprocessing = architectures.from_metadata(checkpoint.metadata)
+    labels = labels or own
+    if parse(spec).head != "open_clip" or labels is None:
+        raise UserError(
+            f"{where}: expected a CLIP and class names, got {spec}; start from another checkpoint"
+        )
+    name = parse(spec).positional
+    with _initialised(seed=0):  # every weight is loaded next
+        network = clip.build(config) if config else clip.create(parse(spec))
+    tensors = dict(checkpoint.tensors)
+    head = tensors.pop(HEAD, None)
+    architectures.load(network, tensors, spec)
+    model = Model(network, clip.tokenizer(config or {}, name), labels, preprocessing, checkpoint.architecture)
+    if head is not None and own is not None and own.classes == labels.classes:
+        model.set_head(head)
+    return model
+
+
+def from_open_clip(text: str, labels: Labels | None, seed: int) -> Model:
+    """A model of open_clip's own list, `open_clip:NAME[,pretrained=TAG]`.
+
+    Args:
+        text: the SPEC.
+        labels: class names and templates of the training data.
+        seed: of the initialisation, where no tag is given.
+
+    Raises:
+        UserError: if there is no such model or tag, its weights cannot be had, or there are no class names.
+    """
+    if labels is None:
+        raise UserError(f"'{text}': a CLIP needs class names; give --data with names")
+    spec = parse(text)
+    with _initialised(seed):
+        network = clip.create(spec)
+    name, tag = spec.positional, spec.option("pretrained")
+    info = network.visual.preprocess_cfg
+    size = info["size"] if isinstance(info["size"], int) else info["size"][0]
+    preprocessing = Preprocessing(size, tuple(info["mean"]), tuple(info["std"]))
+    architecture = {"spec": f"open_clip:{built_name(name, tag)}", "config": None}
+    return Model(network, clip.tokenizer({}, name), labels, preprocessing, architecture)
+
+
+@contextmanager
+def _initialised(seed: int) -> Iterator[None]:
+    """Initialise layers from a seed. torch does so from its global generator, which is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "init"))
+        yield
+
+
+def built_name(name: str, tag: str | None) -> str:
+    """The name that builds a tag's network without it: some turn GELU into QuickGELU (open_clip#771)."""
+    quick = tag is not None and open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+    return f"{name}-quickgelu" if quick and not name.endswith("-quickgelu") else name

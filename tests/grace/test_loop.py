@@ -1,0 +1,143 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from geomlab import checkpoint, subject
+from geomlab.checkpoint import Checkpoint
+from geomlab.data import embedded
+from geomlab.errors import UserError
+from geomlab.params import relative_distance
+from grace import loop
+from grace.recipe import Optimisation, compose
+
+SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32")
+
+
+def train(out: Path, method: str = "clip", *settings: str, **options: object) -> Checkpoint:
+    return loop.train(compose(method, settings=[*SHORT, *settings]), out, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["clip", "ft"])
+def test_the_same_command_gives_the_same_checkpoint(tmp_path: Path, method: str) -> None:
+    first = train(tmp_path / "a", method)
+    torch.rand(3, generator=torch.Generator().manual_seed(1))
+    again, other = train(tmp_path / "b", method), train(tmp_path / "c", method, seed=1)
+    assert first.digest == again.digest
+    assert first.sha256 == again.sha256
+    assert first.digest != other.digest
+
+
+def test_the_checkpoint_says_everything_of_itself(tmp_path: Path) -> None:
+    written = train(tmp_path, "ft", seed=4)
+    about = checkpoint.read(tmp_path / "ft.pt").metadata
+    zero_shot = checkpoint.read(embedded.checkpoint_path("zero-shot"))
+    assert about["architecture"] == zero_shot.metadata["architecture"]
+    assert about["preprocessing"] == {"size": 16, "mean": [0.5], "std": [0.25]}
+    assert about["classes"][3] == "three"
+    assert "a photo of the digit {}" in about["templates"]
+    assert about["logit_scale"] == pytest.approx(zero_shot.metadata["logit_scale"])
+    assert (about["data"], about["method"], about["step"], about["seed"]) == ("glyphs", "ft", 3, 4)
+    assert about["recipe"] == compose("ft", settings=SHORT).model_dump(mode="json")
+    assert about["initial"] == zero_shot.digest
+    assert set(written.tensors) == {*zero_shot.tensors, "head.weight"}
+    assert subject.load(written).classes == tuple(about["classes"])
+
+
+def test_fine_tuning_leaves_the_text_tower_alone(tmp_path: Path) -> None:
+    before, after = (
+        checkpoint.read(embedded.checkpoint_path("zero-shot")).tensors,
+        train(tmp_path, "ft").tensors,
+    )
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]) != name.startswith("visual."), name
+
+
+def test_metrics_are_json_lines(tmp_path: Path) -> None:
+    train(tmp_path, "clip", "optimisation.warmup=2")
+    lines = [json.loads(line) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2]
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["image_to_text"] + line["text_to_image"], rel=1e-5)
+    assert [line["lr"] for line in lines] == pytest.approx([5e-4, 1e-3, 1e-3])
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path: Path) -> None:
+    settings = ("optimisation.lr=1e30", "optimisation.warmup=0")
+    with pytest.raises(UserError, match=r"step [12]: loss (nan|inf).*lower optimisation\.lr"):
+        train(tmp_path, "ft", *settings)
+    assert not (tmp_path / "ft.pt").exists()
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    kept = train(tmp_path)
+    with pytest.raises(UserError, match=r"clip\.pt is there already; .*--overwrite"):
+        train(tmp_path, seed=1)
+    assert checkpoint.read(tmp_path / "clip.pt").digest == kept.digest
+    train(tmp_path, "ft")  # another method has files of its own
+    assert train(tmp_path, seed=1, overwrite=True).digest != kept.digest
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write there"):
+        train(tmp_path / "file" / "run")
+
+
+def test_training_on_test_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"shares 597 samples with data\.test=glyphs"):
+        loop.train(compose("ft", "glyphs:split=all"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        ("none.pt", "cannot read the checkpoint"),
+        ("embedded:best", "no embedded checkpoint 'best'; there are zero-shot, ft"),
+        ("open_clip:ViT-Z", "open_clip has no model 'ViT-Z'"),
+        ("open_clip:ViT-B-32,pretrained=best", "no pretrained tag 'best'; ViT-B-32 has openai"),
+    ],
+)
+def test_a_start_that_is_not_there_is_refused(tmp_path: Path, initial: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train(tmp_path, "ft", initial=initial)
+
+
+def test_a_method_that_needs_a_start_says_so(tmp_path: Path) -> None:
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"ft on folder:.* has nothing to start from; give --from CKPT"):
+        loop.train(compose("ft", f"folder:{tmp_path / 'images'}"), tmp_path / "run")
+
+
+def test_the_schedule_warms_up_and_ends_near_zero() -> None:
+    settings = Optimisation(lr=2.0, weight_decay=0, warmup=4, clip_norm=1, batch_size=1, epochs=1)
+    rates = [loop.learning_rate(step, 24, settings) for step in range(24)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[14] == pytest.approx(1.0)
+    assert rates[23] == pytest.approx(1 - math.cos(math.pi / 20))
+
+
+def test_steps() -> None:
+    settings = Optimisation(lr=1, weight_decay=0, warmup=0, clip_norm=1, batch_size=1, epochs=2.5)
+    assert settings.steps(10) == 25
+    assert settings.model_copy(update={"max_steps": 7}).steps(10) == 7
+    assert settings.model_copy(update={"epochs": 0.01}).steps(10) == 1
+
+
+def test_gains_and_biases_are_not_decayed() -> None:
+    weights = [
+        torch.nn.Parameter(torch.ones(2, 2)),
+        torch.nn.Parameter(torch.ones(2)),
+        torch.nn.Parameter(torch.ones(())),
+    ]
+    groups = loop.make_optimiser(weights, compose("ft").optimisation).param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (2, 0.0)]
+
+
+def test_training_goes_on_from_a_trained_head(tmp_path: Path) -> None:
+    start = checkpoint.read(embedded.checkpoint_path("ft"))
+    went_on = train(tmp_path, "ft", initial="embedded:ft")
+    assert went_on.metadata["initial"] == start.digest
+    assert relative_distance(went_on.tensors, {"head.weight": start.tensors["head.weight"]}) < 0.01

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from geomlab.errors import UserError
+from grace import methods
+from grace.recipe import compose, data_names, dotted_keys, merge, recipe_of
+
+
+@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("data", [*data_names(), "folder:images"])
+def test_every_shipped_recipe_is_valid_and_survives_being_saved(method: str, data: str) -> None:
+    recipe = compose(method, data)
+    saved = recipe.model_dump(mode="json")
+    assert recipe_of(methods.get(method).options).model_validate(saved) == recipe
+
+
+def test_layers_in_order(tmp_path: Path) -> None:
+    assert compose("ft", "folder:x").optimisation.lr == 3e-5  # the method's own
+    assert compose("ft").optimisation.batch_size == 256  # the data's
+    assert compose("ft").optimisation.lr == 1e-3  # the method's, on this data
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[optimisation]\nlr = 2e-3\nwarmup = 7\n")
+    recipe = compose("ft", file=mine, settings=["optimisation.lr=4e-3", "data.domains=['photo', 'sketch']"])
+    assert (recipe.optimisation.lr, recipe.optimisation.warmup) == (4e-3, 7)
+    assert recipe.data.domains == ("photo", "sketch")
+
+
+def test_the_data_spec_is_what_is_trained_on() -> None:
+    recipe = compose("ft", "domains:ROOT,id=photo")
+    assert recipe.data.train == "domains:ROOT,id=photo"
+    assert recipe.data.test is None
+    assert compose("ft", "glyphs:split=all").data.train == "glyphs:split=all"
+
+
+def test_text_needs_no_quotes_in_a_setting() -> None:
+    assert (
+        compose("clip", settings=["options.caption=a {domain} {name}"]).options.caption == "a {domain} {name}"
+    )  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimisation.lrr=1", "no key 'optimisation.lrr'; did you mean 'optimisation.lr'\\?"),
+        ("max_steps=1", "no key 'max_steps'; did you mean 'optimisation.max_steps'\\?"),
+        ("options.captions='x'", "no key 'options.captions'; did you mean 'options.caption'\\?"),
+        ("qqqq=1", "no key 'qqqq'; it has method, options"),
+        ("optimisation.lr=-1", "recipe, optimisation.lr: Input should be greater than 0; got -1"),
+        ("optimisation.lr=fast", "recipe, optimisation.lr: .*valid number.*; got 'fast'"),
+        ("data.domains=1", "recipe, data.domains: .*; got 1"),
+        ("optimisation=1", "recipe, optimisation: .*; got 1"),
+        ("method=ft", "it is for the method 'ft', not 'clip'"),
+        ("optimisation.lr", "write key=value"),
+        ("=3", "write key=value"),
+    ],
+)
+def test_what_is_not_valid_is_refused_in_one_line(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        compose("clip", settings=[setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_own_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read the recipe"):
+        compose("clip", file=tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[optimisation\n")
+    with pytest.raises(UserError, match="not TOML"):
+        compose("clip", file=broken)
+
+
+def test_merge_replaces_values_and_joins_tables() -> None:
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "d": {"e": 1}}) == {
+        "a": {"b": 5, "c": 2},
+        "d": {"e": 1},
+    }
+
+
+def test_dotted_keys_reach_into_every_part() -> None:
+    keys = dotted_keys(recipe_of(methods.get("clip").options))
+    assert {"method", "options.caption", "data.train", "optimisation.lr", "architecture.embed_dim"} <= set(
+        keys
+    )

@@ -99,35 +99,36 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     fig = make_subplots(1, 2, subplot_titles=list(LABELS.values()))
     for i, (checkpoint, one) in enumerate(parts):
         for col, variable in enumerate(LABELS, start=1):
-            ends = np.array([_interval(one.sel(condition=name), variable) for name in names])
-            fig.add_scatter(
-                x=np.arange(len(names)) + _shift(i, len(parts)),
-                y=ends[:, 0],
-                error_y={
-                    "symmetric": False,
-                    "array": ends[:, 2] - ends[:, 0],
-                    "arrayminus": ends[:, 0] - ends[:, 1],
-                },
-                mode="markers",
-                name=escape(short(checkpoint)),
-                legendgroup=checkpoint,
-                showlegend=len(parts) > 1 and col == 1,
-                marker={
-                    "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
-                    "size": 10,
-                    "color": [shown[name].color for name in names],
-                },
-                customdata=[
-                    [escape(name), low, high]
-                    for name, (_, low, high) in zip(names, ends.tolist(), strict=True)
-                ],
-                hovertemplate="%{customdata[0]}: %{y:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",
-                row=1,
-                col=col,
-            )
-    fig.update_xaxes(tickvals=list(range(len(names))), ticktext=[escape(short(name, 28)) for name in names])
+            for x, name in enumerate(names):
+                y, low, high = _interval(one.sel(condition=name), variable)
+                fig.add_scatter(
+                    x=[x + _shift(i, len(parts))],
+                    y=[y],
+                    error_y={"symmetric": False, "array": [high - y], "arrayminus": [y - low], "width": 4},
+                    mode="markers",
+                    name=escape(short(checkpoint)),
+                    legendgroup=checkpoint,
+                    showlegend=len(parts) > 1 and x == 0 and col == 1,
+                    marker={
+                        "symbol": PLOTLY_MARKERS[i % len(PLOTLY_MARKERS)],
+                        "size": 10,
+                        "color": shown[name].color,
+                    },
+                    customdata=[[escape(name), low, high]],
+                    hovertemplate="%{customdata[0]}: %{y:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",
+                    row=1,
+                    col=col,
+                )
+    fig.update_xaxes(
+        tickvals=list(range(len(names))), ticktext=[_broken(name) for name in names], tickangle=0
+    )
     fig.update_yaxes(range=[-0.02, 1.02], col=1)
-    return finish(fig, title, 430)
+    return finish(fig, title, 400)
+
+
+def _broken(name: str) -> str:
+    """A name on two lines."""
+    return escape(short(name, 28)).replace(":", ":<br>", 1)
 
 
 def _shift(i: int, count: int) -> float:

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from geomlab.plots import layerwise, select
 from geomlab.plots.scales import Scale
 from geomlab.plots.style import (
+    GREY,
     PAGE,
     Drawn,
     Look,
@@ -120,7 +121,8 @@ def interactive(data: xr.Dataset, title: str = TITLE, measures: tuple[Measure, .
                 fig.add_trace(trace, **where)
             fig.update_xaxes(**layerwise.plotly_axis(select.layers(one, measure.variable)), **where)
             fig.update_yaxes(range=_range(data, measure), **where)
-    return finish(fig, title, 140 + 300 * rows)
+            fig.add_hline(y=measure.still, line={"color": GREY, "width": 1}, layer="below", **where)
+    return finish(fig, title, 90 + 290 * rows)
 
 
 def reference_interactive(data: xr.Dataset, title: str = REFERENCE_TITLE) -> go.Figure:

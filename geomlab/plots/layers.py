@@ -41,7 +41,7 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Panels of `plot`, one a checkpoint, on one scale."""
     parts, scale = list(select.per_checkpoint(data)), choose(select.numbers(data, VARIABLE))
-    same = len({tuple(select.layers(one, VARIABLE)) for _, one in parts}) == 1
+    same = _same_layers(data)
     fig = new_figure(PAGE, 1.6 + (1.5 if same else 2.6) * len(parts), title)
     axes = fig.subplots(len(parts), 1, sharex=same, sharey=True, squeeze=False).ravel()
     for ax, (name, one) in zip(axes, parts, strict=True):
@@ -57,13 +57,21 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     """The same for a browser."""
     parts, scale = list(select.per_checkpoint(data)), choose(select.numbers(data, VARIABLE))
     names = [escape(short(name, 60)) for name, _ in parts] if len(parts) > 1 else None
+    same = _same_layers(data)
+    height = 100 + (260 if same else 380) * len(parts)
+    gap = (45 if same else 170) / height  # room for a title, and for layer names where they differ
     fig = make_subplots(
-        len(parts), 1, shared_yaxes="all", subplot_titles=names, vertical_spacing=0.4 / len(parts)
+        len(parts), 1, shared_yaxes="all", shared_xaxes=same, subplot_titles=names, vertical_spacing=gap
     )
     shown = looks(select.conditions(data))
     for row, (_, one) in enumerate(parts, start=1):
-        for trace in layerwise.traces(one, VARIABLE, shown, scale, first=row == 1):
+        for trace in layerwise.traces(one, VARIABLE, shown, scale, first=row == 1, dodge=0.13):
             fig.add_trace(trace, row=row, col=1)
         fig.update_xaxes(**layerwise.plotly_axis(select.layers(one, VARIABLE)), row=row)
     fig.update_yaxes(title_text=HTML, **scale.plotly_axis(select.numbers(data, VARIABLE)))
-    return finish(fig, title, 140 + 400 * len(parts))
+    return finish(fig, title, height + 120)
+
+
+def _same_layers(data: xr.Dataset) -> bool:
+    """Whether all checkpoints have the same layers, so that one axis names them."""
+    return len({tuple(select.layers(one, VARIABLE)) for _, one in select.per_checkpoint(data)}) == 1

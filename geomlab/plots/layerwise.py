@@ -73,7 +73,7 @@ def _ticks(names: Sequence[str], most: int) -> list[int]:
 
 
 def traces(
-    data: xr.Dataset, variable: str, shown: dict[str, Look], scale: Scale, *, first: bool
+    data: xr.Dataset, variable: str, shown: dict[str, Look], scale: Scale, *, first: bool, dodge: float = 0.0
 ) -> list[go.Scatter]:
     """The same for plotly, with full layer names and values in the hover text.
 
@@ -83,23 +83,23 @@ def traces(
         shown: condition -> look.
         scale: of the y axis.
         first: whether these traces are those in the legend.
+        dodge: how far the conditions are moved apart along x; then no line joins the layers.
     """
     names = select.layers(data, variable) if variable in data else []
+    series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
     found = []
-    for condition, one in select.per_condition(data, variable) if names else ():
-        if condition not in shown:
-            continue
+    for i, (condition, one) in enumerate(series):
         look, part = shown[condition], one.sel(layer=names)
         y, bar = select.numbers(part, variable), select.errors(part, variable)
         found.append(
             go.Scatter(
-                x=list(range(len(names))),
+                x=np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2),
                 y=scale.forward(y),
                 error_y=error_bars(y, bar, scale),
                 name=escape(condition),
                 legendgroup=condition,
                 showlegend=first,
-                mode="lines+markers",
+                mode="markers" if dodge else "lines+markers",
                 line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
                 marker={"symbol": look.symbol, "size": 7},
                 customdata=[

@@ -95,7 +95,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             scale = _scale(data, variable)
             fig.update_yaxes(title_text=LABELS[variable], **_range(data, variable, scale), row=row, col=col)
     fig.update_xaxes(title_text=step_html(data, 0), row=len(parts))
-    return finish(fig, title, 130 + 330 * len(parts))
+    return finish(fig, title, 90 + 320 * len(parts))
 
 
 def _curve(one: xr.Dataset, variable: str) -> tuple[Array, Array, Array, Array]:
@@ -122,6 +122,9 @@ def _range(data: xr.Dataset, variable: str, scale: Scale) -> dict[str, object]:
     y = select.numbers(data, variable)
     y = y[np.isfinite(y)]
     if scale.kind == "log":
-        return {"type": "log", "range": [float(np.log10(y.min()) - 0.05), float(np.log10(y.max()) + 0.05)]}
+        return {
+            **scale.plotly_axis(y),
+            "range": [float(np.log10(y.min()) - 0.05), float(np.log10(y.max()) + 0.05)],
+        }
     margin = 0.05 * float(y.max() - y.min() or 1.0)
     return {"range": [float(y.min()) - margin, float(y.max()) + margin]}

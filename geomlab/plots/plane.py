@@ -97,14 +97,10 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             fig.add_trace(trace, row=place // across + 1, col=place % across + 1)
             belongs.append(name)
     fig.update_scenes(
-        xaxis_title=step_html(data, 0) if len(parts) == 1 else "d<sub>0</sub>",
-        yaxis_title=step_html(data, 1) if len(parts) == 1 else "d<sub>1</sub>",
-        zaxis={
-            "title": "loss (nats)",
-            "range": _z_range(steps, logarithmic),
-            "type": "log" if logarithmic else None,
-        },
-        camera={"eye": {"x": 1.45, "y": -1.55, "z": 0.95}},
+        xaxis_title="α, along d<sub>0</sub>",
+        yaxis_title="β, along d<sub>1</sub>",
+        zaxis=_z_axis(steps, logarithmic),
+        camera=_camera(1.0 if across == 1 else 1.5),
         aspectratio={"x": 1, "y": 1, "z": 0.75},
     )
     buttons = [
@@ -120,7 +116,9 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 8}}
         ]
     )
-    return finish(fig, title, 160 + 460 * rows)
+    under = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0, "yanchor": "top", "showarrow": False}
+    fig.add_annotation(text=f"α: {step_html(data, 0)}; β: {step_html(data, 1)}", **under)
+    return finish(fig, title, 110 + 440 * rows)
 
 
 def _measured(data: xr.Dataset) -> list[str]:
@@ -173,6 +171,14 @@ def _trace(one: xr.Dataset, steps: Array, logarithmic: bool, *, visible: bool) -
     )
 
 
-def _z_range(steps: Array, logarithmic: bool) -> list[float]:
-    low, high = float(steps[0]), float(steps[-1])
-    return [float(np.log10(low)), float(np.log10(high))] if logarithmic else [low, high]
+def _camera(distance: float) -> dict[str, Any]:
+    """Looking down from the side of small α; from farther where scenes are narrow."""
+    eye = {"x": 1.25 * distance, "y": -1.35 * distance, "z": 0.85 * distance}
+    return {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.12}}
+
+
+def _z_axis(steps: Array, logarithmic: bool) -> dict[str, Any]:
+    ends = (np.log10 if logarithmic else np.asarray)(steps[[0, -1]])
+    ticks = steps[:: ceil(len(steps) / 6)]
+    axis = {"title": "loss (nats)", "range": ends.tolist(), "type": "log" if logarithmic else "linear"}
+    return {**axis, "tickvals": ticks.tolist(), "ticktext": [label(tick) for tick in ticks]}

@@ -45,16 +45,19 @@ class Scale:
 
     def plotly_axis(self, values: ArrayLike) -> dict[str, Any]:
         """Settings of a plotly axis on which `forward(values)` is drawn."""
-        if self.kind != "symlog":
-            return {"type": self.kind}
+        if self.kind == "linear":
+            return {"type": "linear"}
         y = np.asarray(values, dtype=np.float64)
         y = y[np.isfinite(y)]
+        if self.kind == "log":
+            marks = log_ticks(float(y.min()), float(y.max()))
+            return {"type": "log", "tickvals": marks, "ticktext": [label(mark) for mark in marks]}
         first, last = np.floor(np.log10(self.threshold)), np.ceil(np.log10(np.abs(y).max()))
         tens = 10.0 ** np.arange(first, last + 1)
         ticks = [t for t in (*-tens[::-1], 0.0, *tens) if y.min() * 1.5 <= t <= y.max() * 1.5 or t == 0]
         return {
             "tickvals": self.forward(ticks).tolist(),
-            "ticktext": [f"{t:g}".replace("-", "−") for t in ticks],
+            "ticktext": [label(t) for t in ticks],
         }
 
 
@@ -91,6 +94,13 @@ def _log_levels(low: float, high: float, count: int) -> Array:
         if inside.size <= count + 4:
             break
     return np.asarray(inside, dtype=np.float64)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: 1, 2, 5 of each decade, of many decades only 1."""
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    marks = (1,) if len(decades) > 4 else (1, 2, 5)
+    return [float(mark * 10.0**decade) for decade in decades for mark in marks]
 
 
 def _nice(step: float) -> float:

@@ -102,7 +102,8 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
                 line={"color": look.color, "dash": look.plotly_dash},
                 marker={"symbol": [look.symbol + ("-open" if o else "") for o in is_open], "size": 8},
                 customdata=np.stack([y, bar], axis=1),
-                hovertemplate="λ<sub>%{x}</sub> = %{customdata[0]:.4g} ± %{customdata[1]:.1g} (residual)",
+                text=[*map(str, range(1, k + 1)), "", "min"],
+                hovertemplate="λ<sub>%{text}</sub> = %{customdata[0]:.4g} ± %{customdata[1]:.1g} (residual)",
                 row=place // across + 1,
                 col=place % across + 1,
             )
@@ -110,7 +111,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     fig.update_xaxes(title_text="index (descending)", row=rows)
     fig.update_yaxes(**scale.plotly_axis(_all(data)))
     fig.update_yaxes(title_text=VALUE, col=1)
-    return finish(fig, title, 130 + 330 * rows)
+    return finish(fig, title, 90 + 320 * rows)
 
 
 def _count(data: xr.Dataset) -> int:

@@ -143,6 +143,14 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> Figure:
+    """Lay a finished figure out once and for all, so that saving it in several formats does not do it again."""
+    with context():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
 def save(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
     """The bytes of a figure as `pdf`, `png` or `svg`: the same figure gives the same bytes."""
     dates: dict[str, dict[str, Any]] = {
@@ -209,18 +217,37 @@ def template(*, dark: bool = False) -> go.layout.Template:
             "scene": {"xaxis": scene, "yaxis": scene, "zaxis": scene},
             "colorscale": {"sequential": "Viridis"},
             "hoverlabel": {"font": {"family": "system-ui, sans-serif"}},
-            "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0, "groupclick": "togglegroup"},
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 60},
+            "legend": {"orientation": "h", "groupclick": "togglegroup"},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8a929b", "activecolor": ink},
             "updatemenudefaults": {"bgcolor": button, "bordercolor": grid, "font": {"color": ink}},
         }
     )
 
 
 def finish(figure: go.Figure, title: str, height: int) -> go.Figure:
-    """Give an interactive figure its template, title and height."""
-    lines = title.split("\n")
-    text = lines[0] + "".join(f"<br><sup>{line}</sup>" for line in lines[1:])
-    return figure.update_layout(template=template(), title={"text": text, "x": 0.01}, height=height)
+    """Give an interactive figure its template, title and height; the legend lies between title and panels.
+
+    Args:
+        figure: to finish.
+        title: lines of text; "" leaves no room for one.
+        height: of the panels, pixels.
+    """
+    lines = escape(title).split("\n")
+    above = 34 + 18 * len(lines) if title else 0
+    total = height + above
+    legend = {"yref": "container", "yanchor": "top", "y": 1 - above / total, "x": 0, "xanchor": "left"}
+    figure.update_layout(
+        template=template(),
+        height=total,
+        margin={"l": 60, "r": 20, "t": above + 62, "b": 40},
+        legend=legend,
+    )
+    if title:
+        text = lines[0] + "".join(f"<br><sup>{line}</sup>" for line in lines[1:])
+        figure.update_layout(
+            title={"text": text, "x": 0.01, "yref": "container", "y": 0.98, "yanchor": "top"}
+        )
+    return figure
 
 
 def short(name: str, width: int = 30) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from geomlab.report.cells import cell, count
 from geomlab.report.tabulate import largest, ratio, stderr_cell
-from geomlab.report.words import under
+from geomlab.report.words import listed, under
 from geomlab.results import Results
 from geomlab.stats import mean_stderr, paired_difference
 from geomlab.tables import Cell, Entry, Table
@@ -65,20 +65,18 @@ def ratios_table(results: Results) -> Table:
 def describe_comparison(results: Results) -> list[str]:
     """Sentences about each checkpoint against the first one."""
     base = results.checkpoints[0]
+    differences, ratios = differences_table(results).rows, ratios_table(results).rows
     sentences = []
     for checkpoint in results.checkpoints[1:]:
-        parts = [
-            f"accuracy {under(str(row[1]))} is {_signed(row[2])} points ({_verdict(row[2])})"
-            for row in differences_table(results).rows
-            if row[0] == checkpoint and isinstance(row[2], Cell)
-        ]
-        parts += [
-            f"λmax {under(str(row[1]))} is {row[2].value:.3g} times that of {base}"
-            for row in ratios_table(results).rows
-            if row[0] == checkpoint and isinstance(row[2], Cell) and math.isfinite(row[2].value)
-        ]
-        if parts:
-            sentences.append(f"{checkpoint} against {base}: {'; '.join(parts)}.")
+        points = [f"{_signed(row[2])} {under(str(row[1]))}" for row in differences if row[0] == checkpoint]
+        if points:
+            sentences.append(
+                f"Accuracy of {checkpoint} less that of {base}, in points: {listed(points)}. "
+                "A difference under twice its error is marked ≈."
+            )
+        factors = [f"{_factor(row[2])} {under(str(row[1]))}" for row in ratios if row[0] == checkpoint]
+        if factors:
+            sentences.append(f"λmax of {checkpoint} over that of {base}: {listed(factors)}.")
     return sentences
 
 
@@ -104,16 +102,16 @@ def _difference(a: xr.Dataset, b: xr.Dataset, variable: str, paired: bool) -> Ce
     return Cell(mean_x - mean_y, math.hypot(error_x, error_y), count(a))
 
 
-def _signed(entry: Cell) -> str:
-    return f"+{entry}" if entry.value > 0 else str(entry)
+def _signed(entry: Entry) -> str:
+    """A difference with its sign; one that does not stand out of its error is marked."""
+    if not isinstance(entry, Cell):
+        return str(entry)
+    mark = "" if abs(entry.value) > 2 * _number(entry.error) else "≈ "
+    return f"{mark}{'+' if entry.value > 0 else ''}{entry}"
 
 
-def _verdict(entry: Cell) -> str:
-    """Whether a difference stands out of its error at the 95 % level."""
-    error = _number(entry.error)
-    if not math.isfinite(error) or abs(entry.value) <= 1.96 * error:
-        return "within its error"
-    return "beyond its error"
+def _factor(entry: Entry) -> str:
+    return f"{entry.value:.3g}" if isinstance(entry, Cell) else str(entry)
 
 
 def _number(error: float | tuple[float, float] | None) -> float:

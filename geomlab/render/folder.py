@@ -138,7 +138,7 @@ def _write_tables(tables: Mapping[str, Table], folder: Path) -> tuple[Path, ...]
 def _write_figures(results: Results, folder: Path) -> tuple[Path, ...]:
     paths = []
     for kind, data, line in pictures(results):
-        figure = kind.figure(data, f"{kind.title}\n{line}")
+        figure = style.settle(kind.figure(data, f"{kind.title}\n{line}"))
         for suffix in ("pdf", "png"):
             paths.append(folder / "figures" / f"{kind.name}.{suffix}")
             write_bytes(paths[-1], style.save(figure, suffix))
@@ -149,7 +149,7 @@ def _sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:
     drawn = [
         (
             kind.section,
-            Picture(kind.name, kind.title, f"{kind.caption} {line}.", kind.interactive(data, kind.title)),
+            Picture(kind.name, kind.title, f"{kind.caption} {line}.", kind.interactive(data, "")),
         )
         for kind, data, line in pictures(results)
     ]

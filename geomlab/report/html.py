@@ -97,10 +97,9 @@ def to_html(page: Page, light: go.layout.Template, dark: go.layout.Template) -> 
 
 
 def _bare(figure: go.Figure) -> dict[str, Any]:
-    """A figure as JSON without its template and title, which the page gives it."""
+    """A figure as JSON without its template, which the page gives it."""
     content: dict[str, Any] = json.loads(figure.to_json())
     content["layout"].pop("template", None)
-    content["layout"].pop("title", None)
     return content
 
 

@@ -11,6 +11,8 @@ from geomlab.report.tabulate import accuracy_cell, largest, last_layer, ratio, s
 from geomlab.results import Results
 from geomlab.tables import Cell
 
+NEGLIGIBLE = 1e-3  # of λmax: a negative eigenvalue smaller than this says nothing in float32; ours
+
 
 def describe(results: Results, checkpoint: str | None = None) -> list[str]:
     """Sentences about one checkpoint, computed from its results.
@@ -50,7 +52,7 @@ def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
     for name, one in found.items():
         top = largest(one)
         residual = scalar(one.isel(eigen=0), "residual")
-        told = f"{_number(top.value)} {under(name)} (relative residual {residual:.0e})"
+        told = f"{_number(top.value)} {under(name)} (relative residual {_number(residual, 1)})"
         if base is not None and one is not base:
             told += f", {_times(ratio(top, largest(base)))}"
         if text(one, "status") != "converged":
@@ -64,10 +66,13 @@ def _saddle(found: dict[str, xr.Dataset], clean: str | None) -> str:
     if one is None:
         return ""
     low, high = scalar(one, "smallest_eigenvalue"), largest(one).value
-    share = f"{abs(low) / high:.2g} of λmax in size" if high > 0 else "beside it"
-    if low < 0:
-        return f"On clean inputs the smallest eigenvalue is {_number(low)}, {share}: not a strict minimum."
-    return f"On clean inputs the smallest eigenvalue found is {_number(low)}: no negative curvature was seen."
+    if not math.isfinite(low):
+        return ""
+    if low < -NEGLIGIBLE * abs(high):
+        verdict = f"{abs(low / high):.2g} of λmax in size, so that the network is at no minimum of this loss"
+    else:
+        verdict = "no negative curvature to speak of"
+    return f"On clean inputs the smallest eigenvalue is {_number(low)}: {verdict}."
 
 
 def _spread(found: dict[str, xr.Dataset], clean: str | None) -> str:
@@ -142,11 +147,18 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def _percent(accuracy: Cell) -> str:
-    return str(accuracy).replace(" [", " % [", 1)
+    return str(accuracy).replace(" [", "\u00a0% [", 1)
 
 
-def _number(value: float) -> str:
-    return str(Cell(float(f"{value:.3g}"))) if math.isfinite(value) else "not defined"
+def _number(value: float, digits: int = 3) -> str:
+    """Three significant digits, or fewer."""
+    if not math.isfinite(value):
+        return "not defined"
+    return (
+        f"{value:.{digits}g}".replace("-", "−", 1 if value < 0 else 0)
+        .replace("e-0", "e-")
+        .replace("e+0", "e")
+    )
 
 
 def _times(factor: Cell) -> str:

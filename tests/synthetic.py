@@ -277,8 +277,9 @@ def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two checkpoints; the second is flatter."""
     root = tmp_path_factory.mktemp("two")
-    write_folder(root / "ft-s0", "ft-s0")
-    write_folder(root / "grace-s0", "grace-s0", quality=1.15)
+    conditions = ("clean", "pgd", "domain:sketch")
+    write_folder(root / "ft-s0", "ft-s0", conditions=conditions)
+    write_folder(root / "grace-s0", "grace-s0", conditions=conditions, quality=1.15)
     return root
 
 

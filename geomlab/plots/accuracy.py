@@ -60,7 +60,7 @@ def plot(data: xr.Dataset, ax: Axes, variable: str = "accuracy") -> list[Drawn]:
     ax.set_ylabel(LABELS[variable])
     ax.grid(axis="x", visible=False)
     if variable == "accuracy":
-        ax.set_ylim(-0.02, 1.02)
+        ax.set_ylim(-0.04, 1.04)
     else:
         choose(select.numbers(data, variable)).apply(ax)
     return artists
@@ -122,7 +122,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     fig.update_xaxes(
         tickvals=list(range(len(names))), ticktext=[_broken(name) for name in names], tickangle=0
     )
-    fig.update_yaxes(range=[-0.02, 1.02], col=1)
+    fig.update_yaxes(range=[-0.04, 1.04], col=1)
     return finish(fig, title, 400)
 
 

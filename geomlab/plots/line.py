@@ -68,7 +68,9 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     parts, shown = list(select.per_checkpoint(data)), looks(select.conditions(data))
     prefix = [f"{escape(short(name))}: " if len(parts) > 1 else "" for name, _ in parts]
     titles = [start + what for start in prefix for what in ("loss", "accuracy")]
-    fig = make_subplots(len(parts), 2, subplot_titles=titles, shared_xaxes="all")
+    height = 90 + 320 * len(parts)
+    gap = 50 / height  # room for a title
+    fig = make_subplots(len(parts), 2, subplot_titles=titles, shared_xaxes="all", vertical_spacing=gap)
     for row, (_, checkpoint) in enumerate(parts, start=1):
         for col, variable in enumerate(LABELS, start=1):
             for name, one in select.per_condition(checkpoint, variable):
@@ -95,7 +97,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             scale = _scale(data, variable)
             fig.update_yaxes(title_text=LABELS[variable], **_range(data, variable, scale), row=row, col=col)
     fig.update_xaxes(title_text=step_html(data, 0), row=len(parts))
-    return finish(fig, title, 90 + 320 * len(parts))
+    return finish(fig, title, height)
 
 
 def _curve(one: xr.Dataset, variable: str) -> tuple[Array, Array, Array, Array]:

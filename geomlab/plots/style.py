@@ -144,7 +144,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def settle(figure: Figure) -> Figure:
-    """Lay a finished figure out once and for all, so that saving it in several formats does not do it again."""
+    """Lay a finished figure out for good, so that saving it in several formats does not do it again."""
     with context():
         figure.draw_without_rendering()
     figure.set_layout_engine("none")

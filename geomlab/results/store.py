@@ -3,11 +3,12 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from geomlab.errors import UserError
@@ -50,7 +51,9 @@ class Store:
                 dataset.to_netcdf(temporary, engine="h5netcdf")
                 temporary.replace(path)
         except OSError as error:
-            raise UserError(f"{path}: cannot write results ({error.strerror or error}); free the disk or choose --out") from error
+            raise UserError(
+                f"{path}: cannot write results ({error.strerror or error}); free the disk or choose --out"
+            ) from error
 
     def read(self, file: str) -> xr.Dataset:
         """One cell by file name, in memory.
@@ -64,7 +67,9 @@ class Store:
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: missing or damaged; run geomlab analyze again with --resume") from error
         if int(dataset.attrs.get("schema", 0)) > SCHEMA:
-            raise UserError(f"{path}: written by a newer geomlab (schema {dataset.attrs['schema']}); update geomlab")
+            raise UserError(
+                f"{path}: written by a newer geomlab (schema {dataset.attrs['schema']}); update geomlab"
+            )
         return dataset
 
     def manifest(self) -> dict[str, Any] | None:
@@ -81,12 +86,16 @@ class Store:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); use another --out, or --overwrite") from error
         if content.get("schema", 0) > SCHEMA:
-            raise UserError(f"{path}: written by a newer geomlab (schema {content['schema']}); update geomlab")
+            raise UserError(
+                f"{path}: written by a newer geomlab (schema {content['schema']}); update geomlab"
+            )
         return content
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write `study.json`, atomically."""
-        write_text(self.folder / MANIFEST, json.dumps({"schema": SCHEMA, **manifest}, indent=1, allow_nan=False))
+        write_text(
+            self.folder / MANIFEST, json.dumps({"schema": SCHEMA, **manifest}, indent=1, allow_nan=False)
+        )
 
     def _holds(self, key: CellKey) -> bool:
         if not self.path(key).exists():
@@ -104,7 +113,7 @@ class Results:
     Attributes:
         folder: that was opened.
         manifests: checkpoint name -> its `study.json`.
-        data: measurement -> Dataset with the dimensions checkpoint and condition (drift: checkpoint only) first.
+        data: measurement -> Dataset, dimensions checkpoint and condition (drift: checkpoint only) first.
     """
 
     folder: Path
@@ -144,13 +153,17 @@ def open_results(folder: Path | str, *more: Path | str) -> Results:
         manifest = store.manifest() or {}
         name = manifest["checkpoint"]["name"]
         if name in manifests:
-            raise UserError(f"{store.folder}: a second checkpoint named '{name}'; rename one file and analyse it again")
+            raise UserError(
+                f"{store.folder}: a second checkpoint named '{name}'; rename one file and analyse it again"
+            )
         manifests[name] = manifest
         for cell in manifest["cells"]:
             if (store.folder / "results" / cell["file"]).exists():
                 one = store.read(cell["file"])
                 cells.setdefault(cell["measurement"], {}).setdefault(name, {})[cell["condition"] or ""] = one
-    return Results(Path(folder), manifests, {measurement: _join(found) for measurement, found in cells.items()})
+    return Results(
+        Path(folder), manifests, {measurement: _join(found) for measurement, found in cells.items()}
+    )
 
 
 def stores(root: Path) -> list[Store]:
@@ -163,22 +176,33 @@ def stores(root: Path) -> list[Store]:
         return [Store(root)]
     found = [Store(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))]
     if not found:
-        raise UserError(f"{root}: no results of geomlab there ({MANIFEST} is missing); run geomlab analyze --out {root}")
+        raise UserError(
+            f"{root}: no results of geomlab there ({MANIFEST} is missing); run geomlab analyze --out {root}"
+        )
     return found
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it.
+    """Write a text file, UTF-8, under a temporary name, then rename it.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it.
 
     Raises:
         UserError: if the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             temporary = Path(file.name)
             try:
-                file.write(text)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.chmod(0o644)
@@ -187,7 +211,9 @@ def write_text(path: Path, text: str) -> None:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another --out"
+        ) from error
 
 
 def _join(found: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
@@ -195,21 +221,41 @@ def _join(found: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
     by_checkpoint = []
     for name, by_condition in found.items():
         if "" in by_condition:
-            joined = by_condition[""]
+            joined = _bare(by_condition[""])
         else:
-            joined = xr.concat(
-                [_bare(dataset) for dataset in by_condition.values()],
-                dim=xr.Variable("condition", list(by_condition)),
-                join="outer",
-                coords="minimal",
-                compat="override",
-            )
-        by_checkpoint.append(_bare(joined).expand_dims(checkpoint=[name]))
-    return xr.concat(
-        by_checkpoint, dim="checkpoint", join="outer", coords="minimal", compat="override", data_vars="all"
+            pieces = [_bare(dataset) for dataset in by_condition.values()]
+            joined = _concat(pieces, xr.Variable("condition", list(by_condition)))
+        by_checkpoint.append(joined.expand_dims(checkpoint=[name]))
+    return _concat(by_checkpoint, "checkpoint")
+
+
+def _concat(pieces: Sequence[xr.Dataset], dim: str | xr.Variable) -> xr.Dataset:
+    """Outer join that keeps the order of names: layers stay in the order of the network."""
+    joined = xr.concat(pieces, dim=dim, join="outer", coords="minimal", compat="override", data_vars="all")
+    along = dim if isinstance(dim, str) else "condition"
+    named = [
+        name for name, index in joined.indexes.items() if index.dtype.kind not in "iuf" and name != along
+    ]
+    return joined.reindex(
+        {name: _merged([piece[name].values for piece in pieces if name in piece]) for name in named}
     )
 
 
+def _merged(sequences: Iterable[Iterable[str]]) -> list[str]:
+    """One order for all names: a new name goes behind the one it followed where it was found."""
+    order: list[str] = []
+    for sequence in sequences:
+        at = 0
+        for name in sequence:
+            if name in order:
+                at = order.index(name) + 1
+            else:
+                order.insert(at, name)
+                at += 1
+    return order
+
+
 def _bare(dataset: xr.Dataset) -> xr.Dataset:
-    """Without attributes: those differ from cell to cell."""
-    return dataset.drop_attrs(deep=False)
+    """Without attributes, which differ between cells; numbers along dimensions that have no labels."""
+    numbered = {dim: np.arange(size) for dim, size in dataset.sizes.items() if dim not in dataset.coords}
+    return dataset.drop_attrs(deep=False).assign_coords(numbered)

@@ -1,0 +1,124 @@
+"""Lines over the layers of a network: one series a condition, with error bars, in both libraries."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from matplotlib.axes import Axes
+
+from geomlab.plots import select
+from geomlab.plots.names import shorten
+from geomlab.plots.scales import Scale
+from geomlab.plots.style import Drawn, Look, escape, plain, short
+
+MOST = 40  # layer names that fit below a page-wide figure
+
+
+def draw(
+    data: xr.Dataset, ax: Axes, variable: str, shown: dict[str, Look], *, dodge: float, connect: bool = True
+) -> list[Drawn]:
+    """Draw a variable over the layers of one checkpoint.
+
+    Args:
+        data: of one checkpoint.
+        ax: to draw into.
+        variable: of dimension layer, with a `_stderr` beside it.
+        shown: condition -> look.
+        dodge: how far the conditions are moved apart along x, so that their bars can be told apart.
+        connect: whether a line joins the layers.
+    """
+    names = select.layers(data, variable) if variable in data else []
+    series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
+    artists: list[Drawn] = []
+    for i, (condition, one) in enumerate(series):
+        look, part = shown[condition], one.sel(layer=names)
+        x = np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2)
+        y, bar = select.numbers(part, variable), select.errors(part, variable)
+        line = look.dash if connect else "none"
+        artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls=line, lw=0.8, ms=3))
+    return artists
+
+
+def name_layers(ax: Axes, names: Sequence[str], *, most: int = MOST) -> None:
+    """Put the layers' short names on the x axis, as many as fit."""
+    labels, _ = shorten(names)
+    ticks = _ticks(names, most)
+    ax.set_xticks(ticks, [plain(short(labels[i], 20)) for i in ticks], rotation=90)
+    ax.set_xlim(-0.6, max(len(names) - 0.4, 0.4))
+    ax.grid(axis="x", visible=False)
+
+
+def stripe(ax: Axes, count: int) -> None:
+    """Shade every other layer, so that the eye keeps a layer's points together."""
+    for i in range(0, count, 2):
+        ax.axvspan(i - 0.5, i + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
+
+
+def axis_label(names: Sequence[str], *, most: int = MOST) -> str:
+    """What the x axis of layers shows, and what its names have lost."""
+    _, path = shorten(names)
+    named = len(_ticks(names, most))
+    extra = [
+        f"numbered names within {path}" if path else "",
+        f"{named} of {len(names)} are named" if named < len(names) else "",
+    ]
+    return plain("; ".join(["layer, from input to output", *filter(None, extra)]))
+
+
+def _ticks(names: Sequence[str], most: int) -> list[int]:
+    return list(range(0, len(names), max(1, ceil(len(names) / most))))
+
+
+def traces(
+    data: xr.Dataset, variable: str, shown: dict[str, Look], scale: Scale, *, first: bool, dodge: float = 0.0
+) -> list[go.Scatter]:
+    """The same for plotly, with full layer names and values in the hover text.
+
+    Args:
+        data: of one checkpoint.
+        variable: of dimension layer, with a `_stderr` beside it.
+        shown: condition -> look.
+        scale: of the y axis.
+        first: whether these traces are those in the legend.
+        dodge: how far the conditions are moved apart along x; then no line joins the layers.
+    """
+    names = select.layers(data, variable) if variable in data else []
+    series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
+    found = []
+    for i, (condition, one) in enumerate(series):
+        look, part = shown[condition], one.sel(layer=names)
+        y, bar = select.numbers(part, variable), select.errors(part, variable)
+        found.append(
+            go.Scatter(
+                x=np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2),
+                y=scale.forward(y),
+                error_y=error_bars(y, bar, scale),
+                name=escape(condition),
+                legendgroup=condition,
+                showlegend=first,
+                mode="markers" if dodge else "lines+markers",
+                line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
+                marker={"symbol": look.symbol, "size": 7},
+                customdata=[
+                    [escape(n), v, e] for n, v, e in zip(names, y.tolist(), bar.tolist(), strict=True)
+                ],
+                hovertemplate="%{customdata[0]}<br>%{customdata[1]:.4g} ± %{customdata[2]:.2g}",
+            )
+        )
+    return found
+
+
+def error_bars(y: Any, bar: Any, scale: Scale) -> dict[str, Any]:
+    """Error bars of plotly on a scale; one that is not symmetric there has two lengths."""
+    up, down = scale.forward(y + bar) - scale.forward(y), scale.forward(y) - scale.forward(y - bar)
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.2, "width": 0}
+
+
+def plotly_axis(names: Sequence[str]) -> dict[str, Any]:
+    """Settings of a plotly x axis of layers."""
+    labels, _ = shorten(names)
+    ticks = _ticks(names, MOST)
+    return {"tickvals": ticks, "ticktext": [escape(short(labels[i], 20)) for i in ticks], "tickangle": -90}

@@ -1,0 +1,184 @@
+"""The loss on a plane through the network's parameters."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
+from plotly.subplots import make_subplots
+
+from geomlab.plots import select
+from geomlab.plots.axes import step_html, step_label
+from geomlab.plots.scales import Array, label, levels
+from geomlab.plots.style import PAGE, REMARK, escape, finish, new_figure, plain, short, styled
+
+ACROSS = 3
+TITLE = "Loss on a plane through the parameters"
+VALUE = "cross-entropy (nats)"
+COLOURS = "viridis"
+
+
+def plot(data: xr.Dataset, ax: Axes, marks: tuple[Array, bool] | None = None) -> QuadContourSet | None:
+    """Draw filled, labelled contours of the loss of one checkpoint under one condition.
+
+    Args:
+        data: measurement `landscape` of one checkpoint and one condition.
+        ax: to draw into.
+        marks: contour levels and whether they are logarithmic; by default what the numbers ask for.
+
+    Returns:
+        The filled contours, for a colour bar; None where next to nothing is finite. What is not finite stays
+        grey and is counted.
+    """
+    x, y, z = _surface(data)
+    ax.set(xlabel=step_label(data, 0), ylabel=step_label(data, 1), aspect="equal")
+    ax.grid(visible=False)
+    ax.set_facecolor("#d9d9d9")
+    holes = int((~np.isfinite(z)).sum())
+    if holes:
+        ax.set_title(f"{holes} of {z.size} points not finite", loc="right", fontsize=6, color=REMARK)
+    if holes > z.size - 4:
+        return None
+    steps, logarithmic = marks or levels(z)
+    norm = (LogNorm if logarithmic else Normalize)(steps[0], steps[-1])
+    masked = np.ma.masked_invalid(z)
+    filled = ax.contourf(x, y, masked, levels=steps, norm=norm, cmap=COLOURS)
+    lines = ax.contour(x, y, masked, levels=steps, colors="white", linewidths=0.4, alpha=0.8)
+    ax.clabel(lines, fmt=label, fontsize=5.5, inline_spacing=2)
+    ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.2)
+    return filled
+
+
+@styled
+def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
+    """Panels of `plot` with the same levels: conditions of one checkpoint, or a row a checkpoint."""
+    names = _measured(data)
+    checkpoints = list(select.per_checkpoint(data))
+    several = len(checkpoints) > 1
+    across = len(names) if several else min(len(names), ACROSS)
+    rows = len(checkpoints) if several else ceil(len(names) / across)
+    marks = levels(select.numbers(data, "plane_loss"))
+    side = (PAGE - 1.2) / max(across, 2)
+    fig = new_figure(PAGE, 0.75 + rows * (side + 0.22), title)
+    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
+    filled = None
+    cells = [(checkpoint, one, condition) for checkpoint, one in checkpoints for condition in names]
+    for place, (ax, (checkpoint, one, condition)) in enumerate(zip(axes.ravel(), cells, strict=False)):
+        filled = plot(one.sel(condition=condition), ax, marks) or filled
+        ax.set_title(plain(short(condition, 16 if several else 26)) if place < across or not several else "")
+        ax.set(xlabel="", ylabel=plain(short(checkpoint, 24)) if several and place % across == 0 else "")
+    for ax in axes.ravel()[len(cells) :]:
+        ax.set_visible(False)
+    fig.supxlabel(step_label(data, 0), fontsize=8)
+    fig.supylabel(step_label(data, 1), fontsize=8)
+    if filled is not None:
+        _colour_bar(fig, filled, axes, marks[0])
+    return fig
+
+
+def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
+    """Surfaces, a scene a checkpoint on one scale, with a menu that chooses the condition."""
+    parts = list(select.per_checkpoint(data))
+    across = min(len(parts), ACROSS)
+    rows = ceil(len(parts) / across)
+    titles = [escape(short(name)) for name, _ in parts] if len(parts) > 1 else None
+    fig = make_subplots(rows, across, specs=[[{"type": "surface"}] * across] * rows, subplot_titles=titles)
+    steps, logarithmic = levels(select.numbers(data, "plane_loss"))
+    measured = _measured(data)
+    belongs: list[str] = []
+    for place, (_, checkpoint) in enumerate(parts):
+        for name, one in select.per_condition(checkpoint, "plane_loss"):
+            trace = _trace(one, steps, logarithmic, visible=name == measured[0])
+            fig.add_trace(trace, row=place // across + 1, col=place % across + 1)
+            belongs.append(name)
+    fig.update_scenes(
+        xaxis_title="α, along d<sub>0</sub>",
+        yaxis_title="β, along d<sub>1</sub>",
+        zaxis=_z_axis(steps, logarithmic),
+        camera=_camera(1.0 if across == 1 else 1.5),
+        aspectratio={"x": 1, "y": 1, "z": 0.75},
+    )
+    buttons = [
+        {
+            "label": escape(name),
+            "method": "update",
+            "args": [{"visible": [name == other for other in belongs]}],
+        }
+        for name in measured
+    ]
+    fig.update_layout(
+        updatemenus=[
+            {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 8}}
+        ]
+    )
+    under = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0, "yanchor": "top", "showarrow": False}
+    fig.add_annotation(text=f"α: {step_html(data, 0)}; β: {step_html(data, 1)}", **under)
+    return finish(fig, title, 110 + 440 * rows)
+
+
+def _measured(data: xr.Dataset) -> list[str]:
+    """The conditions for which some checkpoint has a plane."""
+    found = [
+        name for _, one in select.per_checkpoint(data) for name, _ in select.per_condition(one, "plane_loss")
+    ]
+    return [name for name in select.conditions(data) if name in found]
+
+
+def _colour_bar(fig: Figure, filled: QuadContourSet, axes: Any, steps: Array) -> None:
+    ticks = steps[:: ceil(len(steps) / 12)]
+    bar = fig.colorbar(filled, ax=axes, label=VALUE, aspect=30, pad=0.01, ticks=ticks)
+    bar.ax.minorticks_off()
+    bar.ax.yaxis.set_major_formatter(lambda value, _: label(value))
+    bar.outline.set_visible(False)
+
+
+def _surface(one: xr.Dataset) -> tuple[Array, Array, Array]:
+    """Steps along d0 (x) and d1 (y), and the loss as (y, x), on the grid of this cell."""
+    loss = one["plane_loss"].transpose("beta", "alpha")
+    z = select.numbers(loss.to_dataset(), "plane_loss")
+    return select.numbers(one, "alpha"), select.numbers(one, "beta"), z
+
+
+def _trace(one: xr.Dataset, steps: Array, logarithmic: bool, *, visible: bool) -> go.Surface:
+    x, y, z = _surface(one)
+    accuracy = select.numbers(one["plane_accuracy"].transpose("beta", "alpha").to_dataset(), "plane_accuracy")
+    ticks = steps[:: ceil(len(steps) / 9)]
+    scaled = np.log10 if logarithmic else np.asarray
+    bar: dict[str, Any] = {
+        "title": {"text": "loss (nats)"},
+        "tickvals": scaled(ticks),
+        "ticktext": [*map(label, ticks)],
+    }
+    return go.Surface(
+        x=x,
+        y=y,
+        z=z,
+        surfacecolor=scaled(z),
+        customdata=accuracy,
+        cmin=float(scaled(steps[0])),
+        cmax=float(scaled(steps[-1])),
+        colorscale="Viridis",
+        colorbar={**bar, "len": 0.7, "thickness": 14},
+        contours={"z": {"show": not logarithmic, "color": "rgba(255,255,255,0.4)", "width": 1}},
+        visible=visible,
+        hovertemplate="α = %{x:.2f}, β = %{y:.2f}<br>loss %{z:.4g}<br>accuracy %{customdata:.3f}",
+        name="",
+    )
+
+
+def _camera(distance: float) -> dict[str, Any]:
+    """Looking down from the side of small α; from farther where scenes are narrow."""
+    eye = {"x": 1.25 * distance, "y": -1.35 * distance, "z": 0.85 * distance}
+    return {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.12}}
+
+
+def _z_axis(steps: Array, logarithmic: bool) -> dict[str, Any]:
+    ends = (np.log10 if logarithmic else np.asarray)(steps[[0, -1]])
+    ticks = steps[:: ceil(len(steps) / 6)]
+    axis = {"title": "loss (nats)", "range": ends.tolist(), "type": "log" if logarithmic else "linear"}
+    return {**axis, "tickvals": ticks.tolist(), "ticktext": [label(tick) for tick in ticks]}

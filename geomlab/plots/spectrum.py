@@ -1,0 +1,146 @@
+"""The top of the Hessian's spectrum, and its smallest eigenvalue."""
+
+from math import ceil
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from geomlab.plots import select
+from geomlab.plots.scales import Array, Scale, choose
+from geomlab.plots.style import (
+    COLUMN,
+    PAGE,
+    Drawn,
+    escape,
+    finish,
+    legend,
+    looks,
+    new_figure,
+    note,
+    plain,
+    short,
+    styled,
+)
+
+ACROSS = 3
+TITLE = "Largest Hessian eigenvalues, and the smallest"
+VALUE = "Hessian eigenvalue (nats)"
+
+
+def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
+    """Draw the eigenvalues of one checkpoint, one series a condition; a hollow marker has not converged.
+
+    Args:
+        data: measurement `curvature` of one checkpoint.
+        ax: to draw into.
+        scale: of the y axis; by default what the numbers ask for.
+
+    Returns:
+        The artists. Bars are |λ| times the relative residual, which bounds the distance to an eigenvalue.
+    """
+    shown, k = looks(select.conditions(data)), _count(data)
+    artists: list[Drawn] = []
+    for name, one in select.per_condition(data, "eigenvalue"):
+        look, (x, y, bar) = shown[name], _series(one, k)
+        artists.append(ax.errorbar(x, y, bar, color=look.color, marker=look.marker, linestyle=look.dash))
+        artists += ax.plot(x[_open(one)], y[_open(one)], look.marker, mfc="white", mec=look.color, zorder=5)
+    (scale or choose(_all(data))).apply(ax)
+    ax.axvline(k + 0.75, color="#999999", linewidth=0.5)
+    ticks = range(1, k + 1, ceil(k / 10))
+    ax.set_xticks([*ticks, k + 1.5], [*map(str, ticks), "min"])
+    ax.set(xlabel="index (descending)", ylabel=VALUE)
+    return artists
+
+
+@styled
+def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
+    """Facets of `plot`, one a checkpoint, on one scale."""
+    parts = list(select.per_checkpoint(data))
+    across = min(len(parts), ACROSS)
+    rows = ceil(len(parts) / across)
+    fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
+    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, (name, one) in zip(axes, parts, strict=False):
+        plot(one, ax, choose(_all(data)))
+        ax.set_title(plain(short(name)) if len(parts) > 1 else "")
+        ax.label_outer()
+        _say_open(ax, one)
+    for ax in axes[len(parts) :]:
+        ax.set_visible(False)
+    legend(fig, looks(select.conditions(data)), columns=3 if across == 1 else 5)
+    return fig
+
+
+def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
+    """The same for a browser."""
+    parts, scale, k = list(select.per_checkpoint(data)), choose(_all(data)), _count(data)
+    across = min(len(parts), ACROSS)
+    rows = ceil(len(parts) / across)
+    names = [escape(short(name)) for name, _ in parts] if len(parts) > 1 else None
+    fig = make_subplots(rows, across, shared_yaxes="all", subplot_titles=names)
+    shown = looks(select.conditions(data))
+    for place, (_, checkpoint) in enumerate(parts):
+        for name, one in select.per_condition(checkpoint, "eigenvalue"):
+            look, (x, y, bar) = shown[name], _series(one, k)
+            is_open = _open(one)
+            fig.add_scatter(
+                x=x,
+                y=scale.forward(y),
+                error_y={
+                    "array": scale.forward(y + bar) - scale.forward(y),
+                    "arrayminus": scale.forward(y) - scale.forward(y - bar),
+                },
+                name=escape(name),
+                legendgroup=name,
+                showlegend=place == 0,
+                mode="lines+markers",
+                line={"color": look.color, "dash": look.plotly_dash},
+                marker={"symbol": [look.symbol + ("-open" if o else "") for o in is_open], "size": 8},
+                customdata=np.stack([y, bar], axis=1),
+                text=[*map(str, range(1, k + 1)), "", "min"],
+                hovertemplate="λ<sub>%{text}</sub> = %{customdata[0]:.4g} ± %{customdata[1]:.1g} (residual)",
+                row=place // across + 1,
+                col=place % across + 1,
+            )
+    fig.update_xaxes(tickvals=[*range(1, k + 1), k + 1.5], ticktext=[*map(str, range(1, k + 1)), "min"])
+    fig.update_xaxes(title_text="index (descending)", row=rows)
+    fig.update_yaxes(**scale.plotly_axis(_all(data)))
+    fig.update_yaxes(title_text=VALUE, col=1)
+    return finish(fig, title, 90 + 320 * rows)
+
+
+def _count(data: xr.Dataset) -> int:
+    return int(data.sizes["eigen"])
+
+
+def _all(data: xr.Dataset) -> Array:
+    return np.concatenate([select.numbers(data, v).ravel() for v in ("eigenvalue", "smallest_eigenvalue")])
+
+
+def _series(one: xr.Dataset, k: int) -> tuple[Array, Array, Array]:
+    """Index, value and residual bar; behind a gap comes the smallest eigenvalue."""
+    y, residual = _with_smallest(one, "eigenvalue"), _with_smallest(one, "residual")
+    return np.array([*range(1, k + 1), k + 0.75, k + 1.5]), y, np.nan_to_num(np.abs(y) * residual)
+
+
+def _open(one: xr.Dataset) -> NDArray[np.bool_]:
+    """Where a marker is hollow: residual over a hundredth in a spectrum that did not converge."""
+    return (_with_smallest(one, "residual") > 0.01) & (select.words(one, "status") != "converged")
+
+
+def _with_smallest(one: xr.Dataset, name: str) -> Array:
+    return np.concatenate(
+        [select.numbers(one, name), [np.nan], np.ravel(select.numbers(one, f"smallest_{name}"))]
+    )
+
+
+def _say_open(ax: Axes, checkpoint: xr.Dataset) -> None:
+    measured = select.per_condition(checkpoint, "eigenvalue")
+    names = [name for name, one in measured if select.words(one, "status") != "converged"]
+    if names:
+        note(ax, "not converged (hollow): " + plain(", ".join(names)))

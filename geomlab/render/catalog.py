@@ -1,0 +1,146 @@
+"""Which pictures there are, what each means, and of which measurement it is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from matplotlib.figure import Figure
+
+from geomlab.plots import accuracy, alignment, layers, line, plane, select, spectrum
+from geomlab.results import Results
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture.
+
+    Attributes:
+        name: of its files.
+        section: of the report.
+        measurement: whose results it shows.
+        variable: without which there is nothing to show.
+        title: a few words.
+        caption: what one sees and how to read it.
+        figure: the paper's version.
+        interactive: the browser's version.
+    """
+
+    name: str
+    section: str
+    measurement: str
+    variable: str
+    title: str
+    caption: str
+    figure: Callable[[xr.Dataset, str], Figure]
+    interactive: Callable[[xr.Dataset, str], go.Figure]
+
+
+KINDS = (
+    Kind(
+        "accuracy",
+        "Accuracy",
+        "accuracy",
+        "accuracy",
+        accuracy.TITLE,
+        "Fraction of correct answers with its 95 % Wilson interval, and mean cross-entropy ± 1.96 "
+        "standard errors. An attack is run against the network itself, so that each network has its own "
+        "adversarial inputs.",
+        accuracy.figure,
+        accuracy.interactive,
+    ),
+    Kind(
+        "spectrum",
+        "Curvature",
+        "curvature",
+        "eigenvalue",
+        spectrum.TITLE,
+        "The larger the first eigenvalues, the sharper the loss around the network; a fast fall means "
+        "that few directions carry the curvature. Apart on the right, the smallest eigenvalue: below zero "
+        "the network is at no minimum of this loss. Bars are residuals, mostly smaller than the markers; "
+        "hollow markers did not converge.",
+        spectrum.figure,
+        spectrum.interactive,
+    ),
+    Kind(
+        "layers",
+        "Curvature",
+        "curvature",
+        "layer_kappa",
+        layers.TITLE,
+        "Trace of each layer's block of the Hessian over its number of parameters: where in the network "
+        "the loss is sharp, whatever the size of the layer. Bars are one standard error of the trace "
+        "estimate.",
+        layers.figure,
+        layers.interactive,
+    ),
+    Kind(
+        "line",
+        "Loss landscape",
+        "landscape",
+        "line_loss",
+        line.TITLE,
+        "Loss and accuracy at θ + step · d₀. A narrow valley is a sharp one. Bands are 95 %: ± 1.96 "
+        "standard errors of the mean loss, Wilson intervals of the accuracy.",
+        line.figure,
+        line.interactive,
+    ),
+    Kind(
+        "plane",
+        "Loss landscape",
+        "landscape",
+        "plane_loss",
+        plane.TITLE,
+        "Loss at θ + α · d₀ + β · d₁; the network is at (0, 0). All conditions share one scale. A random "
+        "plane shows mean curvature only: eigenvalues along which the loss is sharpest are rarely in it.",
+        plane.figure,
+        plane.interactive,
+    ),
+    Kind(
+        "features",
+        "Features",
+        "features",
+        "cka_to_clean",
+        alignment.TITLE,
+        "Layer by layer, from input to output: similarity of the representations (CKA, 1 is the same), "
+        "change of the Gram matrix, cosine of the class centroids, and change of the local intrinsic "
+        "dimension. The line across is where features would be that did not move. Bars are one standard "
+        "error.",
+        alignment.figure,
+        alignment.interactive,
+    ),
+    Kind(
+        "reference",
+        "Features",
+        "features",
+        "reference_cka",
+        alignment.REFERENCE_TITLE,
+        "How far the network's features are from those of the reference, for the same inputs. The line "
+        "across is where the reference itself would be. Bars are one standard error.",
+        alignment.reference_figure,
+        alignment.reference_interactive,
+    ),
+)
+
+
+def pictures(results: Results) -> Iterator[tuple[Kind, xr.Dataset, str]]:
+    """The kinds for which there are numbers, with the data and a second title line of data, n and seed.
+
+    Conditions and checkpoints that a measurement lacks are filled with NaN, so that each keeps its colour.
+    """
+    for kind in KINDS:
+        data = results.data.get(kind.measurement)
+        if data is None or kind.variable not in data or not np.isfinite(data[kind.variable]).any():
+            continue
+        whole = data.reindex(checkpoint=list(results.checkpoints), condition=list(results.conditions))
+        yield kind, whole, about(results, select.samples(whole))
+
+
+def about(results: Results, samples: str) -> str:
+    """`grace-s0 on glyphs, n = 300, seed 0`."""
+    names = results.checkpoints
+    who = ", ".join(names) if len(names) <= 3 else f"{len(names)} checkpoints"
+    settings = [manifest["settings"] for manifest in results.manifests.values()]
+    data, seeds = (", ".join(dict.fromkeys(str(one[key]) for one in settings)) for key in ("data", "seed"))
+    return ", ".join(filter(None, [f"{who} on {data}", samples, f"seed {seeds}"]))

@@ -1,0 +1,118 @@
+"""Tables that compare checkpoints: differences paired by sample, ratios with their errors."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from geomlab.report.cells import cell, count
+from geomlab.report.tabulate import largest, ratio, stderr_cell
+from geomlab.report.words import listed, under
+from geomlab.results import Results
+from geomlab.stats import mean_stderr, paired_difference
+from geomlab.tables import Cell, Entry, Table
+
+Row = tuple[Entry, ...]
+
+
+def comparison_tables(results: Results) -> dict[str, Table]:
+    """Tables of every checkpoint against the first one."""
+    tables = {"differences": differences_table(results), "ratios": ratios_table(results)}
+    return {name: table for name, table in tables.items() if table.rows}
+
+
+def differences_table(results: Results) -> Table:
+    """Accuracy and loss of each checkpoint less those of the first one."""
+    base = results.checkpoints[0]
+    rows: list[Row] = []
+    for checkpoint, condition, a, b in _pairs(results, "accuracy"):
+        paired = _same_samples(a, b)
+        right, loss = _difference(a, b, "correct", paired), _difference(a, b, "loss", paired)
+        percent = Cell(100 * right.value, 100 * _number(right.error), right.n)
+        rows.append((checkpoint, condition, percent, loss, "by sample" if paired else "no"))
+    columns = ("checkpoint", "condition", "Δ accuracy (points)", "Δ loss (nats)", "paired")
+    caption = (
+        f"Less {base}. Paired by sample where both saw the same labelled samples, which takes the spread "
+        "between samples out of the error; else the two errors are added as of independent samples. ± is "
+        "one standard error."
+    )
+    return Table(f"Differences from {base}", columns, tuple(rows), caption)
+
+
+def ratios_table(results: Results) -> Table:
+    """Curvature of each checkpoint over that of the first one."""
+    base = results.checkpoints[0]
+    rows: list[Row] = [
+        (
+            checkpoint,
+            condition,
+            ratio(largest(a), largest(b)),
+            ratio(stderr_cell(a, "trace"), stderr_cell(b, "trace")),
+            ratio(stderr_cell(a, "frobenius"), stderr_cell(b, "frobenius")),
+        )
+        for checkpoint, condition, a, b in _pairs(results, "curvature")
+    ]
+    caption = (
+        f"Over {base}; below 1 is flatter. Errors to first order: from the residuals for λmax, from the "
+        "standard errors of the estimates for the others."
+    )
+    return Table(
+        f"Curvature over {base}", ("checkpoint", "condition", "λmax", "Tr H", "‖H‖F"), tuple(rows), caption
+    )
+
+
+def describe_comparison(results: Results) -> list[str]:
+    """Sentences about each checkpoint against the first one."""
+    base = results.checkpoints[0]
+    differences, ratios = differences_table(results).rows, ratios_table(results).rows
+    sentences = []
+    for checkpoint in results.checkpoints[1:]:
+        points = [f"{_signed(row[2])} {under(str(row[1]))}" for row in differences if row[0] == checkpoint]
+        if points:
+            sentences.append(
+                f"Accuracy of {checkpoint} less that of {base}, in points: {listed(points)}. "
+                "A difference under twice its error is marked ≈."
+            )
+        factors = [f"{_factor(row[2])} {under(str(row[1]))}" for row in ratios if row[0] == checkpoint]
+        if factors:
+            sentences.append(f"λmax of {checkpoint} over that of {base}: {listed(factors)}.")
+    return sentences
+
+
+def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Dataset, xr.Dataset]]:
+    """Each later checkpoint and condition that the first checkpoint has too, with both cells."""
+    for checkpoint in results.checkpoints[1:]:
+        for condition in results.conditions:
+            a = cell(results, measurement, checkpoint, condition)
+            b = cell(results, measurement, results.checkpoints[0], condition)
+            if a is not None and b is not None:
+                yield checkpoint, condition, a, b
+
+
+def _same_samples(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return np.array_equal(a["label"].values, b["label"].values)
+
+
+def _difference(a: xr.Dataset, b: xr.Dataset, variable: str, paired: bool) -> Cell:
+    x, y = a[variable].values, b[variable].values
+    if paired:
+        return Cell(*paired_difference(x, y), count(a))
+    (mean_x, error_x), (mean_y, error_y) = mean_stderr(x), mean_stderr(y)
+    return Cell(mean_x - mean_y, math.hypot(error_x, error_y), count(a))
+
+
+def _signed(entry: Entry) -> str:
+    """A difference with its sign; one that does not stand out of its error is marked."""
+    if not isinstance(entry, Cell):
+        return str(entry)
+    mark = "" if abs(entry.value) > 2 * _number(entry.error) else "≈ "
+    return f"{mark}{'+' if entry.value > 0 else ''}{entry}"
+
+
+def _factor(entry: Entry) -> str:
+    return f"{entry.value:.3g}" if isinstance(entry, Cell) else str(entry)
+
+
+def _number(error: float | tuple[float, float] | None) -> float:
+    return float(error) if isinstance(error, float | int) else math.nan

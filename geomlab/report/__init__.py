@@ -1,0 +1,1 @@
+"""Results in words and numbers: `summary.json`, tables, and the HTML report."""

@@ -1,0 +1,103 @@
+"""Finding the cells in the joined results: which there are, which were planned, what one holds."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from geomlab.results import Results
+
+
+def cell(results: Results, measurement: str, checkpoint: str, condition: str | None) -> xr.Dataset | None:
+    """One cell, without the layers that only other cells have; None where it was not measured.
+
+    Args:
+        results: of one or several checkpoints.
+        measurement: its name.
+        checkpoint: name of the checkpoint.
+        condition: name of the condition, or None where the measurement takes none.
+    """
+    data = results.data.get(measurement)
+    where = {"checkpoint": checkpoint} | ({} if condition is None else {"condition": condition})
+    if data is None or any(value not in data[dim].values for dim, value in where.items()):
+        return None
+    one = data.sel(where)
+    # Every cell has its warnings; a cell that the join filled in does not.
+    if not isinstance(one["warnings"].item(), str):
+        return None
+    # The conditions of one network share layers and grid, so that a NaN there is a value; networks need not.
+    joined = ("layer", "step", "alpha", "beta") if data.sizes["checkpoint"] > 1 else ()
+    for dim in ("eigen", "sample", *joined):
+        if dim in one.dims:
+            one = one.dropna(dim, how="all", subset=[name for name in one.data_vars if dim in one[name].dims])
+    return one
+
+
+def cells(results: Results, measurement: str, checkpoint: str) -> Iterator[tuple[str, xr.Dataset]]:
+    """The cells of a measurement over conditions, in the order of the conditions."""
+    for condition in results.conditions:
+        found = cell(results, measurement, checkpoint, condition)
+        if found is not None:
+            yield condition, found
+
+
+def planned(manifest: dict[str, Any] | Any) -> list[tuple[str, str | None]]:
+    """(measurement, condition) of every cell that the study wants."""
+    return [(one["measurement"], one["condition"]) for one in manifest["cells"]]
+
+
+def gather_warnings(results: Results, checkpoint: str) -> list[str]:
+    """What the cells warn of, each sentence once with its conditions; then what is missing."""
+    said: dict[tuple[str, str], list[str]] = {}
+    missing: dict[str, list[str]] = {}
+    for measurement, condition in planned(results.manifests[checkpoint]):
+        found = cell(results, measurement, checkpoint, condition)
+        if found is None:
+            missing.setdefault(measurement, []).append(condition or "")
+            continue
+        for sentence in _sentences(found):
+            said.setdefault((measurement, sentence), []).append(condition or "")
+    lines = [f"{_where(measurement, conditions)}: {text}" for (measurement, text), conditions in said.items()]
+    lines += [
+        f"{_where(measurement, conditions)}: not measured yet; run geomlab analyze again with --resume"
+        for measurement, conditions in missing.items()
+    ]
+    return lines
+
+
+def scalar(data: xr.Dataset, name: str) -> float:
+    """A number of a cell, NaN where the cell lacks it."""
+    return float(data[name].item()) if name in data else math.nan
+
+
+def text(data: xr.Dataset, name: str) -> str | None:
+    """A word of a cell, None where the cell lacks it."""
+    value = data[name].item() if name in data else None
+    return value if isinstance(value, str) else None
+
+
+def count(data: xr.Dataset, name: str = "n") -> int | None:
+    """A whole number of a cell, None where the cell lacks it."""
+    value = scalar(data, name)
+    return int(value) if math.isfinite(value) else None
+
+
+def vector(data: xr.Dataset, name: str) -> list[float]:
+    """Numbers of a cell along its one dimension, empty where the cell lacks them."""
+    return [float(x) for x in np.asarray(data[name].values, dtype=np.float64)] if name in data else []
+
+
+def _sentences(found: xr.Dataset) -> list[str]:
+    sentences: list[str] = json.loads(found["warnings"].item())
+    status = text(found, "status")
+    if status not in (None, "converged") and not sentences:
+        sentences = [f"not converged: {status}"]
+    return sentences
+
+
+def _where(measurement: str, conditions: list[str]) -> str:
+    named = ", ".join(filter(None, conditions))
+    return f"{measurement} ({named})" if named else measurement

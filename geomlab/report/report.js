@@ -1,0 +1,45 @@
+"use strict";
+(() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const figures = read("figures");
+  const templates = read("templates");
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    toImageButtonOptions: { format: "svg" },
+    modeBarButtonsToRemove: ["lasso2d", "select2d"],
+  };
+  const look = () => (dark.matches ? templates.dark : templates.light);
+
+  // Plotly's own menus are drawings that no keyboard reaches; the page's are not.
+  const addMenu = (place, plot, menu) => {
+    const label = document.createElement("label");
+    label.append("Condition ");
+    const select = document.createElement("select");
+    const text = (label) => new DOMParser().parseFromString(label, "text/html").documentElement.textContent;
+    menu.buttons.forEach((button, i) => select.add(new Option(text(button.label), i)));
+    select.addEventListener("change", () => window.Plotly.update(plot, ...menu.buttons[select.value].args));
+    label.append(select);
+    place.append(label);
+  };
+
+  for (const plot of document.querySelectorAll(".plot")) {
+    const { data, layout } = figures[plot.dataset.figure];
+    const menus = layout.updatemenus || [];
+    delete layout.updatemenus;
+    plot.style.minHeight = "";
+    window.Plotly.newPlot(plot, data, { ...layout, template: look() }, config);
+    const place = document.getElementById(`controls-${plot.dataset.figure}`);
+    menus.forEach((menu) => addMenu(place, plot, menu));
+  }
+  const paint = (template) => {
+    for (const plot of document.querySelectorAll(".plot")) window.Plotly.relayout(plot, { template });
+  };
+  dark.addEventListener("change", () => paint(look()));
+  window.addEventListener("beforeprint", () => {
+    for (const table of document.querySelectorAll("details.table")) table.open = true;
+    paint(templates.light);
+  });
+  window.addEventListener("afterprint", () => paint(look()));
+})();

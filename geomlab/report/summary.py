@@ -1,0 +1,226 @@
+"""`summary.json`: the numbers of one checkpoint that other programs read."""
+
+import math
+from typing import Any
+
+import xarray as xr
+
+from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, text, vector
+from geomlab.results import Results
+
+SCHEMA = 1
+FEATURES = ("cka_to_clean", "gram_drift", "centroid_cosine", "lid", "delta_lid", "gram_volume")
+REFERENCE = {
+    "cka": "reference_cka",
+    "gram_drift": "reference_gram_drift",
+    "procrustes": "reference_procrustes",
+}
+Json = dict[str, Any]
+Holes = dict[str, tuple[tuple[str, ...], int]]
+
+
+def summarise(results: Results, checkpoint: str | None = None) -> Json:
+    """The content of `summary.json`.
+
+    Args:
+        results: of one or several checkpoints.
+        checkpoint: which one; the first by default.
+
+    Returns:
+        Plain numbers, text, lists and dicts. Numbers that are not finite are None, and `warnings` names them.
+    """
+    name = checkpoint or results.checkpoints[0]
+    manifest = results.manifests[name]
+    content = {
+        "schema": SCHEMA,
+        "checkpoint": dict(manifest["checkpoint"]),
+        "reference": manifest["reference"] and dict(manifest["reference"]),
+        "seed": manifest["settings"]["seed"],
+        "settings": dict(manifest["settings"]),
+        "command": manifest["command"],
+        "versions": dict(manifest["versions"]),
+        "conditions": {entry["name"]: _condition(results, name, entry) for entry in manifest["conditions"]},
+        "curvature": {condition: _curvature(one) for condition, one in cells(results, "curvature", name)},
+        "landscape": {condition: _landscape(one) for condition, one in cells(results, "landscape", name)},
+        "features": _features(results, name, with_reference=manifest["reference"] is not None),
+        "drift": _drift(cell(results, "drift", name, None)),
+    }
+    clean, holes = _without_holes(content)
+    warnings = (
+        gather_warnings(results, name) + _unmeasured(results) + [_hole(*hole) for hole in holes.items()]
+    )
+    return {**clean, "warnings": warnings}
+
+
+def _condition(results: Results, checkpoint: str, entry: Json) -> Json:
+    """n, accuracy and loss of a condition; None where they were not measured."""
+    measured = cell(results, "accuracy", checkpoint, entry["name"])
+    if measured is None:
+        others = (
+            cell(results, other, checkpoint, entry["name"])
+            for other in ("curvature", "landscape", "features")
+        )
+        n = next((count(other) for other in others if other is not None), None)
+        return {"n": n, "accuracy": None, "loss": None, "sha256": None, **_described(entry)}
+    return {
+        "n": count(measured),
+        "accuracy": scalar(measured, "accuracy"),
+        "accuracy_low": scalar(measured, "accuracy_low"),
+        "accuracy_high": scalar(measured, "accuracy_high"),
+        "loss": scalar(measured, "mean_loss"),
+        "loss_stderr": scalar(measured, "mean_loss_stderr"),
+        "sha256": text(measured, "inputs_sha256"),
+        **_described(entry),
+    }
+
+
+def _described(entry: Json) -> Json:
+    return {"spec": entry["spec"], "kind": entry["kind"]}
+
+
+def _curvature(one: xr.Dataset) -> Json:
+    layers = zip(
+        map(str, one["layer"].values),
+        vector(one, "layer_dim"),
+        vector(one, "layer_trace"),
+        vector(one, "layer_trace_stderr"),
+        vector(one, "layer_kappa"),
+        vector(one, "layer_kappa_stderr"),
+        strict=True,
+    )
+    keys = ("dim", "trace", "stderr", "kappa", "kappa_stderr")
+    quantities = map(str, one["quantity"].values)
+    anisotropy = zip(quantities, vector(one, "anisotropy"), vector(one, "anisotropy_stderr"), strict=True)
+    return {
+        "params": text(one, "params"),
+        "dim": count(one, "dim"),
+        "eigenvalues": vector(one, "eigenvalue"),
+        "residuals": vector(one, "residual"),
+        "smallest_eigenvalue": scalar(one, "smallest_eigenvalue"),
+        "smallest_residual": scalar(one, "smallest_residual"),
+        "status": text(one, "status"),
+        "trace": {"value": scalar(one, "trace"), "stderr": scalar(one, "trace_stderr")},
+        "frobenius": {"value": scalar(one, "frobenius"), "stderr": scalar(one, "frobenius_stderr")},
+        "hvps": count(one, "products"),
+        "probes": count(one, "probes"),
+        "seconds": scalar(one, "seconds"),
+        "loss": scalar(one, "loss"),
+        "gradient_norm": scalar(one, "gradient_norm"),
+        "n": count(one),
+        "anisotropy": {name: {"value": value, "stderr": stderr} for name, value, stderr in anisotropy},
+        "layers": {
+            name: dict(zip(keys, (int(dim), *numbers), strict=True)) for name, dim, *numbers in layers
+        },
+    }
+
+
+def _landscape(one: xr.Dataset) -> Json:
+    return {
+        "line": {
+            "alpha": vector(one, "step"),
+            "loss": vector(one, "line_loss"),
+            "loss_stderr": vector(one, "line_loss_stderr"),
+            "accuracy": vector(one, "line_accuracy"),
+        },
+        "plane": {
+            "alpha": vector(one, "alpha"),
+            "beta": vector(one, "beta"),
+            "loss": one["plane_loss"].transpose("alpha", "beta").values.tolist(),
+            "accuracy": one["plane_accuracy"].transpose("alpha", "beta").values.tolist(),
+        },
+        "direction": text(one, "direction"),
+        "direction_norm": vector(one, "direction_norm"),
+        "relative_norm": vector(one, "relative_norm"),
+        "inputs": text(one, "inputs"),
+        "params": text(one, "params"),
+        "n": count(one),
+    }
+
+
+def _features(results: Results, checkpoint: str, *, with_reference: bool) -> Json:
+    found = dict(cells(results, "features", checkpoint))
+    measures = {name: name for name in FEATURES}
+    features: Json = {}
+    for condition, one in found.items():
+        extra = {"n": count(one), "paired": bool(one["paired"].item()), "lid_k": count(one, "lid_k")}
+        features[condition] = {**_measures(one, measures), **extra}
+    against = (
+        {condition: _measures(one, REFERENCE) for condition, one in found.items()} if with_reference else {}
+    )
+    return {**features, "reference": against}
+
+
+def _measures(one: xr.Dataset, names: dict[str, str]) -> Json:
+    """Measures at the last layer on top, and at every layer under `layers`."""
+    layers = {str(layer): _at(one.sel(layer=layer), names) for layer in one["layer"].values}
+    last = layers.get("features") or next(reversed(layers.values()))
+    return {**last, "layers": layers}
+
+
+def _at(layer: xr.Dataset, names: dict[str, str]) -> Json:
+    return {
+        key: value
+        for short, name in names.items()
+        for key, value in ((short, scalar(layer, name)), (f"{short}_stderr", scalar(layer, f"{name}_stderr")))
+    }
+
+
+def _drift(one: xr.Dataset | None) -> Json:
+    """Drift from the reference; without a reference there is none to measure."""
+    if one is None:
+        return {"relative": None, "absolute": None, "per_layer": {}, "per_layer_absolute": {}}
+    layers = [str(layer) for layer in one["layer"].values]
+    return {
+        "relative": scalar(one, "relative"),
+        "absolute": scalar(one, "absolute"),
+        "per_layer": dict(zip(layers, vector(one, "layer_relative"), strict=True)),
+        "per_layer_absolute": dict(zip(layers, vector(one, "layer_absolute"), strict=True)),
+    }
+
+
+def _unmeasured(results: Results) -> list[str]:
+    if "accuracy" in results.data:
+        return []
+    return ["accuracy was not measured: conditions.*.accuracy, loss and sha256 are null"]
+
+
+def _without_holes(content: Json) -> tuple[Json, Holes]:
+    """The content with None for what is not finite, and where that was: pattern -> (conditions, how many)."""
+    holes: Holes = {}
+
+    def walk(node: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(node, dict):
+            return {key: walk(value, (*path, key)) for key, value in node.items()}
+        if isinstance(node, list):
+            return [walk(value, path) for value in node]
+        if isinstance(node, float) and not math.isfinite(node):
+            pattern, condition = _pattern(path)
+            named, number = holes.get(pattern, ((), 0))
+            holes[pattern] = (tuple(dict.fromkeys((*named, *condition))), number + 1)
+            return None
+        return node
+
+    return walk(content, ()), holes
+
+
+def _pattern(path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """A path with its condition as `*`, and its layer too: one warning then speaks for all of them."""
+    parts, at = list(path), 2 if path[:2] == ("features", "reference") else 1
+    conditions: tuple[str, ...] = ()
+    if path[0] in ("conditions", "curvature", "landscape", "features") and len(parts) > at:
+        conditions = (parts[at],)
+        parts[at] = "*"
+    for group in ("layers", "per_layer", "per_layer_absolute"):
+        if group in parts[:-1]:
+            parts[parts.index(group) + 1] = "*"
+    return ".".join(parts), conditions
+
+
+def _hole(pattern: str, found: tuple[tuple[str, ...], int]) -> str:
+    conditions, number = found
+    where = pattern.replace("*", _braces(conditions), 1) if conditions else pattern
+    return f"{where}: {number} number{'s are' if number > 1 else ' is'} not finite, written as null"
+
+
+def _braces(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else "{" + ",".join(names) + "}"

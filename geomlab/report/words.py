@@ -1,0 +1,174 @@
+"""What the results say, in sentences with numbers and their errors."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from geomlab.report.cells import cell, cells, scalar, text
+from geomlab.report.tabulate import accuracy_cell, largest, last_layer, ratio, stderr_cell
+from geomlab.results import Results
+from geomlab.tables import Cell
+
+NEGLIGIBLE = 1e-3  # of λmax: a negative eigenvalue smaller than this says nothing in float32; ours
+
+
+def describe(results: Results, checkpoint: str | None = None) -> list[str]:
+    """Sentences about one checkpoint, computed from its results.
+
+    Args:
+        results: of one or several checkpoints.
+        checkpoint: which one; the first by default.
+    """
+    name = checkpoint or results.checkpoints[0]
+    found = {m: dict(cells(results, m, name)) for m in ("accuracy", "curvature", "landscape", "features")}
+    clean = next((c["name"] for c in results.manifests[name]["conditions"] if c["kind"] == "clean"), None)
+    sentences = [
+        _accuracy(found["accuracy"]),
+        _sharpness(found["curvature"], clean),
+        _saddle(found["curvature"], clean),
+        _spread(found["curvature"], clean),
+        _layers(found["curvature"], clean),
+        _features(found["features"], clean),
+        _reference(found["features"], results.manifests[name]["reference"]),
+        _drift(cell(results, "drift", name, None)),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _accuracy(found: dict[str, xr.Dataset]) -> str:
+    if not found:
+        return ""
+    parts = [f"{_percent(accuracy_cell(one))} {under(name)}" for name, one in found.items()]
+    return f"Accuracy is {listed(parts)} (95 % intervals in brackets)."
+
+
+def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    if not found:
+        return ""
+    parts = []
+    base = found.get(clean or "")
+    for name, one in found.items():
+        top = largest(one)
+        residual = scalar(one.isel(eigen=0), "residual")
+        told = f"{_number(top.value)} {under(name)} (relative residual {_number(residual, 1)})"
+        if base is not None and one is not base:
+            told += f", {_times(ratio(top, largest(base)))}"
+        if text(one, "status") != "converged":
+            told += " (its spectrum did not converge)"
+        parts.append(told)
+    return f"The largest Hessian eigenvalue λmax is {'; '.join(parts)}."
+
+
+def _saddle(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    one = found.get(clean or "")
+    if one is None:
+        return ""
+    low, high = scalar(one, "smallest_eigenvalue"), largest(one).value
+    if not math.isfinite(low):
+        return ""
+    if low < -NEGLIGIBLE * abs(high):
+        verdict = f"{abs(low / high):.2g} of λmax in size, so that the network is at no minimum of this loss"
+    else:
+        verdict = "no negative curvature to speak of"
+    return f"On clean inputs the smallest eigenvalue is {_number(low)}: {verdict}."
+
+
+def _spread(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    one = found.get(clean or "")
+    if one is None or "participation_ratio" not in one["quantity"].values:
+        return ""
+    ratio_cell = stderr_cell(one.sel(quantity="participation_ratio"), "anisotropy")
+    return (
+        f"The trace of the Hessian on clean inputs is {stderr_cell(one, 'trace')}; its curvature is as if "
+        f"spread evenly over {ratio_cell} of {int(scalar(one, 'dim')):,} directions (participation ratio)."
+    )
+
+
+def _layers(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    one = found.get(clean or "")
+    if one is None or not one["layer_kappa"].notnull().any():
+        return ""
+    peak = one.isel(layer=int(np.nanargmax(one["layer_kappa"].values)))
+    return (
+        f"Curvature per parameter on clean inputs is largest in {peak['layer'].item()}: "
+        f"κ = {stderr_cell(peak, 'layer_kappa')}."
+    )
+
+
+def _features(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    parts = []
+    for name, one in found.items():
+        last = last_layer(one)
+        if name == clean or not math.isfinite(scalar(last, "cka_to_clean")):
+            continue
+        lid = stderr_cell(last, "delta_lid")
+        more = f", and their LID changes by {lid}" if math.isfinite(lid.value) else ""
+        cosine = stderr_cell(last, "centroid_cosine")
+        parts.append(
+            f"{under(name)} the features keep a CKA of {stderr_cell(last, 'cka_to_clean')} to clean, "
+            f"their class centroids a cosine of {cosine}{more}"
+        )
+    return _sentence("; ".join(parts))
+
+
+def _reference(found: dict[str, xr.Dataset], reference: dict[str, str] | None) -> str:
+    parts = [
+        f"{stderr_cell(last_layer(one), 'reference_cka')} {under(name)}"
+        for name, one in found.items()
+        if math.isfinite(scalar(last_layer(one), "reference_cka"))
+    ]
+    if not parts or not reference:
+        return ""
+    name = reference["name"]
+    return f"The features' CKA to those of the reference, {name}, on the same inputs is {listed(parts)}."
+
+
+def _drift(one: xr.Dataset | None) -> str:
+    if one is None:
+        return ""
+    layers = one["layer_relative"]
+    moved = f"The parameters moved from the reference by {100 * scalar(one, 'relative'):.3g} % of its norm"
+    if not layers.notnull().any():
+        return f"{moved}."
+    farthest = layers.isel(layer=int(np.nanargmax(layers.values)))
+    return f"{moved}, most in {farthest['layer'].item()} ({100 * float(farthest):.3g} %)."
+
+
+def under(condition: str) -> str:
+    """`on clean inputs`, `under pgd`."""
+    return "on clean inputs" if condition == "clean" else f"under {condition}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _percent(accuracy: Cell) -> str:
+    return str(accuracy).replace(" [", "\u00a0% [", 1)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """Three significant digits, or fewer."""
+    if not math.isfinite(value):
+        return "not defined"
+    return (
+        f"{value:.{digits}g}".replace("-", "−", 1 if value < 0 else 0)
+        .replace("e-0", "e-")
+        .replace("e+0", "e")
+    )
+
+
+def _times(factor: Cell) -> str:
+    """A ratio in words; the error of a ratio of eigenvalues is far below its third digit."""
+    if not math.isfinite(factor.value) or factor.value <= 0:
+        return "not comparable with clean"
+    if factor.value >= 1:
+        return f"{factor.value:.3g} times sharper"
+    return f"{1 / factor.value:.3g} times flatter"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "." if text else ""

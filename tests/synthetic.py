@@ -1,0 +1,295 @@
+"""Folders of results as `geomlab analyze` writes them (FORMAT.md), from numbers made up here."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from geomlab.results import CellKey, Results, Store, open_results
+from geomlab.stats import mean_stderr, wilson
+
+CONDITIONS = {
+    "clean": "clean",
+    "pgd": "adversarial",
+    "fgsm": "adversarial",
+    "domain:sketch": "domain",
+    "corruption:gaussian_noise": "corruption",
+}
+SHARPNESS = {"clean": 1.0, "pgd": 6.0, "fgsm": 3.5, "domain:sketch": 2.0, "corruption:gaussian_noise": 1.6}
+BLOCKS = "visual.transformer.resblocks"
+PARTS = ("attn", "attn.out_proj", "mlp.c_fc", "mlp.c_proj")
+LAYERS = [
+    "visual.conv1",
+    "visual.positional_embedding",
+    "visual.ln_pre",
+    *(f"{BLOCKS}.{i}.{part}" for i in range(6) for part in PARTS),
+    "visual.ln_post",
+    "visual.proj",
+    "head",
+]
+BLOCK_LAYERS = [f"{BLOCKS}.{i}" for i in range(12)] + ["features"]
+MEASUREMENTS = ("accuracy", "curvature", "landscape", "features")
+N = 300
+
+
+def _warnings(*sentences: str) -> str:
+    return json.dumps(list(sentences))
+
+
+def accuracy(condition: str, rng: np.random.Generator, quality: float, n: int = N) -> xr.Dataset:
+    """Cell of the measurement `accuracy`; samples share their difficulty, as the same labelled samples do."""
+    difficulty = np.random.default_rng(5).normal(size=n)
+    margin = 3.2 * quality - 0.7 * SHARPNESS[condition] - difficulty + 0.4 * rng.normal(size=n)
+    loss = np.log1p(np.exp(-margin))
+    correct = (loss < np.log(2)).astype(np.int64)
+    low, high = wilson(int(correct.sum()), n)
+    mean, stderr = mean_stderr(loss)
+    return xr.Dataset(
+        {
+            "loss": ("sample", loss),
+            "correct": ("sample", correct),
+            "label": ("sample", np.arange(n) % 10),
+            "accuracy": correct.mean(),
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "mean_loss": mean,
+            "mean_loss_stderr": stderr,
+            "n": n,
+            "inputs_sha256": f"{condition}-digest",
+            "warnings": _warnings(),
+        }
+    )
+
+
+def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
+    """Cell of the measurement `curvature`; under pgd it did not converge."""
+    scale = SHARPNESS[condition] / quality
+    eigenvalue = 12.3 * scale * 0.78 ** np.arange(10) * (1 + 0.02 * rng.normal(size=10))
+    eigenvalue = np.sort(eigenvalue)[::-1]
+    residual = 10 ** rng.uniform(-5, -3.2, size=10)
+    converged = condition != "pgd"
+    if not converged:
+        residual[-2:] = [0.05, 0.11]
+    dim = rng.integers(500, 60000, size=len(LAYERS))
+    depth = np.linspace(0, 1, len(LAYERS))
+    kappa = scale * 1e-3 * np.exp(1.5 * np.sin(5 * depth) + 0.5 * rng.normal(size=len(LAYERS)))
+    kappa[2] = -2e-4
+    error = 0.12 * np.abs(kappa) + 2e-5
+    quantities = {
+        "lambda1_over_lambdak": (eigenvalue[0] / eigenvalue[-1], 0.01),
+        "n_lambda1_over_trace": (212.0 * scale, 4.1),
+        "participation_ratio": (41.3, 2.2),
+        "layer_gini": (0.61, 0.02),
+        "layer_cv": (1.9, 0.1),
+    }
+    values, errors = zip(*quantities.values(), strict=True)
+    return xr.Dataset(
+        {
+            "eigenvalue": ("eigen", eigenvalue),
+            "residual": ("eigen", residual),
+            "smallest_eigenvalue": -0.8 * scale,
+            "smallest_residual": 0.002,
+            "status": "converged" if converged else "2 of 10 eigenvalues above the tolerance of 0.01",
+            "trace": 61.0 * scale,
+            "trace_stderr": 1.7 * scale,
+            "frobenius": 24.0 * scale,
+            "frobenius_stderr": 0.9 * scale,
+            "layer_dim": ("layer", dim),
+            "layer_trace": ("layer", kappa * dim),
+            "layer_trace_stderr": ("layer", error * dim),
+            "layer_kappa": ("layer", kappa),
+            "layer_kappa_stderr": ("layer", error),
+            "anisotropy": ("quantity", np.array(values)),
+            "anisotropy_stderr": ("quantity", np.array(errors)),
+            "loss": 0.15 * scale,
+            "gradient_norm": 0.02 * scale,
+            "params": "visual",
+            "dim": int(dim.sum()),
+            "probes": 30,
+            "products": 118,
+            "seconds": 12.5,
+            "n": N,
+            "warnings": _warnings() if converged else _warnings("2 of 10 eigenvalues did not converge"),
+        },
+        coords={"layer": LAYERS, "quantity": list(quantities)},
+    )
+
+
+def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
+    """Cell of the measurement `landscape`; one corner of the plane of pgd overflowed."""
+    step, side = np.linspace(-1, 1, 41), np.linspace(-1, 1, 17)
+    scale = SHARPNESS[condition] / quality
+    bowl = lambda a, b: 0.1 * scale + scale * (1.5 * a**2 + 0.5 * b**2 + 0.4 * a * b) * np.exp(0.5 * a)  # noqa: E731
+    line = bowl(step, 0.0)
+    plane = bowl(*np.meshgrid(side, side, indexing="ij"))
+    overflow = ["6 points of the plane have no finite loss"] if condition == "pgd" else []
+    if overflow:
+        plane[:3, :2] = np.nan
+    return xr.Dataset(
+        {
+            "line_loss": ("step", line),
+            "line_loss_stderr": ("step", 0.05 * np.sqrt(line)),
+            "line_accuracy": ("step", np.round(np.exp(-line) * N) / N),
+            "plane_loss": (("alpha", "beta"), plane),
+            "plane_accuracy": (("alpha", "beta"), np.exp(-plane)),
+            "direction_norm": ("axis", [3.1, 3.05]),
+            "relative_norm": ("axis", [0.98, 0.981]),
+            "direction": "filter-normalised",
+            "params": "visual",
+            "inputs": "held fixed",
+            "n": N,
+            "warnings": _warnings(*overflow),
+        },
+        coords={"step": step, "alpha": side, "beta": side, "axis": [0, 1]},
+    )
+
+
+def features(
+    condition: str, rng: np.random.Generator, quality: float, *, reference: bool = True
+) -> xr.Dataset:
+    """Cell of the measurement `features`; the Gram volume is degenerate in the last layer."""
+    shift, layers = SHARPNESS[condition] - 1, len(BLOCK_LAYERS)
+    depth = np.linspace(0.05, 1, layers)
+    cka = np.exp(-0.15 * shift * depth / quality)
+    volume = 0.02 + 0.1 * shift * depth
+    volume[-1] = np.nan
+    measures = {
+        "cka_to_clean": (cka, 0.02 * (1 - cka)),
+        "gram_drift": (1.4 * (1 - cka), 0.03 * (1 - cka)),
+        "centroid_cosine": (1 - 0.5 * (1 - cka), 0.01 * (1 - cka)),
+        "lid": (9 + 5 * depth + shift * depth, np.full(layers, 0.3)),
+        "delta_lid": (shift * depth + 0.05 * rng.normal(size=layers) * shift, np.full(layers, 0.2)),
+        "gram_volume": (volume, np.full(layers, 0.004)),
+    }
+    if reference:
+        measures |= {
+            "reference_cka": (1 - 0.3 * depth * cka, np.full(layers, 0.01)),
+            "reference_gram_drift": (0.4 * depth, np.full(layers, 0.012)),
+            "reference_procrustes": (0.35 * depth**2, np.full(layers, 0.008)),
+        }
+    data = {name: ("layer", value) for name, (value, _) in measures.items()}
+    data |= {f"{name}_stderr": ("layer", error) for name, (_, error) in measures.items()}
+    degenerate = _warnings("the Gram volume of features is degenerate")
+    scalars = {"n": N, "paired": True, "lid_k": 20, "warnings": degenerate}
+    return xr.Dataset(data | scalars, coords={"layer": BLOCK_LAYERS})
+
+
+def drift(rng: np.random.Generator) -> xr.Dataset:
+    """Cell of the measurement `drift`."""
+    relative = 0.02 + 0.15 * rng.random(len(LAYERS))
+    return xr.Dataset(
+        {
+            "relative": 0.093,
+            "absolute": 4.2,
+            "layer_relative": ("layer", relative),
+            "layer_absolute": ("layer", 3 * relative),
+            "warnings": _warnings(),
+        },
+        coords={"layer": LAYERS},
+    )
+
+
+MAKERS = {"accuracy": accuracy, "curvature": curvature, "landscape": landscape, "features": features}
+
+
+def write_folder(
+    folder: Path,
+    name: str = "grace-s0",
+    *,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    measurements: Sequence[str] = MEASUREMENTS,
+    reference: bool = True,
+    quality: float = 1.0,
+    without: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """Write one checkpoint's folder.
+
+    Args:
+        folder: where to.
+        name: of the checkpoint.
+        conditions: names of the conditions.
+        measurements: names of the measurements; with a reference `drift` comes on top.
+        reference: whether there is one.
+        quality: of the made-up network; a larger one is flatter and more accurate.
+        without: (measurement, condition) of planned cells that an interrupted run has not written.
+    """
+    store, cells = Store(folder), []
+    rng = np.random.default_rng(len(name))
+    plan = [(m, c) for c in conditions for m in measurements] + ([("drift", None)] if reference else [])
+    for measurement, condition in plan:
+        spec = None if condition is None else {"spec": condition, "source": "glyphs", "n": N, "seed": 0}
+        key = CellKey(measurement, {}, "d" * 64, "r" * 64 if reference else None, spec, 0, "float32", "cpu")
+        cells.append({"file": key.file, "measurement": measurement, "condition": condition})
+        if (measurement, condition) in without:
+            continue
+        if condition is None:
+            store.write(key, drift(rng))
+        elif measurement == "features":
+            store.write(key, features(condition, rng, quality, reference=reference))
+        else:
+            store.write(key, MAKERS[measurement](condition, rng, quality))
+    store.write_manifest(_manifest(name, conditions, cells, reference=reference))
+    return folder
+
+
+def _manifest(name: str, conditions: Sequence[str], cells: list[dict], *, reference: bool) -> dict:
+    start = {"name": "zero-shot", "path": "zero.pt", "sha256": "0" * 64, "digest": "r" * 64}
+    return {
+        "command": f"geomlab analyze {name}.pt --condition clean --condition pgd",
+        "checkpoint": {
+            "name": name,
+            "path": f"runs/{name}.pt",
+            "sha256": "a" * 64,
+            "digest": "d" * 64,
+            "architecture": "open_clip:ViT-B-32",
+        },
+        "reference": {**start, "architecture": "open_clip:ViT-B-32"} if reference else None,
+        "settings": {
+            "params": "visual",
+            "budget": "quick",
+            "samples": N,
+            "batch_size": 100,
+            "seed": 0,
+            "device": "cpu",
+            "dtype": "float32",
+            "data": "glyphs",
+        },
+        "versions": {"python": "3.11.7", "geomlab": "0.1.0", "torch": "2.13.0"},
+        "machine": {"system": "Linux", "processor": "x86_64", "cpus": 2},
+        "conditions": [{"name": c, "spec": c, "kind": CONDITIONS[c]} for c in conditions],
+        "measurements": [
+            {"name": m, "parameters": {}} for m in dict.fromkeys(cell["measurement"] for cell in cells)
+        ],
+        "cells": cells,
+    }
+
+
+@pytest.fixture(scope="session")
+def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One checkpoint, five conditions, all measurements."""
+    return write_folder(tmp_path_factory.mktemp("one") / "out")
+
+
+@pytest.fixture(scope="session")
+def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints; the second is flatter."""
+    root = tmp_path_factory.mktemp("two")
+    conditions = ("clean", "pgd", "domain:sketch")
+    write_folder(root / "ft-s0", "ft-s0", conditions=conditions)
+    write_folder(root / "grace-s0", "grace-s0", conditions=conditions, quality=1.15)
+    return root
+
+
+@pytest.fixture(scope="session")
+def one(one_folder: Path) -> Results:
+    """The results in `one_folder`."""
+    return open_results(one_folder)
+
+
+@pytest.fixture(scope="session")
+def two(two_folder: Path) -> Results:
+    """The results in `two_folder`."""
+    return open_results(two_folder)

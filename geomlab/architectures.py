@@ -133,7 +133,9 @@ def call_factory(spec: Spec, **kwargs: Any) -> Any:
         ) from error
     factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
     if not callable(factory):
-        raise UserError(f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY")
+        raise UserError(
+            f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY"
+        )
     return factory(**dict(spec.options), **kwargs)
 
 
@@ -169,7 +171,9 @@ def _open_clip(
         load(model, rest, spec.text)
     if head is None:
         if labels is None:
-            raise UserError(f"{spec.text}: a CLIP needs class names for its zero-shot head; give --data with names")
+            raise UserError(
+                f"{spec.text}: a CLIP needs class names for its zero-shot head; give --data with names"
+            )
         head = clip.zero_shot_head(
             model.eval(), clip.tokenizer(own_config, spec.positional), labels.classes, labels.templates
         )
@@ -191,7 +195,9 @@ def _torchvision(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.M
     import torchvision
 
     if spec.positional not in torchvision.models.list_models():
-        raise UserError(f"'{spec.text}': torchvision has no model '{spec.positional}'; see models.list_models()")
+        raise UserError(
+            f"'{spec.text}': torchvision has no model '{spec.positional}'; see models.list_models()"
+        )
     module = torchvision.models.get_model(spec.positional, weights=None, num_classes=_outputs(tensors))
     # torchvision's classification weights are all trained with these (its docs, "Classification").
     return module, Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -203,7 +209,9 @@ def _outputs(tensors: Mapping[str, Tensor] | None) -> int:
     return int(matrices[-1].shape[0]) if matrices else 1000
 
 
-def from_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None, Labels | None, Preprocessing]:
+def from_metadata(
+    metadata: Mapping[str, Any],
+) -> tuple[str, dict[str, Any] | None, Labels | None, Preprocessing]:
     """What a checkpoint says of itself: SPEC, config, labels, preprocessing. Never a factory: that is code.
 
     Raises:
@@ -212,11 +220,15 @@ def from_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | No
     architecture = metadata["architecture"]
     spec = str(architecture["spec"])
     if parse(spec).head not in ("open_clip", "timm", "torchvision"):
-        raise UserError(f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}")
+        raise UserError(
+            f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}"
+        )
     classes, templates = metadata.get("classes"), metadata.get("templates")
     labels = Labels(tuple(classes), tuple(templates or Labels.templates)) if classes else None
     prep = metadata.get("preprocessing", {})
-    preprocessing = Preprocessing(prep.get("size"), tuple(prep.get("mean", (0.0,))), tuple(prep.get("std", (1.0,))))
+    preprocessing = Preprocessing(
+        prep.get("size"), tuple(prep.get("mean", (0.0,))), tuple(prep.get("std", (1.0,)))
+    )
     return spec, architecture.get("config"), labels, preprocessing
 
 

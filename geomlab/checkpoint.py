@@ -81,7 +81,8 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    head = {"format": FORMAT, "version": VERSION, "digest": params.digest(tensors), "versions": versions()}
+    digest = params.digest(tensors)
+    head = {"format": FORMAT, "version": VERSION, "digest": digest, "versions": versions()}
     metadata = json.loads(json.dumps({**head, **metadata}, allow_nan=False))
     if path.suffix == ".safetensors":
         content = save_safetensors(tensors, {FORMAT: json.dumps(metadata)})
@@ -93,8 +94,10 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, content)
     except OSError as error:
-        raise UserError(f"{path}: cannot write the checkpoint ({error.strerror}); choose another folder") from error
-    return Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest(), head["digest"])
+        raise UserError(
+            f"{path}: cannot write the checkpoint ({error.strerror}); choose another folder"
+        ) from error
+    return Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest(), digest)
 
 
 def read(path: Path | str) -> Checkpoint:
@@ -112,11 +115,38 @@ def read(path: Path | str) -> Checkpoint:
         raise UserError(f"{path}: the file is empty; write or copy the checkpoint again")
     tensors, metadata = (_read_safetensors if path.suffix == ".safetensors" else _read_torch)(path, content)
     if metadata.get("version", VERSION) > VERSION:
-        raise UserError(f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab")
+        raise UserError(
+            f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab"
+        )
     checkpoint = Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest())
     if metadata.get("digest", checkpoint.digest) != checkpoint.digest:
-        raise UserError(f"{path}: the tensors do not match the digest written beside them; the file is damaged")
+        raise UserError(
+            f"{path}: the tensors do not match the digest written beside them; the file is damaged"
+        )
     return checkpoint
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """What a checkpoint holds, for people: one line a fact."""
+    metadata = checkpoint.metadata
+    count = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    recipe = metadata.get("recipe")
+    facts = {
+        "file": checkpoint.path,
+        "sha256": checkpoint.sha256,
+        "digest": checkpoint.digest,
+        "tensors": f"{len(checkpoint.tensors)}, {count:,} numbers",
+        "first": ", ".join(f"{name} {tuple(t.shape)}" for name, t in list(checkpoint.tensors.items())[:3]),
+        "architecture": (checkpoint.architecture or {}).get("spec", "not said; give --model"),
+        "data": metadata.get("data", "not said; give --data"),
+        "classes": ", ".join(metadata.get("classes") or ()) or "not said",
+        "method": metadata.get("method"),
+        "step": metadata.get("step"),
+        "seed": metadata.get("seed"),
+        "recipe": json.dumps(recipe, sort_keys=True) if recipe else None,
+        "versions": ", ".join(f"{name} {version}" for name, version in metadata.get("versions", {}).items()),
+    }
+    return "\n".join(f"{name + ':':<14}{value}" for name, value in facts.items() if value not in (None, ""))
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -178,7 +208,7 @@ def _refusal(path: Path, content: bytes, message: str) -> str:
     if code is None:
         return f"{path}: {_damage(content)}; write or copy the checkpoint again"
     return (
-        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust its origin, convert "
-        f"it once: python -c \"import torch; m = torch.load('{path}', weights_only=False); "
+        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you "
+        f"trust its origin, convert it once: python -c \"import torch; m = torch.load('{path}', weights_only=False); "
         f"torch.save(getattr(m, 'state_dict', lambda: m)(), 'state_dict.pt')\""
     )

@@ -19,7 +19,9 @@ from geomlab.typing import Features, Float, Images, Int, Logits
 class Tokenizer(Protocol):
     """Texts -> token numbers (n, context)."""
 
-    def __call__(self, texts: Sequence[str]) -> Tensor: ...
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Tokenise texts."""
+        ...
 
 
 class WordTokenizer:
@@ -130,7 +132,8 @@ def zero_shot_head(
         tokens = tokenize([template.format(name) for template in templates]).to(device)
         mean = F.normalize(model.encode_text(tokens), dim=-1).mean(dim=0)
         rows.append(F.normalize(mean, dim=-1))
-    return torch.stack(rows) * model.logit_scale.exp()
+    scale: Tensor = model.logit_scale.exp()
+    return torch.stack(rows) * scale
 
 
 class ClipClassifier(nn.Module):

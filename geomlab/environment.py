@@ -4,7 +4,16 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_LIBRARIES = ("geomlab", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "scikit-learn", "xarray")
+_LIBRARIES = (
+    "geomlab",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "xarray",
+)
 
 
 def versions() -> dict[str, str]:

@@ -51,7 +51,9 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
             total[name] += piece
     bad = [name for name, tensor in total.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise UserError(f"the loss of {subject.name} has a gradient that is NaN or infinite at {bad[0]}; try float64")
+        raise UserError(
+            f"the loss of {subject.name} has a gradient that is NaN or infinite at {bad[0]}; try float64"
+        )
     return total
 
 

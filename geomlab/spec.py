@@ -34,7 +34,9 @@ class Spec:
         unknown = [key for key, _ in self.options if key not in allowed]
         if unknown:
             known = ", ".join(allowed) or "none"
-            raise UserError(f"'{self.text}': unknown option {', '.join(unknown)}; '{self.head}' takes: {known}")
+            raise UserError(
+                f"'{self.text}': unknown option {', '.join(unknown)}; '{self.head}' takes: {known}"
+            )
 
 
 def parse(text: str) -> Spec:
@@ -86,5 +88,7 @@ def integer(spec: Spec, key: str, default: int) -> int:
     """
     value = number(spec, key, default)
     if value != int(value) or value < 1:
-        raise UserError(f"'{spec.text}': {key} must be a whole number of at least 1, got '{spec.option(key)}'")
+        raise UserError(
+            f"'{spec.text}': {key} must be a whole number of at least 1, got '{spec.option(key)}'"
+        )
     return int(value)

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -72,6 +72,10 @@ class Subject:
             buffers={name: move(tensor) for name, tensor in self.buffers.items()},
         )
 
+    def named(self, name: str) -> "Subject":
+        """The same under another name."""
+        return replace(self, name=name)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
@@ -105,7 +109,9 @@ class Subject:
             raise UserError(f"--layers '{pattern}' is not a regular expression: {error}") from error
         if not found:
             names = [name for name, _ in self.module.named_modules() if name]
-            raise UserError(f"--layers '{pattern}' selects no layer of {self.name}; it has {', '.join(names[:8])}, …")
+            raise UserError(
+                f"--layers '{pattern}' selects no layer of {self.name}; it has {', '.join(names[:8])}, …"
+            )
         return found
 
     def activations(self, images: Images, layers: list[str]) -> dict[str, Tensor]:
@@ -121,13 +127,19 @@ class Subject:
         with _recorded(self.module, layers) as seen:
             self(images)
             if inspect.ismethod(getattr(self.module, "features", None)):
-                state = {f"module.{name}": tensor for name, tensor in {**self.weights, **self.buffers}.items()}
+                state = {
+                    f"module.{name}": tensor for name, tensor in {**self.weights, **self.buffers}.items()
+                }
                 seen[FEATURES] = functional_call(_OwnFeatures(self.module), state, (self._normalise(images),))
         missing = [name for name in layers if name not in seen]
         if missing:
-            raise UserError(f"layers {missing[:5]} of {self.name} gave no tensor; choose others with --layers")
+            raise UserError(
+                f"layers {missing[:5]} of {self.name} gave no tensor; choose others with --layers"
+            )
         if FEATURES not in seen:
-            raise UserError(f"{self.name} has no nn.Linear and no method features(x): its features are not known")
+            raise UserError(
+                f"{self.name} has no nn.Linear and no method features(x): its features are not known"
+            )
         return {name: seen[name] for name in [*layers, FEATURES]}
 
     def features(self, images: Images) -> Features:
@@ -205,7 +217,9 @@ def _blocks(module: nn.Module) -> list[str]:
         if any(name.startswith(f"{block}.") for block in found):
             continue
         parent = module.get_submodule(name.rpartition(".")[0]) if name else None
-        if isinstance(parent, nn.Sequential | nn.ModuleList) and not isinstance(child, nn.Sequential | nn.ModuleList):
+        if isinstance(parent, nn.Sequential | nn.ModuleList) and not isinstance(
+            child, nn.Sequential | nn.ModuleList
+        ):
             found.append(name)
     return found
 
@@ -218,8 +232,8 @@ class _OwnFeatures(nn.Module):
         self.module = module
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.module.features(images)
-        return features
+        own: Callable[[Tensor], Tensor] = getattr(self.module, "features")  # noqa: B009 (typed as a submodule)
+        return own(images)
 
 
 @contextmanager

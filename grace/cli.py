@@ -37,8 +37,8 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's files.")] = False,
 ) -> None:
     """Train a method and write a checkpoint."""
+    from geomlab.devices import choose
     from grace import loop
-    from grace.devices import choose
     from grace.recipe import compose
 
     composed = compose(method, data, file=recipe, settings=settings or ())

@@ -36,7 +36,11 @@ def anisotropy(
     """
 
     def of_probes(rows: NDArray[np.intp]) -> list[float]:
-        tr, fro2, mean_kappa = trace[rows].mean(), squared_frobenius[rows].mean(), np.abs(kappa[rows].mean(axis=0))
+        tr, fro2, mean_kappa = (
+            trace[rows].mean(),
+            squared_frobenius[rows].mean(),
+            np.abs(kappa[rows].mean(axis=0)),
+        )
         return [
             float(dim * eigenvalues[0] / tr) if tr else float("nan"),
             float(tr**2 / fro2) if fro2 > 0 else float("nan"),

@@ -124,7 +124,9 @@ class Hessian(Operator):
     def _check(self) -> None:
         again = float(sample_losses(self._subject, self._batches).loss.double().mean())
         if not torch.isfinite(torch.tensor(self.loss)) or not bool(torch.isfinite(self.gradient).all()):
-            raise UserError(f"{self._subject.name}: the loss or its gradient is not finite; try --dtype float64")
+            raise UserError(
+                f"{self._subject.name}: the loss or its gradient is not finite; try --dtype float64"
+            )
         if abs(again - self.loss) > 1e-3 * max(abs(self.loss), 1e-3):
             raise UserError(
                 f"{self._subject.name}: two passes over the data gave the losses {self.loss:.6g} and {again:.6g}; "

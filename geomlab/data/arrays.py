@@ -29,9 +29,13 @@ class Arrays(Source):
     def __init__(self, spec: str, data: Any, classes: tuple[str, ...] | None = None) -> None:
         self.spec = spec
         self.classes = classes
-        self._data = {str(name): value for name, value in data.items()} if isinstance(data, Mapping) else {"id": data}
+        self._data = (
+            {str(name): value for name, value in data.items()} if isinstance(data, Mapping) else {"id": data}
+        )
         if not self._data:
-            raise UserError(f"'{spec}': the factory returned an empty dict; expected (images, labels) by condition name")
+            raise UserError(
+                f"'{spec}': the factory returned an empty dict; expected (images, labels) by condition name"
+            )
         self._labels = {name: _labels(spec, value) for name, value in self._data.items()}
         self.domains = tuple(self._data)
         self.conditions = ("clean", "pgd", *(f"domain:{name}" for name in self.domains[1:]))
@@ -66,7 +70,9 @@ def open_torchvision(spec: str, name: str, root: str, split: str | None) -> Arra
 
     kind = getattr(torchvision.datasets, name, None)
     if kind is None or not isinstance(kind, type):
-        raise UserError(f"'{spec}': torchvision has no data set '{name}'; it has {', '.join(_classification_sets())}")
+        raise UserError(
+            f"'{spec}': torchvision has no data set '{name}'; it has {', '.join(_classification_sets())}"
+        )
     options = {"split": split} if split else {}
     try:
         data = kind(root, **options)
@@ -92,7 +98,7 @@ def _tensor(image: Any) -> torch.Tensor:
 
 
 def _labels(spec: str, data: Any) -> NDArray[np.int64]:
-    wanted = f"'{spec}': expected (images N,C,H,W in [0,1], labels N), a map-style data set of pairs, or a dict of those"
+    wanted = f"'{spec}': expected (images N,C,H,W in [0,1], labels N), a data set of such pairs, or a dict of those"
     if isinstance(data, tuple | list) and len(data) == 2:
         images, labels = torch.as_tensor(data[0]), np.asarray(data[1])
         if images.ndim != 4 or labels.shape != (len(images),):

@@ -34,7 +34,9 @@ class PGD:
     step: float | None = None
     restarts: int = 1
 
-    def __call__(self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]) -> Images:
+    def __call__(
+        self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]
+    ) -> Images:
         """Attack one batch.
 
         Args:
@@ -59,7 +61,9 @@ class PGD:
         with torch.no_grad():
             highest = loss(best)
         for begin in start[: self.restarts]:
-            attacked = ascend(loss, images, images + self.eps * begin, eps=self.eps, step=step, steps=self.steps)
+            attacked = ascend(
+                loss, images, images + self.eps * begin, eps=self.eps, step=step, steps=self.steps
+            )
             with torch.no_grad():
                 reached = loss(attacked)
             better = reached > highest
@@ -78,7 +82,9 @@ class FGSM:
     eps: float = 4 / 255
     restarts: int = 0
 
-    def __call__(self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]) -> Images:
+    def __call__(
+        self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]
+    ) -> Images:
         """Attack one batch; arguments as for `PGD`, without randomness."""
 
         def loss(x: Images) -> Float[Tensor, "n"]:
@@ -111,6 +117,8 @@ def ascend(loss: Loss, images: Images, start: Images, *, eps: float, step: float
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(loss(x).sum(), x)
         if not bool(torch.isfinite(gradient).all()):
-            raise UserError("the attack's gradient is not finite; the loss overflows: check the weights or use float64")
+            raise UserError(
+                "the attack's gradient is not finite; the loss overflows: check the weights or use float64"
+            )
         x = torch.minimum(torch.maximum(x.detach() + step * gradient.sign(), low), high)
     return x.detach()

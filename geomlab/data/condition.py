@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geomlab.data.attacks import FGSM, PGD, Attack
@@ -15,6 +16,8 @@ from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.spec import Spec, integer, number, parse
 from geomlab.subject import Subject
+
+Rows = NDArray[np.intp]
 
 KNOWN = (
     "clean",
@@ -92,19 +95,19 @@ class Condition:
                 rows, paired = self._rows_in(name, clean_index.ids[rows])
                 images, labels = self._read(name, rows, size, subject)
             case Corruption(name, severity):
-                noise = generator(self.seed, "corruption", self.name)
+                noise = generator(self.seed, "corruption", self.spec)
                 images = CORRUPTIONS[name](clean, severity, noise)
             case PGD() | FGSM():
                 images = self._attack(self.shift, subject, clean, clean_labels)
         return Batches(images, labels, self.batch_size, clean, clean_labels, paired)
 
-    def _read(self, domain: str, rows: np.ndarray, size: int | None, subject: Subject) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+    def _read(self, domain: str, rows: Rows, size: int | None, subject: Subject) -> tuple[Tensor, Tensor]:
         images = self.source.images(domain, rows, size)
         labels = torch.from_numpy(self.source.index(domain).labels[rows])
         _check(images, labels, f"{self.source.spec}, {domain}", subject)
         return images.to(subject.device, subject.dtype), labels.to(subject.device)
 
-    def _rows_in(self, domain: str, ids: np.ndarray) -> tuple[np.ndarray, bool]:  # type: ignore[type-arg]
+    def _rows_in(self, domain: str, ids: NDArray[np.str_]) -> tuple[Rows, bool]:
         """Rows of the same samples in a domain if it has them all, else a subset of its own."""
         index = self.source.index(domain)
         where = {name: row for row, name in enumerate(index.ids)}
@@ -114,7 +117,7 @@ class Condition:
 
     def _attack(self, attack: Attack, subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
         # All starts are drawn at once, so that the batch size changes nothing.
-        noise = generator(self.seed, "attack", self.name)
+        noise = generator(self.seed, "attack", self.spec)
         start = (torch.rand((attack.restarts, *images.shape), generator=noise) * 2 - 1).to(images)
         step = self.batch_size
         pieces = [
@@ -131,18 +134,22 @@ def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
         raise UserError(
-            f"{where}: images span [{low:.3g}, {high:.3g}], expected [0, 1]; scale them, and leave normalisation to the network"
+            f"{where}: images span [{low:.3g}, {high:.3g}], expected [0, 1]; "
+            "scale them, and leave normalisation to the network"
         )
     with torch.no_grad():
         try:
             classes = subject(images[:1].to(subject.device, subject.dtype)).shape[-1]
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{where}: {subject.name} cannot take images of shape {tuple(images.shape[1:])}: {reason}") from error
+            raise UserError(
+                f"{where}: {subject.name} cannot take images of shape {tuple(images.shape[1:])}: {reason}"
+            ) from error
     outside = sorted({int(label) for label in labels if not 0 <= label < classes})
     if outside:
         raise UserError(
-            f"{where}: labels {outside[:5]} are outside the head of {classes} classes; check --data, or use the right checkpoint"
+            f"{where}: labels {outside[:5]} are outside the head of {classes} classes; "
+            "check --data, or use the right checkpoint"
         )
 
 
@@ -156,7 +163,9 @@ def parse_conditions(
     """
     parsed = [(parse(text), _shift(parse(text), source)) for text in texts]
     heads = [_head(spec) for spec, _ in parsed]
-    names = [head if heads.count(head) == 1 else spec.text for head, (spec, _) in zip(heads, parsed, strict=True)]
+    names = [
+        head if heads.count(head) == 1 else spec.text for head, (spec, _) in zip(heads, parsed, strict=True)
+    ]
     if len(set(names)) < len(names):
         raise UserError(f"a condition is given twice: {', '.join(texts)}")
     return tuple(
@@ -180,7 +189,9 @@ def _shift(spec: Spec, source: Source) -> Shift:
         case "pgd":
             spec.only("eps", "steps", "step", "restarts")
             step = number(spec, "step", 0.0) or None
-            return PGD(number(spec, "eps", 4 / 255), integer(spec, "steps", 10), step, integer(spec, "restarts", 1))
+            return PGD(
+                number(spec, "eps", 4 / 255), integer(spec, "steps", 10), step, integer(spec, "restarts", 1)
+            )
         case "domain":
             spec.only()
             if spec.positional not in source.domains:

@@ -35,9 +35,11 @@ class DomainFolders(Source):
         self.domains = tuple(roots)
         first = self.domains[0]
         self.classes = tuple(_folders(roots[first]))
-        for domain, root in roots.items():
+        for root in roots.values():
             if tuple(_folders(root)) != self.classes:
-                raise UserError(f"{root}: its classes {_folders(root)} differ from those of '{first}' {self.classes}")
+                raise UserError(
+                    f"{root}: its classes {_folders(root)} differ from those of '{first}' {self.classes}"
+                )
         shifts = tuple(f"domain:{domain}" for domain in self.domains[1:4])
         self.conditions = ("clean", "pgd", *(shifts or ("corruption:gaussian_noise,severity=3",)))
 
@@ -89,7 +91,9 @@ def read_images(files: Sequence[Path], size: int | None) -> Images:
     images = [_read(file, size) for file in files]
     shapes = {tuple(image.shape) for image in images}
     if len(shapes) > 1:
-        raise UserError(f"{files[0].parent}: images of {len(shapes)} sizes, and the network does not say its own")
+        raise UserError(
+            f"{files[0].parent}: images of {len(shapes)} sizes, and the network does not say its own"
+        )
     return torch.stack(images)
 
 
@@ -99,7 +103,12 @@ def _read(file: Path, size: int | None) -> Tensor:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (
+        OSError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
     if size is not None and image.size != (size, size):
         scale = size / min(image.size)
@@ -115,7 +124,9 @@ def _existing(spec: str, root: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
     if not _folders(folder):
-        raise UserError(f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)")
+        raise UserError(
+            f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)"
+        )
     return folder
 
 

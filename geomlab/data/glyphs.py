@@ -38,7 +38,13 @@ class Glyphs(Source):
     classes = CLASSES
     domains = ("photo", "sketch", "rendition", "negative", "rotated", "variant")
     templates = tuple(f"a {domain} of the digit {{}}" for domain in domains[:-1])
-    conditions = ("clean", "pgd:eps=16/255", "domain:sketch", "domain:rendition", "corruption:gaussian_noise,severity=3")
+    conditions = (
+        "clean",
+        "pgd:eps=16/255",
+        "domain:sketch",
+        "domain:rendition",
+        "corruption:gaussian_noise,severity=3",
+    )
 
     def __init__(self, split: str = "test") -> None:
         if split not in ("train", "test", "all"):
@@ -113,8 +119,10 @@ def _rendition(ink: Tensor, rng: torch.Generator) -> Tensor:
     ground = (stroke + 0.5 + 0.2 * (torch.rand(n, 3, 1, 1, generator=rng) - 0.5)) % 1.0
     phase = _uniform(n, 0, 2 * torch.pi, rng)
     x, y = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    weave = 0.12 * torch.sin(1.6 * (x + y).view(1, 1, SIZE, SIZE) + phase) * torch.sin(
-        1.6 * (x - y).view(1, 1, SIZE, SIZE)
+    weave = (
+        0.12
+        * torch.sin(1.6 * (x + y).view(1, 1, SIZE, SIZE) + phase)
+        * torch.sin(1.6 * (x - y).view(1, 1, SIZE, SIZE))
     )
     return ground * (1 - ink) + stroke * ink + weave
 

@@ -38,7 +38,9 @@ def open_source(text: str) -> Source:
             return open_domains(text, spec.positional, spec.option("id"))
         case "torchvision":
             spec.only("root", "split")
-            return open_torchvision(text, spec.positional, spec.option("root", ".") or ".", spec.option("split"))
+            return open_torchvision(
+                text, spec.positional, spec.option("root", ".") or ".", spec.option("split")
+            )
         case _ if spec.positional or spec.options:
             return Arrays(text, architectures.call_factory(spec))
         case _:

@@ -68,4 +68,5 @@ def gram_volume(first: Features, second: Features, third: Features) -> Float[Ten
         third: (n, d) of the last, for example under perturbed weights.
     """
     views = torch.stack([F.normalize(view, dim=1) for view in (first, second, third)], dim=1)
-    return torch.linalg.det(views @ views.transpose(1, 2)).abs().sqrt()
+    determinant: Tensor = torch.linalg.det(views @ views.transpose(1, 2))
+    return determinant.abs().sqrt()

@@ -54,7 +54,8 @@ def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
     x, y = _centred(x), _centred(reference)
     x, y = x / x.norm(), y / y.norm()  # ‖X‖²_F is the trace of XXᵀ
     xx, yy, xy = (x.T @ x).square().sum(), (y.T @ y).square().sum(), (y.T @ x).square().sum()
-    return ((xx + yy - 2 * xy).clamp(min=0) / yy).sqrt()
+    squared: Tensor = (xx + yy - 2 * xy).clamp(min=0) / yy
+    return squared.sqrt()
 
 
 def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
@@ -67,7 +68,7 @@ def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
         y: (n, d') features of the same samples.
     """
     x, y = _centred(x), _centred(y)
-    nuclear = torch.linalg.svdvals((y.T / y.norm()) @ (x / x.norm())).sum()
+    nuclear: Tensor = torch.linalg.svdvals((y.T / y.norm()) @ (x / x.norm())).sum()
     return (2 - 2 * nuclear).clamp(min=0)
 
 

@@ -28,7 +28,10 @@ class Slice:
 
 
 def evaluate(
-    subject: Subject, batches: Batches, directions: Sequence[Params], coordinates: Float[Tensor, "points axes"]
+    subject: Subject,
+    batches: Batches,
+    directions: Sequence[Params],
+    coordinates: Float[Tensor, "points axes"],
 ) -> Slice:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a. The subject is not changed.
 
@@ -47,5 +50,7 @@ def evaluate(
         found = sample_losses(subject, batches, weights)
         losses = found.loss.double()
         spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
-        rows.append(torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean()]).cpu())
+        rows.append(
+            torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean()]).cpu()
+        )
     return Slice(*torch.stack(rows).unbind(1))

@@ -13,7 +13,12 @@ _FLOOR = {torch.float32: 1e-6, torch.float64: 1e-13}
 
 
 def eigenpairs(
-    operator: Operator, k: int, generator: torch.Generator, *, tolerance: float = 1e-3, max_products: int = 200
+    operator: Operator,
+    k: int,
+    generator: torch.Generator,
+    *,
+    tolerance: float = 1e-3,
+    max_products: int = 200,
 ) -> tuple[Eigenpairs, Eigenpairs]:
     """The k algebraically largest eigenpairs, and the smallest one the same Krylov space holds.
 
@@ -32,7 +37,9 @@ def eigenpairs(
         is judged alike though the iteration does not wait for it.
     """
     k = min(k, operator.dim)
-    basis, alphas, betas = _Basis(operator), [], []
+    basis = _Basis(operator)
+    alphas: list[float] = []
+    betas: list[float] = []
     vector, beta = _fresh(operator, basis, generator), 0.0
     limit = min(operator.dim, max(max_products, k))
     while True:
@@ -101,7 +108,7 @@ class _Basis:
     @classmethod
     def norm(cls, a: Vector) -> float:
         """Euclidean norm in fp64."""
-        return cls.dot(a, a) ** 0.5
+        return float(cls.dot(a, a) ** 0.5)
 
 
 def _fresh(operator: Operator, basis: _Basis, generator: torch.Generator) -> Vector:

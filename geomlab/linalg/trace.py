@@ -58,14 +58,18 @@ def traces(
         ValueError: if probes < 1, the blocks do not cover the dimension, or only one of vectors and images is given.
     """
     if probes < 1 or (blocks and sum(blocks) != operator.dim) or (vectors is None) != (images is None):
-        raise ValueError("expected probes >= 1, blocks that add up to the dimension, and vectors with their images")
+        raise ValueError(
+            "expected probes >= 1, blocks that add up to the dimension, and vectors with their images"
+        )
     v, av = vectors, images
     if v is None or av is None:
         v = av = torch.zeros(operator.dim, 0, dtype=operator.dtype, device=operator.device)
     sizes = list(blocks)
     sums, squares, parts = [], [], []
     for _ in range(probes):
-        z = (torch.randint(0, 2, (operator.dim,), generator=generator) * 2 - 1).to(operator.device, operator.dtype)
+        z = (torch.randint(0, 2, (operator.dim,), generator=generator) * 2 - 1).to(
+            operator.device, operator.dtype
+        )
         image = _deflate(operator.matvec(_deflate(z, v)), v)
         product = z.double() * image.double()
         sums.append(product.sum())

@@ -70,7 +70,11 @@ class Curvature(Measurement):
             "seconds": time.perf_counter() - start,
             "n": len(batches),
         }
-        coords = {"eigen": np.arange(1, len(top.values) + 1), "layer": list(layers), "quantity": list(QUANTITIES)}
+        coords = {
+            "eigen": np.arange(1, len(top.values) + 1),
+            "layer": list(layers),
+            "quantity": list(QUANTITIES),
+        }
         return dataset(values, coords, _warnings(top, hessian.dim, self.k))
 
 

@@ -39,7 +39,9 @@ class Drift(Measurement):
         chosen = params.select(here, self.subspace)
         shared = [name for name in chosen if name in there and there[name].shape == here[name].shape]
         layers = params.by_layer(shared)
-        moved = [norm({n: here[n].double() - there[n].double() for n in members}) for members in layers.values()]
+        moved = [
+            norm({n: here[n].double() - there[n].double() for n in members}) for members in layers.values()
+        ]
         size = [norm({n: there[n] for n in members}) for members in layers.values()]
         total, whole = float(np.linalg.norm(moved)), float(np.linalg.norm(size))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -51,5 +53,7 @@ class Drift(Measurement):
             "layer_absolute": ("layer", np.array(moved)),
         }
         lost = len(chosen) - len(shared)
-        warnings = [f"drift: {lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
+        warnings = (
+            [f"drift: {lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
+        )
         return dataset(values, {"layer": list(layers)}, warnings)

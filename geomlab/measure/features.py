@@ -15,7 +15,7 @@ from geomlab.features import manifold, similarity
 from geomlab.features.extraction import extract, normalised
 from geomlab.landscape import directions
 from geomlab.measure.base import Measurement, dataset
-from geomlab.subject import FEATURES, Subject
+from geomlab.subject import Subject
 
 _MIN_SAMPLES = 8  # below this no interval of CKA means anything
 Pair = tuple[float, float]
@@ -76,7 +76,9 @@ class FeatureGeometry(Measurement):
         unit, unit_clean = normalised(x), normalised(clean)
         labels, clean_labels = batches.labels.cpu(), batches.clean_labels.cpu()
         k = self._k(batches)
-        dims, clean_dims = (manifold.lid(f, k) if k > 1 else f.new_full((len(f),), np.nan) for f in (unit, unit_clean))
+        dims, clean_dims = (
+            manifold.lid(f, k) if k > 1 else f.new_full((len(f),), np.nan) for f in (unit, unit_clean)
+        )
         if batches.paired:
             cosine = _jackknifed(
                 lambda r: manifold.centroid_cosine(unit[r], labels[r], unit_clean[r], clean_labels[r]), len(x)
@@ -96,7 +98,11 @@ class FeatureGeometry(Measurement):
         }
 
     def _against(self, x: Tensor, theirs: Tensor | None) -> dict[str, Pair]:
-        measures = {"cka": similarity.cka, "gram_drift": similarity.gram_drift, "procrustes": similarity.procrustes}
+        measures = {
+            "cka": similarity.cka,
+            "gram_drift": similarity.gram_drift,
+            "procrustes": similarity.procrustes,
+        }
         return {
             f"reference_{name}": _UNDEFINED if theirs is None else _similarity(measure, x, theirs, True)
             for name, measure in measures.items()
@@ -109,7 +115,8 @@ class FeatureGeometry(Measurement):
         found = []
         if not batches.paired:
             found.append(
-                "these inputs are not the clean samples seen anew: CKA, Gram drift and Gram volume to clean are not defined"
+                "these inputs are not the clean samples seen anew: "
+                "CKA, Gram drift and Gram volume to clean are not defined"
             )
         if self._k(batches) < self.k:
             found.append(f"LID uses k = {self._k(batches)} instead of {self.k}: too few samples")

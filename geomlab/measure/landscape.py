@@ -22,8 +22,8 @@ HELD_FIXED = "inputs realised at the centre and held fixed"
 class Landscape(Measurement):
     """Loss and accuracy along one random direction and on the plane of two.
 
-    The directions are drawn from `seed` alone: the same for every condition, and, before each network's own filter norms
-    are applied, for every checkpoint of one architecture.
+    The directions are drawn from `seed` alone: the same for every condition, and, before each network's own
+    filter norms are applied, for every checkpoint of one architecture.
 
     Attributes:
         subspace: of the parameters: full, visual, lora or a regular expression.
@@ -50,7 +50,8 @@ class Landscape(Measurement):
         """Measure; see `Measurement`. Randomness comes from the attribute `seed`."""
         chosen = {name: subject.weights[name] for name in params.select(subject.weights, self.subspace)}
         pair = [
-            directions.filter_normalised(chosen, named_generator(self.seed, "direction", axis)) for axis in (0, 1)
+            directions.filter_normalised(chosen, named_generator(self.seed, "direction", axis))
+            for axis in (0, 1)
         ]
         steps = torch.linspace(-self.radius, self.radius, self.line_points, dtype=torch.float64)
         side = torch.linspace(-self.radius, self.radius, self.plane_points, dtype=torch.float64)

@@ -1,0 +1,342 @@
+"""What a script or a notebook calls; the command line is a thin face of it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from geomlab.environment import machine, versions
+from geomlab.errors import UserError
+from geomlab.results import Results, Store, open_results
+from geomlab.results.store import MANIFEST
+
+OUTPUTS = ("study.json", "summary.json", "report.html", "results", "figures", "tables", "compare")
+DEFAULT_OUT = "geomlab-out"
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of `analyze`; each is the command line's option of that name.
+
+    Attributes:
+        data: data SPEC; default: what the checkpoint says.
+        model: model SPEC; default: what the checkpoint says.
+        conditions: condition SPECs; default: the data source's own.
+        measures: of accuracy, curvature, landscape, features; default all.
+        params: subspace of the parameters: full (default), visual, lora or a regular expression.
+        layers: regular expression of the layers whose features are compared; default the blocks.
+        budget: quick, standard (default) or paper.
+        samples: a condition; default: the budget's.
+        batch_size: samples in memory at a time; default 256.
+        seed: of everything random; default 0.
+        device: auto (default), cpu or cuda.
+        dtype: float32 (default) or float64.
+    """
+
+    data: str | None
+    model: str | None
+    conditions: Sequence[str]
+    measures: Sequence[str]
+    params: str
+    layers: str | None
+    budget: str
+    samples: int | None
+    batch_size: int
+    seed: int
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options with their defaults filled in and checked."""
+
+    data: str | None = None
+    model: str | None = None
+    conditions: Sequence[str] = ()
+    measures: Sequence[str] = ()
+    params: str = "full"
+    layers: str | None = None
+    budget: str = "standard"
+    samples: int | None = None
+    batch_size: int = 256
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        from geomlab.study import BUDGETS, MEASURES
+
+        unknown = [name for name in self.measures if name not in MEASURES]
+        if unknown:
+            raise UserError(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+        for name, value, known in (
+            ("budget", self.budget, tuple(BUDGETS)),
+            ("dtype", self.dtype, ("float32", "float64")),
+        ):
+            if value not in known:
+                raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
+        if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
+            raise UserError("expected a batch size of at least 1 and at least 2 samples")
+
+
+def analyze(
+    *checkpoints: Path | str,
+    out: Path | str = DEFAULT_OUT,
+    reference: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "geomlab.analyze(…)",
+    **options: Unpack[Options],
+) -> Results:
+    """Measure checkpoints, write the folder `out` with all its figures and the report, and return the results.
+
+    Args:
+        checkpoints: files.
+        out: folder; with several checkpoints a subfolder each, and `compare/`.
+        reference: checkpoint that features and parameters are compared with.
+        resume: keep the cells that are in `out` and compute what is missing.
+        overwrite: remove earlier results in `out` first.
+        command: recorded as what was run.
+        **options: see `Options`.
+
+    Returns:
+        The results, as `geomlab.open(out)` gives them.
+
+    Raises:
+        UserError: on input that cannot be used; nothing is then lost.
+    """
+    from geomlab.progress import bar
+    from geomlab.render import render
+    from geomlab.study import Study
+
+    if not checkpoints:
+        raise UserError("no checkpoint given; expected the path of at least one file")
+    settings, root = Settings(**options), Path(out)
+    planned = _plan([Path(path) for path in checkpoints], root, reference, settings, resume)
+    for study, _, _ in planned:
+        study.check()
+    _prepare(root, planned, resume=resume, overwrite=overwrite)
+    for study, store, manifest in planned:
+        store.write_manifest({"command": command, **manifest, **study.describe()})
+    with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
+        for study, store, _ in planned:
+            assert isinstance(study, Study)
+            for _ in study.run(store, progress):
+                pass
+        progress.step("drawing")
+        render(root)
+    return open_results(root)
+
+
+def compare(*folders: Path | str, out: Path | str) -> Results:
+    """Compare checkpoints that were analysed before: tables, figures and a report of differences.
+
+    Args:
+        folders: that `analyze` wrote; the first checkpoint is what the others are compared with.
+        out: folder to write into.
+
+    Raises:
+        UserError: if there are fewer than two checkpoints, or a folder holds no results.
+    """
+    from geomlab.render import render_comparison
+
+    if not folders:
+        raise UserError("no folder given; expected folders that geomlab analyze wrote")
+    results = open_results(*folders)
+    if len(results.checkpoints) < 2:
+        raise UserError(f"{results.folder}: holds one checkpoint; give folders of at least two to compare")
+    _refuse_foreign(Path(out))
+    render_comparison(results, Path(out))
+    return results
+
+
+def load(checkpoint: Path | str, *, model: str | None = None, data: str | None = None) -> Any:
+    """The network of a checkpoint as a `geomlab.subject.Subject`.
+
+    Args:
+        checkpoint: file.
+        model: model SPEC, where the checkpoint does not say its network.
+        data: data SPEC, whose class names make the zero-shot head of a CLIP that has none.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    from geomlab import checkpoint as files
+    from geomlab import subject
+
+    read = files.read(checkpoint)
+    return subject.load(read, model=model, labels=_labels(_source(read, data)) if data else None)
+
+
+Planned = tuple[Any, Store, dict[str, Any]]
+
+
+def _plan(
+    paths: list[Path], root: Path, reference: Path | str | None, settings: Settings, resume: bool
+) -> list[Planned]:
+    """For each checkpoint its study, its store, and what `study.json` says beside the cells."""
+    import torch
+
+    from geomlab import checkpoint as files
+    from geomlab import subject
+    from geomlab.devices import choose
+
+    place = choose(settings.device), getattr(torch, settings.dtype)
+    read = [files.read(path) for path in paths]
+    their = files.read(reference) if reference is not None else None
+    planned = []
+    for name, one in zip(_names(paths), read, strict=True):
+        source = _source(one, settings.data)
+        labels = _labels(source)
+        network = subject.load(one, model=settings.model, labels=labels).to(*place).named(name)
+        baseline = subject.load(their, model=settings.model, labels=labels).to(*place) if their else None
+        store = Store(root if len(paths) == 1 else root / name)
+        identity = {
+            "checkpoint": _identity(one, network, name),
+            "reference": _identity(their, baseline, their.name) if their and baseline else None,
+            "settings": {
+                "data": source.spec,
+                "params": settings.params,
+                "layers": settings.layers,
+                "budget": settings.budget,
+                "samples": settings.samples,
+                "seed": settings.seed,
+                "dtype": settings.dtype,
+                "device": network.device.type,
+                "batch_size": settings.batch_size,
+            },
+            "versions": versions(),
+            "machine": machine(),
+        }
+        old = store.manifest() if resume else None
+        study = _study(network, baseline, source, settings, _continued(store, old, identity))
+        planned.append((study, store, identity))
+    return planned
+
+
+def _study(network: Any, baseline: Any, source: Any, settings: Settings, old: dict[str, Any] | None) -> Any:
+    """The study asked for; where one is resumed, together with what it was."""
+    from geomlab.data.condition import parse_conditions
+    from geomlab.study import BUDGETS, MEASURES, Study, measurements
+
+    budget = BUDGETS[settings.budget]
+    specs = [c["spec"] for c in old["conditions"]] if old else []
+    names = [m["name"] for m in old["measurements"]] if old else []
+    conditions = parse_conditions(
+        list(dict.fromkeys([*specs, *(settings.conditions or source.conditions)])),
+        source,
+        n=settings.samples or budget.samples,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+    )
+    chosen = measurements(
+        [*names, *(settings.measures or MEASURES)],
+        budget,
+        subspace=settings.params,
+        layers=settings.layers,
+        reference=baseline,
+        seed=settings.seed,
+    )
+    digest = baseline.digest if baseline is not None else None
+    return Study(network, digest, conditions, chosen, settings.seed)
+
+
+def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest to go on from, if it is of the same study.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if old is None:
+        return None
+    for what in ("checkpoint", "reference"):
+        before, now = ((m[what] or {}).get("digest") for m in (old, new))
+        if before != now:
+            raise UserError(
+                f"{store.folder}: holds results of another {what}; choose another --out, or --overwrite"
+            )
+    changed = [
+        f"{key} {old['settings'].get(key)} (now {value})"
+        for key, value in new["settings"].items()
+        if key != "batch_size" and old["settings"].get(key) != value
+    ]
+    if changed:
+        raise UserError(
+            f"{store.folder}: was begun with {', '.join(changed)}; resume with the same, or choose another --out"
+        )
+    return old
+
+
+def _prepare(root: Path, planned: list[Planned], *, resume: bool, overwrite: bool) -> None:
+    """Make the folder ready: refuse what is not ours, or not to be touched; remove what is to be overwritten."""
+    folders = list(dict.fromkeys([root, *(store.folder for _, store, _ in planned)]))
+    for folder in folders:
+        _refuse_foreign(folder)
+    begun = [folder for folder in (root, *root.glob("*")) if (folder / MANIFEST).is_file()]
+    if begun and not (resume or overwrite):
+        raise UserError(f"{root}: holds results already; use --resume, --overwrite or another --out")
+    strange = [folder for folder in begun if folder not in [store.folder for _, store, _ in planned]]
+    if resume and strange:
+        raise UserError(
+            f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"
+        )
+    for folder in {*begun, root} if overwrite else ():
+        for name in OUTPUTS:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or that holds files which are not ours."""
+    try:
+        found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be used as --out ({error.strerror}); choose another folder"
+        ) from error
+    foreign = [name for name in found if name not in OUTPUTS and not (folder / name / MANIFEST).is_file()]
+    if foreign:
+        raise UserError(
+            f"{folder}: holds other files ({', '.join(foreign[:3])}); choose an empty or a new --out"
+        )
+
+
+def _source(read: Any, data: str | None) -> Any:
+    from geomlab.data.sources import open_source
+
+    spec = data or read.metadata.get("data")
+    if spec is None:
+        raise UserError(f"{read.path}: does not say its data; give --data SPEC (for example folder:ROOT)")
+    return open_source(spec)
+
+
+def _labels(source: Any) -> Any:
+    from geomlab.architectures import Labels
+
+    return Labels(source.classes, source.templates) if source.classes else None
+
+
+def _identity(read: Any, network: Any, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "path": str(read.path),
+        "sha256": read.sha256,
+        "digest": network.digest,
+        "architecture": network.architecture,
+    }
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
+    stems = [path.stem for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}-{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"two checkpoints would be named {', '.join(twice)}; rename a file, or analyse them apart"
+        )
+    return names

@@ -1,0 +1,131 @@
+"""`geomlab`: arguments only. Each command imports what it needs when it runs."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geomlab import console
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The geometry of a trained network: curvature, loss landscape, features; clean, attacked and shifted.",
+)
+
+Spec = Annotated[str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Compute only what is missing in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove earlier results in --out.")]
+
+
+@app.command()
+def analyze(
+    checkpoints: Annotated[list[Path], typer.Argument(metavar="CKPT...", help="Checkpoint files.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path("geomlab-out"),
+    reference: Annotated[Path | None, typer.Option(metavar="CKPT", help="Compare with this one.")] = None,
+    data: Spec = None,
+    model: Spec = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="clean, fgsm:eps=4/255, pgd:eps=4/255,steps=10, domain:NAME, "
+                     "corruption:gaussian_noise,severity=3; may be repeated."),
+    ] = None,
+    measure: Annotated[
+        str, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
+    ] = "",
+    params: Annotated[str, typer.Option(help="full, visual, lora, or a regular expression.")] = "full",
+    layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
+    budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
+    samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:  # fmt: skip
+    """Measure checkpoints and write results, tables, figures and a report.
+
+    Example: geomlab analyze ft.pt --reference zero-shot.pt --condition clean --condition pgd:eps=4/255
+    """
+    from geomlab.api import analyze as run
+
+    results = run(
+        *checkpoints, out=out, reference=reference, resume=resume, overwrite=overwrite, command=_command(),
+        data=data, model=model, conditions=condition or (), params=params, layers=layers, budget=budget,
+        measures=[name.strip() for name in measure.split(",") if name.strip()], samples=samples,
+        batch_size=batch_size, seed=seed, device=device, dtype=dtype,
+    )  # fmt: skip
+    _show(results, out)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path("geomlab-demo"),
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Analyse and compare the two embedded checkpoints: a tiny CLIP, zero-shot and fine-tuned."""
+    from geomlab.api import analyze as run
+    from geomlab.data.embedded import checkpoint_path
+
+    before, after = checkpoint_path("zero-shot"), checkpoint_path("ft")
+    results = run(
+        before, after, out=out, reference=before, resume=resume, overwrite=overwrite, command=_command(), budget="quick"
+    )  # fmt: skip
+    _show(results, out)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of geomlab analyze.")],
+    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("geomlab-compare"),
+) -> None:
+    """Tables and figures across checkpoints; the first one is what the others are compared with."""
+    from geomlab.api import compare as run
+
+    _show(run(*folders, out=out), out)
+
+
+@app.command()
+def figures(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of geomlab analyze.")]) -> None:
+    """Draw tables, figures and report anew from the stored results. Needs no torch."""
+    from geomlab.render import render
+
+    typer.echo(str(render(folder).report))
+
+
+@app.command()
+def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")]) -> None:
+    """What is in a checkpoint. Never runs code from it."""
+    from geomlab.checkpoint import describe, read
+
+    typer.echo(describe(read(checkpoint)))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return console.run(app, "geomlab", args)
+
+
+def _command() -> str:
+    import sys
+
+    return shlex.join(["geomlab", *sys.argv[1:]])
+
+
+def _show(results: object, out: Path) -> None:
+    """The summary table, and where the report is."""
+    from rich.console import Console
+
+    from geomlab.render import summary_table
+    from geomlab.results import Results
+
+    assert isinstance(results, Results)
+    screen = Console(soft_wrap=True)
+    screen.print(summary_table(results))
+    several = len(results.checkpoints) > 1 and (out / "compare").is_dir()
+    screen.print(f"report: {out / 'compare' if several else out}/report.html", highlight=False)

@@ -1,0 +1,174 @@
+"""A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from geomlab.data.batches import Batches
+from geomlab.data.condition import Condition
+from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.progress import Bar
+from geomlab.results import CellKey, Store
+from geomlab.risk import check_finite, sample_losses
+from geomlab.rng import generator
+from geomlab.subject import Subject
+
+MEASURES = ("accuracy", "curvature", "landscape", "features")  # drift comes with a reference
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent. The sizes are ours: quick is for a first look, standard for a notebook, paper for print.
+
+    Attributes:
+        samples: a condition, at most those there are.
+        k: top eigenvalues.
+        probes: of the traces.
+        max_products: at which Lanczos stops.
+        line_points: of the line.
+        plane_points: a side of the plane.
+    """
+
+    samples: int
+    k: int
+    probes: int
+    max_products: int
+    line_points: int
+    plane_points: int
+
+
+BUDGETS = {
+    "quick": Budget(samples=200, k=5, probes=10, max_products=60, line_points=21, plane_points=11),
+    "standard": Budget(samples=1000, k=10, probes=30, max_products=200, line_points=41, plane_points=21),
+    "paper": Budget(samples=5000, k=20, probes=100, max_products=500, line_points=51, plane_points=51),
+}
+
+
+def measurements(
+    names: Sequence[str],
+    budget: Budget,
+    *,
+    subspace: str,
+    layers: str | None,
+    reference: Subject | None,
+    seed: int,
+) -> tuple[Measurement, ...]:
+    """The measurements of the named families, and the drift where there is a reference."""
+    built: dict[str, Measurement] = {
+        "accuracy": Accuracy(),
+        "curvature": Curvature(subspace, budget.k, budget.probes, max_products=budget.max_products),
+        "landscape": Landscape(
+            subspace, line_points=budget.line_points, plane_points=budget.plane_points, seed=seed
+        ),
+        "features": FeatureGeometry(reference, layers, subspace=subspace),
+    }
+    chosen = [built[name] for name in MEASURES if name in names]
+    return (*chosen, Drift(reference, subspace)) if reference is not None else tuple(chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One planned cell."""
+
+    key: CellKey
+    condition: Condition | None
+    measurement: Measurement
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is measured of a network, and under which conditions.
+
+    Attributes:
+        subject: the network.
+        reference: digest of the network it is compared with, or None.
+        conditions: the inputs.
+        measurements: what is measured under each.
+        seed: of everything random.
+    """
+
+    subject: Subject
+    reference: str | None
+    conditions: tuple[Condition, ...]
+    measurements: tuple[Measurement, ...]
+    seed: int
+    _realised: dict[str, Batches] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The whole plan, condition by condition, so that inputs are realised once."""
+        planned = [self._cell(None, one) for one in self.measurements if isinstance(one, Drift)]
+        for condition in self.conditions:
+            planned += [self._cell(condition, one) for one in self.measurements if not isinstance(one, Drift)]
+        return planned
+
+    def check(self) -> None:
+        """Look at the inputs before anything is computed or overwritten.
+
+        Raises:
+            UserError: if images, labels or losses cannot be used.
+        """
+        for condition in self.conditions:
+            if condition.kind != "adversarial":
+                batches = self._batches(condition)
+                check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
+
+    def run(self, store: Store, bar: Bar) -> Iterator[Cell]:
+        """Compute and store the cells that are missing, yielding each that is done."""
+        missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
+        for cell in self.cells:
+            if cell.key.file in missing:
+                where = cell.condition.name if cell.condition else "parameters"
+                bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
+                store.write(cell.key, self._measure(cell))
+            bar.advance()
+            yield cell
+
+    def _measure(self, cell: Cell) -> xr.Dataset:
+        rng = generator(self.seed, cell.measurement.name, cell.condition.spec if cell.condition else "")
+        batches = self._batches(cell.condition or self.conditions[0])
+        return cell.measurement(self.subject, batches, rng)
+
+    def _batches(self, condition: Condition) -> Batches:
+        if condition.spec not in self._realised:
+            self._realised[condition.spec] = condition.realise(self.subject)
+        return self._realised[condition.spec]
+
+    def _cell(self, condition: Condition | None, measurement: Measurement) -> Cell:
+        inputs = None
+        if condition is not None:
+            inputs = {
+                "spec": condition.spec,
+                "source": condition.source.spec,
+                "n": condition.n,
+                "seed": condition.seed,
+            }
+        key = CellKey(
+            measurement=measurement.name,
+            parameters=json.loads(json.dumps(measurement.parameters)),
+            checkpoint=self.subject.digest,
+            reference=self.reference,
+            condition=inputs,
+            seed=self.seed,
+            dtype=str(self.subject.dtype).removeprefix("torch."),
+            device=self.subject.device.type,
+        )
+        return Cell(key, condition, measurement)
+
+    def describe(self) -> dict[str, Any]:
+        """The part of `study.json` that says what the cells are."""
+        return {
+            "conditions": [{"name": c.name, "spec": c.spec, "kind": c.kind} for c in self.conditions],
+            "measurements": [{"name": m.name, "parameters": dict(m.parameters)} for m in self.measurements],
+            "cells": [
+                {
+                    "file": cell.key.file,
+                    "measurement": cell.measurement.name,
+                    "condition": cell.condition.name if cell.condition else None,
+                }
+                for cell in self.cells
+            ],
+        }

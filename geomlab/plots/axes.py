@@ -35,8 +35,9 @@ def _words(data: xr.Dataset) -> str:
 def _norm(data: xr.Dataset, axis: int) -> str:
     """‖d‖/‖θ‖, as a range where checkpoints differ."""
     found = select.numbers(data.sel(axis=axis), "relative_norm")
-    ends = dict.fromkeys(f"{end:.2g}" for end in (np.nanmin(found), np.nanmax(found)) if np.isfinite(end))
-    return "–".join(ends)
+    found = found[np.isfinite(found)]
+    ends = (found.min(), found.max()) if found.size else ()
+    return "–".join(dict.fromkeys(f"{end:.2g}" for end in ends))
 
 
 def _brackets(*parts: str) -> str:

@@ -153,7 +153,7 @@ def settle(figure: Figure) -> Figure:
     return figure
 
 
-def save(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
+def save(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
     """The bytes of a figure as `pdf`, `png` or `svg`: the same figure gives the same bytes."""
     out = io.BytesIO()
     canvas, before = figure.canvas, figure.dpi

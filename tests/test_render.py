@@ -11,12 +11,13 @@ import pytest
 import xarray as xr
 
 from geomlab.errors import UserError
-from geomlab.render import Rendered, render, render_comparison
+from geomlab.render import Rendered, render, render_comparison, summary_table
 from geomlab.render.compare import comparison_tables, describe_comparison
+from geomlab.report.words import describe
 from geomlab.results import Results, open_results
 from geomlab.stats import mean_stderr, paired_difference
 from geomlab.tables import Cell
-from tests.synthetic import write_folder
+from tests.synthetic import CONDITIONS, write_folder
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -123,6 +124,15 @@ def test_a_hostile_checkpoint_name_is_escaped(tmp_path: Path) -> None:
     render(folder)
     assert "<script>alert" not in (folder / "report.html").read_text()
     assert json.loads((folder / "summary.json").read_text())["checkpoint"]["name"] == name
+
+
+def test_an_empty_folder_is_summed_up_and_drawn(tmp_path: Path) -> None:
+    gone = [("accuracy", condition) for condition in CONDITIONS]
+    folder = write_folder(tmp_path, measurements=["accuracy"], reference=False, without=gone)
+    results = open_results(folder)
+    assert describe(results) == []
+    assert summary_table(results).rows == ()
+    assert "Nothing has been measured yet." in render(folder).report.read_text()
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

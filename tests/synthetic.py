@@ -204,6 +204,7 @@ def write_folder(
     reference: bool = True,
     quality: float = 1.0,
     without: Sequence[tuple[str, str]] = (),
+    layers: int | None = None,
 ) -> Path:
     """Write one checkpoint's folder.
 
@@ -215,6 +216,7 @@ def write_folder(
         reference: whether there is one.
         quality: of the made-up network; a larger one is flatter and more accurate.
         without: (measurement, condition) of planned cells that an interrupted run has not written.
+        layers: how many layers to keep, counted from the last; names are what takes time to draw.
     """
     store, cells = Store(folder), []
     rng = np.random.default_rng(len(name))
@@ -226,11 +228,14 @@ def write_folder(
         if (measurement, condition) in without:
             continue
         if condition is None:
-            store.write(key, drift(rng))
+            dataset = drift(rng)
         elif measurement == "features":
-            store.write(key, features(condition, rng, quality, reference=reference))
+            dataset = features(condition, rng, quality, reference=reference)
         else:
-            store.write(key, MAKERS[measurement](condition, rng, quality))
+            dataset = MAKERS[measurement](condition, rng, quality)
+        if layers is not None and "layer" in dataset.dims:
+            dataset = dataset.isel(layer=slice(-layers, None))
+        store.write(key, dataset)
     store.write_manifest(_manifest(name, conditions, cells, reference=reference))
     return folder
 
@@ -278,8 +283,8 @@ def two_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two checkpoints; the second is flatter."""
     root = tmp_path_factory.mktemp("two")
     conditions = ("clean", "pgd", "domain:sketch")
-    write_folder(root / "ft-s0", "ft-s0", conditions=conditions)
-    write_folder(root / "grace-s0", "grace-s0", conditions=conditions, quality=1.15)
+    write_folder(root / "ft-s0", "ft-s0", conditions=conditions, layers=8)
+    write_folder(root / "grace-s0", "grace-s0", conditions=conditions, quality=1.15, layers=8)
     return root
 
 

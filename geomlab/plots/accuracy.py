@@ -119,9 +119,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
                     row=1,
                     col=col,
                 )
-    fig.update_xaxes(
-        tickvals=list(range(len(names))), ticktext=[_broken(name) for name in names], tickangle=0
-    )
+    fig.update_xaxes(tickvals=list(range(len(names))), ticktext=[_broken(name) for name in names])
     fig.update_yaxes(range=[-0.04, 1.04], col=1)
     return finish(fig, title, 400)
 

@@ -72,11 +72,6 @@ def plot(data: xr.Dataset, ax: Axes, measure: Measure = TO_CLEAN[0]) -> list[Dra
     return artists
 
 
-def has_reference(data: xr.Dataset) -> bool:
-    """Whether there is anything to draw against a reference."""
-    return any(np.isfinite(select.numbers(data, measure.variable)).any() for measure in TO_REFERENCE)
-
-
 @styled
 def figure(data: xr.Dataset, title: str = TITLE, measures: tuple[Measure, ...] = TO_CLEAN) -> Figure:
     """Panels of `plot`: a column a measure, a row a checkpoint; a column has one scale."""

@@ -7,25 +7,22 @@ from geomlab.plots import select
 from geomlab.plots.style import escape, plain, short
 
 
-def step_label(data: xr.Dataset, axis: int, *, brief: bool = False) -> str:
+def step_label(data: xr.Dataset, axis: int) -> str:
     """Label of an axis of steps, for matplotlib.
 
     Args:
         data: measurement `landscape`, of one or several checkpoints and conditions.
         axis: 0 or 1.
-        brief: only the name of the direction.
     """
     name = f"$d_{axis}$"
-    if brief:
-        return f"step along {name}"
     norm = rf"$\|d_{axis}\| = {_norm(data, axis)}\,\|\theta\|$" if _norm(data, axis) else ""
     return f"step along {name}" + _brackets(plain(_words(data)), norm)
 
 
 def step_html(data: xr.Dataset, axis: int) -> str:
-    """The same for plotly."""
+    """The same for plotly, on two lines."""
     norm = f"‖d<sub>{axis}</sub>‖ = {_norm(data, axis)} ‖θ‖" if _norm(data, axis) else ""
-    return f"step along d<sub>{axis}</sub>" + _brackets(escape(_words(data)), norm)
+    return f"step along d<sub>{axis}</sub><br>" + _brackets(escape(_words(data)), norm).strip()
 
 
 def _words(data: xr.Dataset) -> str:
@@ -35,8 +32,9 @@ def _words(data: xr.Dataset) -> str:
 def _norm(data: xr.Dataset, axis: int) -> str:
     """‖d‖/‖θ‖, as a range where checkpoints differ."""
     found = select.numbers(data.sel(axis=axis), "relative_norm")
-    ends = dict.fromkeys(f"{end:.2g}" for end in (np.nanmin(found), np.nanmax(found)) if np.isfinite(end))
-    return "–".join(ends)
+    found = found[np.isfinite(found)]
+    ends = (found.min(), found.max()) if found.size else ()
+    return "–".join(dict.fromkeys(f"{end:.2g}" for end in ends))
 
 
 def _brackets(*parts: str) -> str:

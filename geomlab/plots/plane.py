@@ -116,8 +116,18 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 8}}
         ]
     )
-    under = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0, "yanchor": "top", "showarrow": False}
-    fig.add_annotation(text=f"α: {step_html(data, 0)}; β: {step_html(data, 1)}", **under)
+    under = {
+        "align": "left",
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0.5,
+        "y": 0,
+        "yanchor": "top",
+        "showarrow": False,
+    }
+    fig.add_annotation(
+        text=f"α: {step_html(data, 0)}<br>β: {step_html(data, 1)}".replace("<br>(", " ("), **under
+    )
     return finish(fig, title, 110 + 440 * rows)
 
 

@@ -15,6 +15,8 @@ from matplotlib import style as mpl_style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -151,18 +153,25 @@ def settle(figure: Figure) -> Figure:
     return figure
 
 
-def save(figure: Figure, kind: str, *, dpi: int = 300) -> bytes:
+def save(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
     """The bytes of a figure as `pdf`, `png` or `svg`: the same figure gives the same bytes."""
-    dates: dict[str, dict[str, Any]] = {
-        "pdf": {"CreationDate": None},
-        "svg": {"Date": None},
-        "png": {"Software": None},
-    }
     out = io.BytesIO()
+    canvas, before = figure.canvas, figure.dpi
     with context(), warnings.catch_warnings():
         # A name may hold a letter that no font here has; it is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(out, format=kind, metadata=dates[kind], dpi=dpi)
+        try:
+            figure.dpi = dpi
+            # Not savefig, which draws everything twice to lay it out.
+            if kind == "pdf":
+                FigureCanvasPdf(figure).print_pdf(out, metadata={"CreationDate": None})
+            elif kind == "svg":
+                FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
+            else:
+                FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
+        finally:
+            figure.dpi = before
+            figure.set_canvas(canvas)
     return out.getvalue()
 
 

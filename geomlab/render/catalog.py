@@ -127,14 +127,23 @@ KINDS = (
 def pictures(results: Results) -> Iterator[tuple[Kind, xr.Dataset, str]]:
     """The kinds for which there are numbers, with the data and a second title line of data, n and seed.
 
-    Conditions and checkpoints that a measurement lacks are filled with NaN, so that each keeps its colour.
+    Conditions that a measurement lacks are filled with NaN, so that each keeps its colour; checkpoints
+    that lack it are left out.
     """
     for kind in KINDS:
         data = results.data.get(kind.measurement)
-        if data is None or kind.variable not in data or not np.isfinite(data[kind.variable]).any():
+        if data is None or kind.variable not in data:
             continue
-        whole = data.reindex(checkpoint=list(results.checkpoints), condition=list(results.conditions))
+        measured = [name for name in results.checkpoints if _measured(data, kind.variable, name)]
+        if not measured:
+            continue
+        whole = data.reindex(checkpoint=measured, condition=list(results.conditions))
         yield kind, whole, about(results, select.samples(whole))
+
+
+def _measured(data: xr.Dataset, variable: str, checkpoint: str) -> bool:
+    found = data["checkpoint"].values
+    return checkpoint in found and bool(np.isfinite(data[variable].sel(checkpoint=checkpoint)).any())
 
 
 def about(results: Results, samples: str) -> str:

@@ -1,11 +1,11 @@
 """Every kind of picture, of one checkpoint and of two, in both libraries."""
 
-import matplotlib.figure
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 
 from geomlab.plots import accuracy, alignment, layers, line, plane, spectrum, style
 from geomlab.render.catalog import KINDS, Kind, pictures
@@ -19,38 +19,50 @@ def clean(results: Results, measurement: str) -> xr.Dataset:
     return results[measurement].isel(checkpoint=0)
 
 
-def axes(width: float = 3.25) -> matplotlib.figure.Axes:  # type: ignore[name-defined]
+def axes(width: float = 3.25) -> Axes:
     return style.new_figure(width, 2.5).subplots()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_a_figure_of_one_and_of_two_checkpoints_draws(kind: Kind, one: Results, two: Results) -> None:
-    for results in (one, two):
-        figure = kind.figure(results[kind.measurement], "Title")
-        assert isinstance(figure, matplotlib.figure.Figure)
-        assert figure.get_size_inches()[0] in (style.COLUMN, style.PAGE)
-        style.settle(figure)
-        assert isinstance(kind.interactive(results[kind.measurement], "Title"), go.Figure)
+@pytest.fixture(scope="module", params=KINDS, ids=IDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_every_panel_of_a_figure_of_two_has_the_same_scale(kind: Kind, two: Results) -> None:
-    figure = style.settle(kind.figure(two[kind.measurement], "Title"))
-    by_label: dict[str, set[tuple[float, ...]]] = {}
-    for ax in figure.axes:
+@pytest.fixture(scope="module")
+def of_one(kind: Kind, one: Results) -> Figure:
+    return style.settle(
+        kind.figure(one[kind.measurement], f"{kind.title}\ngrace-s0 on glyphs, n = 300, seed 0")
+    )
+
+
+@pytest.fixture(scope="module")
+def of_two(kind: Kind, two: Results) -> Figure:
+    return style.settle(kind.figure(two[kind.measurement], kind.title))
+
+
+def test_a_figure_has_the_width_of_a_column_or_a_page(of_one: Figure, of_two: Figure) -> None:
+    assert of_one.get_size_inches()[0] in (style.COLUMN, style.PAGE)
+    assert of_two.get_size_inches()[0] == style.PAGE
+
+
+def test_every_panel_of_a_figure_of_two_has_the_same_scale(of_two: Figure) -> None:
+    by_label: dict[str, set[tuple[object, ...]]] = {}
+    for ax in of_two.axes:
         by_label.setdefault(ax.get_ylabel(), set()).add((*ax.get_ylim(), ax.get_yscale()))
     assert all(len(scales) == 1 for scales in by_label.values())
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_no_text_leaves_the_figure(kind: Kind, one: Results) -> None:
-    figure = style.settle(kind.figure(one[kind.measurement], f"{kind.title}\ngrace-s0, n = 300"))
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert box.x0 > -0.02
-    assert box.y0 > -0.02
-    assert box.x1 < width + 0.02
-    assert box.y1 < height + 0.02
+def test_no_text_leaves_the_figure(of_one: Figure, of_two: Figure) -> None:
+    for figure in (of_one, of_two):
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(box.x0, box.y0) > -0.02
+        assert box.x1 < width + 0.02
+        assert box.y1 < height + 0.02
+
+
+def test_there_is_a_version_for_a_browser(kind: Kind, one: Results, two: Results) -> None:
+    assert kind.interactive(one[kind.measurement], "A\nb").layout.title.text == "A<br><sup>b</sup>"
+    assert len(kind.interactive(two[kind.measurement], "").data) > 1
 
 
 def test_accuracy_draws_the_wilson_interval(one: Results) -> None:

@@ -1,0 +1,54 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from geomlab.report.summary_table import summary_table
+from geomlab.report.tabulate import largest, ratio, tabulate
+from geomlab.results import Results
+from geomlab.tables import Cell
+from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS
+
+
+def test_all_tables_of_a_full_folder(one: Results) -> None:
+    tables = tabulate(one)
+    rows = {name: len(table.rows) for name, table in tables.items()}
+    five = dict.fromkeys(("accuracy", "curvature", "anisotropy", "features", "reference"), 5)
+    assert rows == five | {
+        **{"layers": len(LAYERS), "features_layers": 5 * len(BLOCK_LAYERS), "drift": 1 + len(LAYERS)}
+    }
+
+
+def test_a_comparison_says_which_checkpoint(two: Results) -> None:
+    assert all(table.columns[0] == "checkpoint" for table in tabulate(two).values())
+
+
+def test_the_largest_eigenvalue_carries_its_residual(one: Results) -> None:
+    cell = one["curvature"].sel(checkpoint="grace-s0", condition="clean")
+    top = largest(cell)
+    assert top.value == cell["eigenvalue"][0].item()
+    assert top.error == pytest.approx(top.value * cell["residual"][0].item())
+
+
+def test_ratios_propagate_errors_to_first_order() -> None:
+    found = ratio(Cell(6.0, 0.3, 10), Cell(2.0, 0.08, 20))
+    assert found.value == 3.0
+    assert found.error == pytest.approx(3 * math.hypot(0.05, 0.04))
+    assert math.isnan(ratio(Cell(1.0, 0.1), Cell(0.0, 0.1)).value)
+
+
+@pytest.mark.parametrize("fixture", ["one", "two"])
+def test_the_summary_fits_a_terminal_of_120_columns(fixture: str, request: pytest.FixtureRequest) -> None:
+    table = summary_table(request.getfixturevalue(fixture))
+    out = io.StringIO()
+    Console(width=120, file=out).print(table)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 120
+    numbers = [line for line in lines if line.rstrip().endswith(" 300")]
+    assert len(numbers) == len(table.rows)
+    assert all("±" in line for line in numbers)
+
+
+def test_the_summary_has_a_row_a_condition(one: Results) -> None:
+    assert [row[0] for row in summary_table(one).rows] == list(CONDITIONS)

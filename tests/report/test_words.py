@@ -1,0 +1,35 @@
+from pathlib import Path
+
+from geomlab.report.words import describe, listed
+from geomlab.results import Results, open_results
+from tests.synthetic import write_folder
+
+
+def test_sharpness_is_said_with_its_residual_and_against_clean(one: Results) -> None:
+    values = one["curvature"]["eigenvalue"].sel(checkpoint="grace-s0").isel(eigen=0)
+    clean, pgd = (float(values.sel(condition=name)) for name in ("clean", "pgd"))
+    sentence = next(s for s in describe(one) if "λmax" in s)
+    assert f"λmax is {clean:.3g} on clean inputs (relative residual " in sentence
+    assert f"{pgd / clean:.3g} times sharper (its spectrum did not converge)" in sentence
+
+
+def test_features_are_said_with_their_error(one: Results) -> None:
+    sentence = next(s for s in describe(one) if s.startswith("Under pgd"))
+    assert "Under pgd the features keep a CKA of 0.472 ± 0.011 to clean" in sentence
+
+
+def test_drift_and_reference_are_said_only_with_a_reference(one: Results, tmp_path: Path) -> None:
+    assert any("9.3 % of its norm" in s for s in describe(one))
+    alone = describe(open_results(write_folder(tmp_path, conditions=["clean", "pgd"], reference=False)))
+    assert not any("reference" in s for s in alone)
+
+
+def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
+    sentences = describe(open_results(write_folder(tmp_path, measurements=["accuracy"], reference=False)))
+    assert len(sentences) == 1
+    assert sentences[0].startswith("Accuracy is ")
+
+
+def test_lists() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"

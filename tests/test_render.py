@@ -1,0 +1,178 @@
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from geomlab.errors import UserError
+from geomlab.render import Rendered, render, render_comparison, summary_table
+from geomlab.render.compare import comparison_tables, describe_comparison
+from geomlab.report.words import describe
+from geomlab.results import Results, open_results
+from geomlab.stats import mean_stderr, paired_difference
+from geomlab.tables import Cell
+from tests.synthetic import CONDITIONS, write_folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Rendered]:
+    """Two checkpoints; one was measured in full, so that the comparison has every kind of picture."""
+    folder = tmp_path_factory.mktemp("drawn") / "out"
+    small = {"conditions": ["clean", "pgd"], "layers": 5}
+    write_folder(folder / "ft-s0", "ft-s0", measurements=["accuracy", "curvature"], reference=False, **small)
+    write_folder(folder / "grace-s0", "grace-s0", quality=1.15, **small)
+    return folder, render(folder)
+
+
+def test_everything_of_each_checkpoint_and_of_all_is_written(drawn: tuple[Path, Rendered]) -> None:
+    folder, rendered = drawn
+    assert [part.folder.name for part in rendered.parts] == ["ft-s0", "grace-s0"]
+    assert rendered.folder == folder / "compare"
+    assert rendered.summary is None
+    for one in (rendered, *rendered.parts):
+        names = {path.name for path in one.figures}
+        kinds = ["accuracy", "spectrum", "layers", "line", "plane", "features", "reference"]
+        shown = kinds[:3] if one.folder.name == "ft-s0" else kinds
+        assert names == {f"{kind}.{suffix}" for kind in shown for suffix in ("pdf", "png")}
+        assert {path.suffix for path in one.tables} == {".csv", ".tex"}
+        assert all(path.stat().st_size > 100 for path in (one.report, *one.figures, *one.tables))
+        assert one.report.stat().st_size < 8_000_000
+    assert json.loads((folder / "ft-s0" / "summary.json").read_text())["checkpoint"]["name"] == "ft-s0"
+    assert {"differences.csv", "ratios.tex"} <= {path.name for path in rendered.tables}
+
+
+def test_nothing_temporary_is_left(drawn: tuple[Path, Rendered]) -> None:
+    suffixes = {Path(name).suffix for name in files(drawn[0])}
+    assert suffixes == {".nc", ".json", ".html", ".csv", ".tex", ".pdf", ".png"}
+
+
+def test_figures_embed_their_fonts(drawn: tuple[Path, Rendered]) -> None:
+    content = (drawn[0] / "compare" / "figures" / "layers.pdf").read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+    assert b"CreationDate" not in content
+
+
+def test_a_second_time_and_without_torch_it_gives_the_same_bytes(
+    drawn: tuple[Path, Rendered], tmp_path: Path
+) -> None:
+    first = drawn[0] / "grace-s0"
+    second = tmp_path / "again"
+    shutil.copytree(first / "results", second / "results")
+    shutil.copy(first / "study.json", second)
+    code = "import sys; sys.modules['torch'] = None\nfrom geomlab.render import render\nrender(sys.argv[1])"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(second)], check=True, env=environment)
+    before, after = files(first), files(second)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+@pytest.mark.parametrize("measurement", ["accuracy", "curvature", "features"])
+def test_one_measurement_is_enough(measurement: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, conditions=["clean"], measurements=[measurement], reference=False)
+    rendered = render(folder)
+    assert rendered.figures
+    assert rendered.tables
+
+
+def test_an_incomplete_folder_shows_what_is_there(tmp_path: Path) -> None:
+    gone = [
+        ("accuracy", "pgd"),
+        ("curvature", "clean"),
+        ("curvature", "pgd"),
+        ("features", "clean"),
+        ("features", "pgd"),
+    ]
+    folder = write_folder(
+        tmp_path,
+        conditions=["clean", "pgd"],
+        measurements=["accuracy", "curvature", "features"],
+        without=gone,
+    )
+    rendered = render(folder)
+    assert {path.stem for path in rendered.figures} == {"accuracy"}
+    assert "not measured yet; run geomlab analyze again with --resume" in rendered.report.read_text()
+
+
+def test_networks_of_different_layers_are_compared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        write_folder(folder, name, conditions=["clean", "pgd"], measurements=["features"], layers=5)
+    joined = open_results(tmp_path)
+    features = joined["features"]
+    other = features.sel(checkpoint=["b"]).assign_coords(layer=[*"xyzw", "features"])
+    both = xr.concat([features.sel(checkpoint=["a"]), other], dim="checkpoint", join="outer")
+    results = Results(tmp_path, joined.manifests, {"features": both})
+    rendered = render_comparison(results, tmp_path / "compare")
+    assert {path.stem for path in rendered.figures} == {"features", "reference"}
+
+
+def test_a_hostile_checkpoint_name_is_escaped(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>_$x&%"
+    folder = write_folder(tmp_path, name, conditions=["clean", "pgd"], measurements=["accuracy", "landscape"])
+    render(folder)
+    assert "<script>alert" not in (folder / "report.html").read_text()
+    assert json.loads((folder / "summary.json").read_text())["checkpoint"]["name"] == name
+
+
+def test_an_empty_folder_is_summed_up_and_drawn(tmp_path: Path) -> None:
+    gone = [("accuracy", condition) for condition in CONDITIONS]
+    folder = write_folder(tmp_path, measurements=["accuracy"], reference=False, without=gone)
+    results = open_results(folder)
+    assert describe(results) == []
+    assert summary_table(results).rows == ()
+    assert "Nothing has been measured yet." in render(folder).report.read_text()
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no results of geomlab there"):
+        render(tmp_path)
+
+
+def test_differences_are_paired_by_sample(two: Results) -> None:
+    tables = comparison_tables(two)
+    row = tables["differences"].rows[1]
+    assert row[:2] == ("grace-s0", "pgd")
+    a, b = (two["accuracy"].sel(checkpoint=name, condition="pgd") for name in ("grace-s0", "ft-s0"))
+    mean, stderr = paired_difference(a["loss"].values, b["loss"].values)
+    assert row[3] == Cell(mean, stderr, 300)
+    assert row[4] == "by sample"
+    unpaired = math.hypot(mean_stderr(a["loss"].values)[1], mean_stderr(b["loss"].values)[1])
+    assert stderr < unpaired
+    mean, stderr = paired_difference(a["correct"].values, b["correct"].values)
+    assert row[2] == Cell(100 * mean, 100 * stderr, 300)
+
+
+def test_other_samples_are_not_paired(two: Results) -> None:
+    accuracy = two["accuracy"].copy(deep=True)
+    accuracy["label"].loc[{"checkpoint": "ft-s0"}] = np.roll(accuracy["label"].values[0], 1, axis=-1)
+    row = comparison_tables(Results(two.folder, two.manifests, {"accuracy": accuracy}))["differences"].rows[0]
+    a, b = (accuracy["loss"].sel(checkpoint=name, condition="clean").values for name in ("grace-s0", "ft-s0"))
+    assert row[4] == "no"
+    assert isinstance(row[3], Cell)
+    assert row[3].error == pytest.approx(math.hypot(mean_stderr(a)[1], mean_stderr(b)[1]))
+
+
+def test_ratios_carry_the_errors_of_both(two: Results) -> None:
+    row = comparison_tables(two)["ratios"].rows[0]
+    assert isinstance(row[3], Cell)
+    # The made-up traces are 61 and 61/1.15, both with a relative error of 1.7/61.
+    assert row[3].value == pytest.approx(1 / 1.15)
+    assert row[3].error == pytest.approx(1 / 1.15 * math.sqrt(2) * 1.7 / 61)
+
+
+def test_the_comparison_is_said_in_words(two: Results) -> None:
+    accuracy, sharpness = describe_comparison(two)
+    assert accuracy.startswith("Accuracy of grace-s0 less that of ft-s0, in points: ")
+    assert "λmax of grace-s0 over that of ft-s0" in sharpness

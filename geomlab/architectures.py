@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def build(
     else:
         module, own = call_factory(parsed), Preprocessing()
         if not isinstance(module, nn.Module):
-            raise UserError(f"--model {spec}: expected an nn.Module, got a {type(module).__name__}")
+            raise UserError(f"'{spec}': the factory must return an nn.Module, it gave a {type(module).__name__}")
+        module = deepcopy(module)  # it may be one the user goes on using
     if tensors is not None:
         load(module, tensors, spec)
     names = labels.classes if labels else None
@@ -118,7 +120,7 @@ def call_factory(spec: Spec, **kwargs: Any) -> Any:
     """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
 
     Raises:
-        UserError: if the module or the callable does not exist.
+        UserError: if the module or the callable does not exist, or either fails.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -129,14 +131,31 @@ def call_factory(spec: Spec, **kwargs: Any) -> Any:
         if error.name and spec.head != error.name and not spec.head.startswith(f"{error.name}."):
             raise UserError(f"'{spec.text}': importing {spec.head} failed: {error}") from error
         raise UserError(
-            f"'{spec.text}': no module {spec.head} here or installed, and not one of {', '.join(KNOWN)}"
+            f"'{spec.text}': no module {spec.head} here or installed; a model is one of {', '.join(KNOWN)}"
         ) from error
+    except Exception as error:  # the user's own code can fail in any way
+        raise UserError(f"'{spec.text}': importing {spec.head} failed: {_reason(error)}") from error
     factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
     if not callable(factory):
         raise UserError(
             f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY"
         )
-    return factory(**dict(spec.options), **kwargs)
+    try:
+        return factory(**dict(spec.options), **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"'{spec.text}': the factory failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What an exception of the user's code says, and the line it came from."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
+    text = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {text}{where}"
 
 
 def _open_clip(

@@ -117,8 +117,8 @@ def analyze(
     for study, _, _ in planned:
         study.check()
     _prepare(root, planned, resume=resume, overwrite=overwrite)
-    for study, store, manifest in planned:
-        store.write_manifest({"command": command, **manifest, **study.describe()})
+    for position, (study, store, manifest) in enumerate(planned):
+        store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
     with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
         for study, store, _ in planned:
             assert isinstance(study, Study)

@@ -125,7 +125,11 @@ def _show(results: object, out: Path) -> None:
     from geomlab.results import Results
 
     assert isinstance(results, Results)
-    screen = Console(soft_wrap=True)
-    screen.print(summary_table(results))
+    screen, table = Console(), summary_table(results)
+    text = str(table)
+    if screen.is_terminal and screen.width >= max(map(len, text.splitlines()[:-1])):
+        screen.print(table)
+    else:
+        typer.echo(text)
     several = len(results.checkpoints) > 1 and (out / "compare").is_dir()
-    screen.print(f"report: {out / 'compare' if several else out}/report.html", highlight=False)
+    typer.echo(f"report: {out / 'compare' if several else out}/report.html")

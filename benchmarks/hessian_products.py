@@ -1,6 +1,6 @@
 """Kept against recomputed graphs, and the top eigenvalues beside pyhessian's: one process, same data, medians.
 
-    python benchmarks/hessian_products.py [--samples 250] [--repeats 7] [--out benchmarks/results/hessian_products.json]
+python benchmarks/hessian_products.py [--samples 250] [--repeats 7] [--out benchmarks/results/hessian_products.json]
 """
 
 import argparse

@@ -114,11 +114,11 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
     module.load_state_dict(dict(tensors))
 
 
-def call_factory(spec: Spec, **kwargs: Any) -> Any:
+def call_factory(spec: Spec) -> Any:
     """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
 
     Raises:
-        UserError: if the module or the callable does not exist.
+        UserError: if the module or the callable does not exist, or it fails.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -136,7 +136,10 @@ def call_factory(spec: Spec, **kwargs: Any) -> Any:
         raise UserError(
             f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY"
         )
-    return factory(**dict(spec.options), **kwargs)
+    try:
+        return factory(**dict(spec.options))
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"'{spec.text}': the factory failed: {type(error).__name__}: {error}") from error
 
 
 def _open_clip(

@@ -108,7 +108,9 @@ def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A chec
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return console.run(app, "geomlab", args)
+    return console.run(
+        app, "geomlab", args, interrupted="interrupted; the same command with --resume goes on"
+    )
 
 
 def _command() -> str:

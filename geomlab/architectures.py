@@ -99,6 +99,9 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
         UserError: naming at most five keys that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
+    # Files older than torch 0.4.1 lack this counter, which no evaluation reads; torch itself lets it be missing.
+    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    tensors = {**counters, **tensors}
     problems = [f"missing {name}" for name in own if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in own]
     problems += [

@@ -16,12 +16,12 @@ _PUBLIC = {
     "compare": ("geomlab.api", "compare"),
     "load": ("geomlab.api", "load"),
     "open": ("geomlab.results", "open_results"),
-    "render": ("geomlab.render", "render"),
+    "figures": ("geomlab.render", "render"),
     "Results": ("geomlab.results", "Results"),
     "UserError": ("geomlab.errors", "UserError"),
 }
 
-__all__ = ["Results", "UserError", "analyze", "compare", "load", "open", "render"]
+__all__ = ["Results", "UserError", "analyze", "compare", "figures", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

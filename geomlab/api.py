@@ -70,6 +70,8 @@ class Settings:
         unknown = [name for name in self.measures if name not in MEASURES]
         if unknown:
             raise UserError(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+        if len(set(self.conditions)) < len(self.conditions):
+            raise UserError(f"a condition is given twice: {', '.join(self.conditions)}")
         for name, value, known in (
             ("budget", self.budget, tuple(BUDGETS)),
             ("dtype", self.dtype, ("float32", "float64")),
@@ -117,8 +119,8 @@ def analyze(
     for study, _, _ in planned:
         study.check()
     _prepare(root, planned, resume=resume, overwrite=overwrite)
-    for study, store, manifest in planned:
-        store.write_manifest({"command": command, **manifest, **study.describe()})
+    for position, (study, store, manifest) in enumerate(planned):
+        store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
     with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
         for study, store, _ in planned:
             assert isinstance(study, Study)
@@ -181,6 +183,7 @@ def _plan(
     from geomlab import checkpoint as files
     from geomlab import subject
     from geomlab.devices import choose
+    from geomlab.params import select
 
     place = choose(settings.device), getattr(torch, settings.dtype)
     read = [files.read(path) for path in paths]
@@ -210,6 +213,8 @@ def _plan(
             "machine": machine(),
         }
         old = store.manifest() if resume else None
+        select(network.weights, settings.params)
+        network.layers(settings.layers)
         study = _study(network, baseline, source, settings, _continued(store, old, identity))
         planned.append((study, store, identity))
     return planned

@@ -101,6 +101,9 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
         UserError: naming at most five keys that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
+    # Files older than torch 0.4.1 lack this counter, which no evaluation reads; torch itself lets it be missing.
+    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    tensors = {**counters, **tensors}
     problems = [f"missing {name}" for name in own if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in own]
     problems += [
@@ -116,7 +119,7 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
     module.load_state_dict(dict(tensors))
 
 
-def call_factory(spec: Spec, **kwargs: Any) -> Any:
+def call_factory(spec: Spec) -> Any:
     """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
 
     Raises:
@@ -141,7 +144,7 @@ def call_factory(spec: Spec, **kwargs: Any) -> Any:
             f"'{spec.text}': {spec.head} has no callable '{spec.positional}'; write MODULE:FACTORY"
         )
     try:
-        return factory(**dict(spec.options), **kwargs)
+        return factory(**dict(spec.options))
     except UserError:
         raise
     except Exception as error:

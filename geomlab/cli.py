@@ -108,7 +108,9 @@ def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A chec
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return console.run(app, "geomlab", args)
+    return console.run(
+        app, "geomlab", args, interrupted="interrupted; the same command with --resume goes on"
+    )
 
 
 def _command() -> str:
@@ -125,7 +127,11 @@ def _show(results: object, out: Path) -> None:
     from geomlab.results import Results
 
     assert isinstance(results, Results)
-    screen = Console(soft_wrap=True)
-    screen.print(summary_table(results))
+    screen, table = Console(), summary_table(results)
+    text = str(table)
+    if screen.is_terminal and screen.width >= max(map(len, text.splitlines()[:-1])):
+        screen.print(table)
+    else:
+        typer.echo(text)
     several = len(results.checkpoints) > 1 and (out / "compare").is_dir()
-    screen.print(f"report: {out / 'compare' if several else out}/report.html", highlight=False)
+    typer.echo(f"report: {out / 'compare' if several else out}/report.html")

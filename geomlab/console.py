@@ -13,13 +13,16 @@ from geomlab.errors import UserError
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
-def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
+def run(
+    app: typer.Typer, name: str, args: Sequence[str] | None = None, *, interrupted: str = "interrupted"
+) -> int:
     """Run a typer application.
 
     Args:
         app: its commands return nothing.
         name: of the program, which begins every error.
         args: the command line without the program; None takes the process's own.
+        interrupted: what is said after Ctrl-C.
 
     Returns:
         The exit status: 0; 2 after bad input, said in one line on stderr; 130 after Ctrl-C.
@@ -37,7 +40,7 @@ def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     if status == 130:
-        sys.stderr.write(f"{name}: interrupted\n")
+        sys.stderr.write(f"{name}: {interrupted}\n")
     return int(status or 0)
 
 

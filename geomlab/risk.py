@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.subject import Subject
-from geomlab.typing import Bool, Float, Params
+from geomlab.typing import Bool, Float, Params, Scalar
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
     for images, labels in batches:
         weights = {name: subject.weights[name].detach().requires_grad_() for name in names}
         loss = F.cross_entropy(subject(images, weights), labels, reduction="sum") / len(batches)
-        pieces = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+        pieces = differentiate(loss, tuple(weights.values()))
         for name, piece in zip(names, pieces, strict=True):
             total[name] += piece
     bad = [name for name, tensor in total.items() if not bool(torch.isfinite(tensor).all())]
@@ -55,6 +55,15 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
             f"the loss of {subject.name} has a gradient that is NaN or infinite at {bad[0]}; try float64"
         )
     return total
+
+
+def differentiate(
+    loss: Scalar, weights: tuple[Tensor, ...], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Gradient of a loss with respect to each of the weights; zeros for those it does not depend on."""
+    if not loss.requires_grad:
+        return tuple(torch.zeros_like(weight) for weight in weights)
+    return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
 
 
 def check_finite(losses: SampleLosses, subject: Subject, where: str) -> None:

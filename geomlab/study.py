@@ -41,7 +41,7 @@ class Budget:
 
 
 BUDGETS = {
-    "quick": Budget(samples=200, k=5, probes=10, max_products=60, line_points=21, plane_points=11),
+    "quick": Budget(samples=200, k=5, probes=10, max_products=40, line_points=21, plane_points=11),
     "standard": Budget(samples=1000, k=10, probes=30, max_products=200, line_points=41, plane_points=21),
     "paper": Budget(samples=5000, k=20, probes=100, max_products=500, line_points=51, plane_points=51),
 }

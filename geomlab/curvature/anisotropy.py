@@ -18,21 +18,23 @@ QUANTITIES = (
 
 
 def anisotropy(
-    eigenvalues: Array, dim: int, trace: Array, squared_frobenius: Array, kappa: Array
+    eigenvalues: Array, residuals: Array, dim: int, trace: Array, squared_frobenius: Array, kappa: Array
 ) -> Mapping[str, tuple[float, float]]:
-    """Value and standard error (jackknife over probes; 0 where no probe enters) of each quantity.
+    """Value and error of each quantity: one standard error by the jackknife over probes, unless said otherwise.
 
     Args:
         eigenvalues: (k,) largest ones, descending.
+        residuals: (k,) their relative residuals.
         dim: of the parameters, n.
         trace: (probes,) samples of Tr H.
         squared_frobenius: (probes,) samples of ‖H‖_F².
         kappa: (probes, layers) samples of Tr H_ℓℓ / dim_ℓ.
 
     Returns:
-        `lambda1_over_lambdak` λ₁/λ_k (NaN unless both are positive); `n_lambda1_over_trace` n·λ₁/Tr H, 1 for an
-        isotropic H; `participation_ratio` (Tr H)²/‖H‖_F², the number of directions that share the curvature (a lower
-        bound for an indefinite H, whose trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers.
+        `lambda1_over_lambdak` λ₁/λ_k (NaN unless both are positive; its error is the bound from the residuals);
+        `n_lambda1_over_trace` n·λ₁/Tr H, 1 for an isotropic H (NaN unless both are positive); `participation_ratio`
+        (Tr H)²/‖H‖_F², the number of directions that share the curvature (a lower bound for an indefinite H, whose
+        trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers.
     """
 
     def of_probes(rows: NDArray[np.intp]) -> list[float]:
@@ -42,7 +44,7 @@ def anisotropy(
             np.abs(kappa[rows].mean(axis=0)),
         )
         return [
-            float(dim * eigenvalues[0] / tr) if tr else float("nan"),
+            float(dim * eigenvalues[0] / tr) if tr > 0 and eigenvalues[0] > 0 else float("nan"),
             float(tr**2 / fro2) if fro2 > 0 else float("nan"),
             gini(mean_kappa),
             float(mean_kappa.std() / mean_kappa.mean()) if mean_kappa.mean() > 0 else float("nan"),
@@ -51,7 +53,8 @@ def anisotropy(
     values = of_probes(np.arange(len(trace)))
     errors = jackknife(of_probes, len(trace)) if len(trace) > 1 else np.full(len(values), np.nan)
     both = eigenvalues[0] > 0 and eigenvalues[-1] > 0
-    first = (float(eigenvalues[0] / eigenvalues[-1]) if both else float("nan"), 0.0)
+    ratio = float(eigenvalues[0] / eigenvalues[-1]) if both else float("nan")
+    first = (ratio, ratio * float(residuals[0] + residuals[-1]))
     rest = [(value, float(error)) for value, error in zip(values, errors, strict=True)]
     return dict(zip(QUANTITIES, [first, *rest], strict=True))
 

@@ -16,7 +16,7 @@ from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg.operator import Operator
-from geomlab.risk import sample_losses
+from geomlab.risk import differentiate, sample_losses
 from geomlab.subject import Subject, twice_differentiable
 from geomlab.typing import Images, Labels, Vector
 
@@ -102,8 +102,7 @@ class Hessian(Operator):
             logits = self._subject(images, weights)
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
         leaves = tuple(weights.values())
-        gradient = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
-        return _Graph(leaves, gradient, loss)
+        return _Graph(leaves, differentiate(loss, leaves, create_graph=True), loss)
 
     def _bytes_per_sample(self) -> float:
         """Bytes that a kept graph holds for each sample, measured on a few; weights are not counted."""

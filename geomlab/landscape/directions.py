@@ -8,7 +8,7 @@ from geomlab.risk import gradient
 from geomlab.subject import Subject
 from geomlab.typing import Params
 
-FILTER_NORMALISED = "random Gaussian, filter-normalised; biases, norms and other vectors stay"
+FILTER_NORMALISED = "random, filter-normalised"
 
 
 def filter_normalised(weights: Params, generator: torch.Generator) -> dict[str, Tensor]:

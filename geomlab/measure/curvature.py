@@ -111,7 +111,12 @@ def _anisotropy(
 ) -> dict[str, Any]:
     kappa = torch.stack([block.samples for block in found.blocks], dim=1).numpy() / sizes
     pairs = anisotropy(
-        top.values.numpy(), dim, found.trace.samples.numpy(), found.squared_frobenius.samples.numpy(), kappa
+        top.values.numpy(),
+        top.relative_residuals.numpy(),
+        dim,
+        found.trace.samples.numpy(),
+        found.squared_frobenius.samples.numpy(),
+        kappa,
     )
     return {
         "anisotropy": ("quantity", np.array([value for value, _ in pairs.values()])),

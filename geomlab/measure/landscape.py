@@ -27,14 +27,15 @@ class Landscape(Measurement):
 
     Attributes:
         subspace: of the parameters: full, visual, lora or a regular expression.
-        radius: the slices span [−radius, radius] in units of the filter-normalised directions.
+        radius: the slices span [−radius, radius] in units of the filter-normalised directions; ½ is ours: at 1,
+            the step is about as long as the weights themselves, far outside the basin.
         line_points: points of the line, odd, so that the centre is one of them.
         plane_points: points a side of the plane, odd.
         seed: of the directions.
     """
 
     subspace: str = "full"
-    radius: float = 1.0
+    radius: float = 0.5
     line_points: int = 41
     plane_points: int = 21
     seed: int = 0

@@ -111,7 +111,7 @@ def _nice(step: float) -> float:
 
 def label(value: float) -> str:
     """A level or tick as text."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
 
 
 def power_label(value: float) -> str:

@@ -55,6 +55,8 @@ def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
         told = f"{_number(top.value)} {under(name)} (relative residual {_number(residual, 1)})"
         if base is not None and one is not base:
             told += f", {_times(ratio(top, largest(base)))}"
+        if scalar(one, "smallest_eigenvalue") < -abs(top.value):
+            told += f", but {_number(scalar(one, 'smallest_eigenvalue'))} at the other end: mostly downhill"
         if text(one, "status") != "converged":
             told += " (its spectrum did not converge)"
         parts.append(told)

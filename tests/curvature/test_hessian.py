@@ -1,0 +1,188 @@
+from copy import deepcopy
+
+import pyhessian
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from geomlab import params
+from geomlab.curvature.hessian import Hessian
+from geomlab.errors import UserError
+from geomlab.linalg.lanczos import eigenpairs
+from geomlab.linalg.trace import traces
+from geomlab.rng import generator
+from tests import models
+
+NETWORKS = {
+    "convolution": models.convolution,
+    "attention": models.Attention,
+    "softmax": models.softmax_regression,
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def module(request: pytest.FixtureRequest) -> nn.Module:
+    return NETWORKS[request.param]()
+
+
+def test_product_eigenvalues_and_traces_agree_with_a_dense_hessian(module: nn.Module) -> None:
+    subject, batches = models.subject(module), models.batches()
+    names = list(subject.weights)
+    dense = models.dense_hessian(subject, batches, names)
+    hessian = Hessian(subject, batches, names)
+    vectors = torch.randn(hessian.dim, 3, generator=generator(0, "v"), dtype=torch.float64)
+    torch.testing.assert_close(hessian.matmat(vectors), dense @ vectors)
+
+    top, bottom = eigenpairs(hessian, 4, generator(0, "start"), tolerance=1e-8)
+    truth = torch.linalg.eigvalsh(dense).flip(0)
+    assert top.status == "converged"
+    torch.testing.assert_close(top.values, truth[:4], rtol=1e-7, atol=1e-10)
+    assert float(bottom.values[0]) == pytest.approx(float(truth[-1]), abs=1e-2 * float(truth[0]))
+
+    sizes = [subject.weights[name].numel() for name in names]
+    found = traces(
+        hessian, generator(0, "p"), probes=400, blocks=sizes, vectors=top.vectors, images=top.images
+    )
+    diagonal = [float(part.sum()) for part in dense.diagonal().split(sizes)]
+    assert abs(found.trace.value - float(dense.trace())) < 4 * found.trace.stderr + 1e-10
+    assert abs(found.squared_frobenius.value - float(dense.square().sum())) < (
+        4 * found.squared_frobenius.stderr + 1e-10
+    )
+    for block, value in zip(found.blocks, diagonal, strict=True):
+        assert abs(block.value - value) < 5 * block.stderr + 1e-10
+
+
+def test_softmax_regression_has_its_closed_form() -> None:
+    subject, batches = models.subject(models.softmax_regression()), models.batches(40, 16)
+    names = list(subject.weights)
+    x = batches.images.flatten(1)
+    p = subject(batches.images).softmax(1)
+    shares = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    weight = torch.einsum("ncd,ni,nj->cidj", shares, x, x).reshape(3 * x.shape[1], -1) / len(x)
+    hessian = Hessian(subject, batches, names)
+    vector = torch.randn(weight.shape[0], generator=generator(0, "v"), dtype=torch.float64)
+    padded = torch.cat([vector, torch.zeros(3, dtype=torch.float64)])
+    torch.testing.assert_close(hessian.matvec(padded)[: len(vector)], weight @ vector)
+    # An equal shift of all biases changes no probability.
+    shift = torch.cat([torch.zeros_like(vector), torch.ones(3, dtype=torch.float64)])
+    torch.testing.assert_close(hessian.matvec(shift), torch.zeros_like(shift))
+    # Rank at most (C − 1)(d + 1): convex, and no more than that many positive eigenvalues.
+    spectrum = torch.linalg.eigvalsh(models.dense_hessian(subject, batches, names))
+    assert int((spectrum > 1e-10).sum()) <= 2 * (x.shape[1] + 1)
+    assert float(spectrum[0]) > -1e-10
+
+
+class ScaleFree(nn.Module):
+    """Logits that do not depend on the length of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 72))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1) @ (self.weight / self.weight.norm()).T
+
+
+def test_scale_invariant_loss_has_no_slope_along_itself_and_curves_by_its_gradient() -> None:
+    subject = models.subject(ScaleFree())
+    hessian = Hessian(subject, models.batches(), ["weight"])
+    theta = subject.weights["weight"].reshape(-1)
+    assert float(theta @ hessian.gradient) == pytest.approx(0, abs=1e-12)
+    torch.testing.assert_close(hessian.matvec(theta), -hessian.gradient)
+
+
+def test_agrees_with_pyhessian_on_a_copy() -> None:
+    subject = models.subject(models.convolution(), torch.float32)
+    batches = models.batches(24, 24, torch.float32)
+    hessian = Hessian(subject, batches, list(subject.weights))
+    top, _ = eigenpairs(hessian, 2, generator(0, "start"))
+    copy = deepcopy(subject.module).requires_grad_(True)
+    with pytest.warns(UserWarning, match="backward.. with create_graph"):
+        peer = pyhessian.hessian(
+            copy, nn.CrossEntropyLoss(), data=(batches.images, batches.labels), cuda=False
+        )
+    values, _ = peer.eigenvalues(maxIter=500, tol=1e-6, top_n=2)
+    assert top.values.tolist() == pytest.approx(values, rel=1e-3)
+    trace = peer.trace(maxIter=400, tol=0)
+    spread = torch.tensor(trace).std() / len(trace) ** 0.5
+    found = traces(hessian, generator(0, "p"), probes=200)
+    assert abs(found.trace.value - sum(trace) / len(trace)) < 4 * (found.trace.stderr + float(spread))
+
+
+def test_memory_changes_the_time_and_not_the_numbers(module: nn.Module) -> None:
+    subject, batches = models.subject(module), models.batches()
+    names = list(subject.weights)
+    kept, recomputed = Hessian(subject, batches, names), Hessian(subject, batches, names, memory=0)
+    assert (kept.kept, recomputed.kept) == (len(batches), 0)
+    v = torch.randn(kept.dim, generator=generator(0, "v"), dtype=torch.float64)
+    torch.testing.assert_close(kept.matvec(v), recomputed.matvec(v))
+    torch.testing.assert_close(kept.matvec(v), kept.matvec(v), rtol=0, atol=0)
+
+
+@given(size=st.integers(1, 11), seed=st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_symmetric_linear_and_blind_to_the_split_into_batches(size: int, seed: int) -> None:
+    subject = models.subject(models.convolution())
+    names = list(subject.weights)
+    whole, split = (Hessian(subject, models.batches(11, n), names) for n in (11, size))
+    u, v = torch.randn(2, whole.dim, generator=generator(seed, "uv"), dtype=torch.float64)
+    assert float(u @ whole.matvec(v)) == pytest.approx(float(v @ whole.matvec(u)), rel=1e-9, abs=1e-12)
+    torch.testing.assert_close(split.matvec(2 * u - v), 2 * whole.matvec(u) - whole.matvec(v))
+
+
+def test_a_subset_of_the_parameters_is_a_block_and_unused_ones_are_zero() -> None:
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = nn.Parameter(torch.ones(5))
+            self.net = models.softmax_regression()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.net(images)
+
+    subject, batches = models.subject(Unused()), models.batches()
+    names = ["net.1.bias", "spare"]
+    dense = models.dense_hessian(subject, batches, ["net.1.bias"])
+    hessian = Hessian(subject, batches, names)
+    torch.testing.assert_close(hessian.matvec(torch.eye(8).double()[0])[:3], dense[:, 0])
+    assert not hessian.matvec(torch.ones(8).double())[3:].any()
+    alone = Hessian(subject, batches, ["spare"])
+    assert not alone.matvec(torch.ones(5).double()).any()
+
+
+def test_the_network_is_left_alone() -> None:
+    subject = models.subject(models.Attention())
+    before, state = params.digest(subject.weights), torch.get_rng_state()
+    Hessian(subject, models.batches(), list(subject.weights)).matvec(
+        torch.ones(sum(w.numel() for w in subject.weights.values())).double()
+    )
+    assert params.digest(subject.weights) == before
+    assert all(parameter.grad is None for parameter in subject.module.parameters())
+    assert not any(child.training for child in subject.module.modules())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Noisy(nn.Module):
+    """Random even in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = models.softmax_regression()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images + torch.rand(len(images), 1, 1, 1, dtype=images.dtype))
+
+
+def test_a_network_that_does_not_repeat_itself_is_refused() -> None:
+    subject = models.subject(Noisy())
+    with pytest.raises(UserError, match="must be deterministic"):
+        Hessian(subject, models.batches(), list(subject.weights))
+
+
+def test_a_loss_that_overflows_is_refused() -> None:
+    subject = models.subject(models.softmax_regression())
+    huge = subject.at({"1.weight": torch.full_like(subject.weights["1.weight"], torch.inf)})
+    with pytest.raises(UserError, match="not finite"):
+        Hessian(huge, models.batches(), list(huge.weights))

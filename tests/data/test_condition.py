@@ -1,0 +1,77 @@
+import pytest
+
+import geomlab
+from geomlab.data.arrays import Arrays
+from geomlab.data.condition import Condition, parse_conditions
+from geomlab.data.embedded import checkpoint_path
+from geomlab.data.glyphs import Glyphs
+from geomlab.subject import Subject
+from tests import factories
+
+SPECS = [
+    "clean",
+    "fgsm:eps=8/255",
+    "pgd:eps=8/255,steps=3",
+    "domain:sketch",
+    "corruption:gaussian_noise,severity=2",
+]
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    loaded: Subject = geomlab.load(checkpoint_path("ft"))
+    return loaded
+
+
+def conditions(*specs: str, n: int = 30, seed: int = 0, batch_size: int = 30) -> tuple[Condition, ...]:
+    return parse_conditions(specs, Glyphs(), n=n, seed=seed, batch_size=batch_size)
+
+
+def test_names_are_short_where_they_are_unique() -> None:
+    assert [c.name for c in conditions(*SPECS)] == [
+        "clean",
+        "fgsm",
+        "pgd",
+        "domain:sketch",
+        "corruption:gaussian_noise",
+    ]
+    assert [c.name for c in conditions("pgd:eps=1/255", "pgd:eps=2/255")] == [
+        "pgd:eps=1/255",
+        "pgd:eps=2/255",
+    ]
+    assert [c.kind for c in conditions(*SPECS)] == [
+        "clean",
+        "adversarial",
+        "adversarial",
+        "domain",
+        "corruption",
+    ]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_realised_inputs_are_fixed_paired_and_known_by_their_digest(spec: str, subject: Subject) -> None:
+    (condition,) = conditions(spec)
+    one, again = condition.realise(subject), condition.realise(subject)
+    assert one.digest == again.digest
+    assert one.paired
+    assert len(one) == 30
+    (clean,) = conditions("clean")
+    assert one.on_clean().digest == clean.realise(subject).digest
+    (other,) = conditions(spec, seed=1)
+    assert other.realise(subject).digest != one.digest
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_batch_size_does_not_change_the_inputs(spec: str, subject: Subject) -> None:
+    whole, split = (conditions(spec, batch_size=size)[0].realise(subject) for size in (30, 7))
+    assert float((whole.images - split.images).abs().max()) < 0.1 / 255 or "eps" in spec
+    # A gradient of almost zero may turn its sign with rounding: few pixels, never the labels.
+    assert float(((whole.images - split.images).abs() > 1e-6).float().mean()) < 0.01
+    assert [len(labels) for _, labels in split] == [7, 7, 7, 7, 2]
+
+
+def test_arrays_are_paired_where_their_labels_agree() -> None:
+    source = Arrays("tests.factories:shifted", factories.shifted())
+    assert source.domains == ("clean", "dark", "other")
+    assert set(source.index("dark").ids) == set(source.index("clean").ids)
+    assert not set(source.index("other").ids) & set(source.index("clean").ids)

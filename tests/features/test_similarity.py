@@ -1,0 +1,94 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geomlab.features.similarity import cka, debiased_hsic, gram_drift, procrustes
+from geomlab.rng import generator
+from geomlab.stats import jackknife
+
+
+def pair(n: int = 40, d: int = 7, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and a nonlinear relative of them, away from the origin."""
+    x = 5 + torch.randn(n, d, generator=generator(seed, "x"), dtype=torch.float64)
+    mix = torch.randn(d, d + 3, generator=generator(seed, "mix"), dtype=torch.float64)
+    return x, torch.tanh(x @ mix) + 0.3 * torch.randn(
+        n, d + 3, generator=generator(seed, "y"), dtype=torch.float64
+    )
+
+
+def naive_hsic(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Song et al. 2012, eq. 4, on n×n kernel matrices with their diagonals removed."""
+    n = len(x)
+    k, m = x @ x.T, y @ y.T
+    k, m = k - k.diag().diag(), m - m.diag().diag()
+    one = torch.ones(n, dtype=x.dtype)
+    total = (k @ m).trace() + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+    return (total - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+
+
+@pytest.mark.parametrize("n", [4, 5, 40, 200])
+def test_cka_agrees_with_the_kernel_form(n: int) -> None:
+    x, y = pair(n)
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    assert float(debiased_hsic(xc, yc)) == pytest.approx(float(naive_hsic(xc, yc)), rel=1e-10, abs=1e-12)
+    expected = naive_hsic(x, y) / (naive_hsic(x, x) * naive_hsic(y, y)).sqrt()
+    if bool(torch.isfinite(expected)):
+        assert float(cka(x, y)) == pytest.approx(float(expected), rel=1e-9)
+
+
+MEASURES = {"cka": (cka, 1.0), "gram_drift": (gram_drift, 0.0), "procrustes": (procrustes, 0.0)}
+
+
+@given(seed=st.integers(0, 50), scale=st.floats(0.1, 10), name=st.sampled_from(sorted(MEASURES)))
+@settings(max_examples=25, deadline=None)
+def test_invariant_to_rotation_translation_and_scale(seed: int, scale: float, name: str) -> None:
+    measure, same = MEASURES[name]
+    x, y = pair(seed=seed)
+    q, _ = torch.linalg.qr(torch.randn(7, 7, generator=generator(seed, "q"), dtype=torch.float64))
+    moved = scale * x @ q + 3
+    assert float(measure(moved, x)) == pytest.approx(same, abs=1e-6)
+    assert float(measure(moved, y)) == pytest.approx(float(measure(x, y)), rel=1e-8)
+    order = torch.randperm(len(x), generator=generator(seed, "order"))
+    assert float(measure(x[order], y[order])) == pytest.approx(float(measure(x, y)), rel=1e-8)
+
+
+@pytest.mark.parametrize(("n", "d"), [(64, 512), (500, 20)])
+def test_independent_features_have_no_cka_whatever_their_number(n: int, d: int) -> None:
+    x, y = torch.randn(2, n, d, generator=generator(0, "independent"), dtype=torch.float64)
+    (stderr,) = jackknife(lambda rows: [float(cka(x[rows], y[rows]))], n)
+    assert abs(float(cka(x, y))) < 4 * stderr
+    assert 0 < stderr < 0.1
+
+
+def test_symmetric_where_it_should_be() -> None:
+    x, y = pair()
+    assert float(cka(x, y)) == pytest.approx(float(cka(y, x)))
+    assert float(procrustes(x, y)) == pytest.approx(float(procrustes(y, x)))
+
+
+def test_gram_drift_agrees_with_the_gram_matrices() -> None:
+    x, y = pair()
+    k, k0 = ((z - z.mean(0)) @ (z - z.mean(0)).T for z in (x, y))
+    k, k0 = k / k.trace(), k0 / k0.trace()
+    assert float(gram_drift(x, y)) == pytest.approx(float((k - k0).norm() / k0.norm()))
+
+
+def test_procrustes_agrees_with_the_best_rotation() -> None:
+    x, y = pair()
+    y = torch.cat([y[:, :7]], dim=1)
+    x, y = (z - z.mean(0) for z in (x, y))
+    x, y = x / x.norm(), y / y.norm()
+    u, _, vt = torch.linalg.svd(y.T @ x)
+    assert float(procrustes(x, y)) == pytest.approx(float((x - y @ u @ vt).square().sum()))
+
+
+def test_a_constant_representation_has_no_cka() -> None:
+    x, _ = pair()
+    assert bool(torch.isnan(cka(x, torch.ones(len(x), 2, dtype=torch.float64))))
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (8, 9)])
+def test_too_few_or_different_samples_are_refused(n: int, m: int) -> None:
+    with pytest.raises(ValueError, match="the same n >= 4 samples"):
+        cka(torch.ones(n, 2).double(), torch.ones(m, 2).double())

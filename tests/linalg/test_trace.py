@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from geomlab.linalg.operator import Dense
+from geomlab.linalg.trace import traces
+from geomlab.rng import generator
+
+SIZES = [3, 5, 12]
+
+
+def symmetric(n: int = 20) -> torch.Tensor:
+    a = torch.randn(n, n, generator=generator(0, "matrix"), dtype=torch.float64)
+    return a + a.T
+
+
+def block_traces(a: torch.Tensor) -> list[float]:
+    return [float(part.sum()) for part in a.diagonal().split(SIZES)]
+
+
+def test_one_rademacher_probe_is_exact_on_a_diagonal() -> None:
+    diagonal = torch.arange(-4.0, 16.0, dtype=torch.float64)
+    found = traces(Dense(torch.diag(diagonal)), generator(0, "probes"), probes=1, blocks=SIZES)
+    assert found.trace.value == pytest.approx(float(diagonal.sum()))
+    assert found.squared_frobenius.value == pytest.approx(float(diagonal.square().sum()))
+    assert [block.value for block in found.blocks] == pytest.approx(block_traces(torch.diag(diagonal)))
+    assert found.trace.stderr != found.trace.stderr  # a single probe tells nothing of its error
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_unbiased_within_its_own_error_for_any_orthonormal_vectors(k: int) -> None:
+    a = symmetric()
+    v, _ = torch.linalg.qr(torch.randn(20, 20, generator=generator(1, "v"), dtype=torch.float64))
+    v = v[:, :k]  # not eigenvectors
+    found = traces(Dense(a), generator(2, "probes"), probes=4000, blocks=SIZES, vectors=v, images=a @ v)
+    pairs = [(found.trace, float(a.trace())), (found.squared_frobenius, float(a.square().sum()))]
+    pairs += list(zip(found.blocks, block_traces(a), strict=True))
+    for estimate, truth in pairs:
+        assert abs(estimate.value - truth) < 4 * estimate.stderr
+        assert 0 < estimate.stderr < 0.1 * float(a.norm()) ** 2
+
+
+def test_exact_where_the_vectors_span_the_space() -> None:
+    a = symmetric()
+    v, _ = torch.linalg.qr(torch.randn(20, 20, generator=generator(1, "v"), dtype=torch.float64))
+    found = traces(Dense(a), generator(2, "probes"), probes=2, blocks=SIZES, vectors=v, images=a @ v)
+    assert found.trace.value == pytest.approx(float(a.trace()))
+    assert found.squared_frobenius.value == pytest.approx(float(a.square().sum()))
+    assert [block.value for block in found.blocks] == pytest.approx(block_traces(a))
+
+
+def test_deflating_the_top_eigenvectors_lowers_the_error() -> None:
+    values = torch.cat([torch.tensor([100.0, 50.0]), torch.ones(18)]).double()
+    q, _ = torch.linalg.qr(torch.randn(20, 20, generator=generator(3, "q"), dtype=torch.float64))
+    a = q @ torch.diag(values) @ q.T
+    plain = traces(Dense((a + a.T) / 2), generator(4, "probes"), probes=50)
+    deflated = traces(
+        Dense((a + a.T) / 2), generator(4, "probes"), probes=50, vectors=q[:, :2], images=a @ q[:, :2]
+    )
+    assert deflated.trace.stderr < plain.trace.stderr / 10
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"probes": 0}, {"blocks": [1, 2]}, {"vectors": torch.eye(20)[:, :1].double()}]
+)
+def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="probes >= 1, blocks that add up"):
+        traces(Dense(symmetric()), generator(0, "probes"), **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""Each measurement gives exactly what results/FORMAT.md lists."""
+
+import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.rng import generator
+from geomlab.subject import Subject
+from tests import models
+
+SUBJECT = models.subject(models.convolution())
+MOVED = SUBJECT.at({name: weight * 1.1 for name, weight in SUBJECT.weights.items()})
+INPUTS = models.batches(40, 16)
+MEASUREMENTS: dict[str, Measurement] = {
+    "accuracy": Accuracy(),
+    "curvature": Curvature(k=3, probes=5),
+    "landscape": Landscape(line_points=5, plane_points=3),
+    "features": FeatureGeometry(MOVED, k=5),
+    "drift": Drift(MOVED),
+}
+
+
+def measure(name: str, subject: Subject = SUBJECT) -> xr.Dataset:
+    return MEASUREMENTS[name](subject, INPUTS, generator(0, name))
+
+
+def documented(name: str) -> set[str]:
+    """The variables of a section of FORMAT.md."""
+    text = (files("geomlab.results") / "FORMAT.md").read_text(encoding="utf-8")
+    section = re.search(rf"^\*\*{name}\*\*.*?(?=^\*\*|^## )", text, re.DOTALL | re.MULTILINE)
+    assert section
+    found: set[str] = set()
+    for row in section[0].splitlines():
+        if row.startswith("|") and not row.startswith(("|---", "| variable")):
+            words = row.split("|")[1]
+            names = re.findall(r"\b[a-z][a-z0-9_]*\b", words.replace("each with _stderr", ""))
+            both = "each with" in words or (name == "features" and "lid_k" not in words)
+            found |= set(names) | ({f"{one}_stderr" for one in names} if both else set())
+    return found
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_gives_what_the_format_says(name: str) -> None:
+    assert set(measure(name).data_vars) == documented(name) | {"warnings"}
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_repeats_itself_and_leaves_global_randomness_alone(name: str) -> None:
+    state = torch.get_rng_state()
+    first, again = measure(name), measure(name)
+    xr.testing.assert_identical(
+        first.drop_vars("seconds", errors="ignore"), again.drop_vars("seconds", errors="ignore")
+    )
+    assert torch.equal(state, torch.get_rng_state())
+    assert json.loads(str(first["warnings"].item())) == []
+
+
+def test_layer_traces_add_up_and_the_line_passes_through_the_loss() -> None:
+    curvature, accuracy, landscape = (measure(name) for name in ("curvature", "accuracy", "landscape"))
+    assert float(curvature["layer_trace"].sum()) == pytest.approx(float(curvature["trace"]))
+    assert int(curvature["layer_dim"].sum()) == int(curvature["dim"])
+    assert float(curvature["loss"]) == pytest.approx(float(accuracy["mean_loss"]))
+    assert float(landscape["line_loss"].sel(step=0)) == pytest.approx(float(accuracy["mean_loss"]))
+    np.testing.assert_allclose(
+        landscape["plane_loss"].sel(beta=0, alpha=0.5), landscape["line_loss"].sel(step=0.5)
+    )
+
+
+def test_drift_is_the_relative_distance() -> None:
+    assert float(measure("drift")["relative"]) == pytest.approx(0.1 / 1.1)
+    assert np.nanmax(np.abs(measure("drift")["layer_relative"] - 0.1 / 1.1)) < 1e-9
+
+
+def test_a_network_against_itself() -> None:
+    found = FeatureGeometry(SUBJECT, k=5)(SUBJECT, INPUTS, generator(0, "f"))
+    for name, value in {"cka_to_clean": 1, "gram_drift": 0, "centroid_cosine": 1, "delta_lid": 0, "gram_volume": 0,
+                        "reference_cka": 1, "reference_gram_drift": 0, "reference_procrustes": 0}.items():  # fmt: skip
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
+
+
+def test_inputs_that_are_not_the_clean_ones_seen_anew() -> None:
+    other = replace(INPUTS, clean=INPUTS.images[:30].flip(3), clean_labels=INPUTS.labels[:30], paired=False)
+    found = FeatureGeometry(k=5)(SUBJECT, other, generator(0, "f"))
+    for name in ("cka_to_clean", "gram_drift", "gram_volume"):
+        assert np.isnan(found[name]).all()
+    for name in ("centroid_cosine", "lid", "delta_lid", "centroid_cosine_stderr", "delta_lid_stderr"):
+        assert np.isfinite(found[name]).all()
+    assert "not the clean samples" in str(found["warnings"].item())
+
+
+def test_too_few_samples_say_so() -> None:
+    found = FeatureGeometry(k=20)(SUBJECT, models.batches(6, 6), generator(0, "f"))
+    assert np.isnan(found["cka_to_clean"]).all()
+    assert "LID uses k = 5 instead of 20" in str(found["warnings"].item())
+    assert "6 samples are too few" in str(found["warnings"].item())
+
+
+def test_eigenvalues_that_did_not_converge_say_so() -> None:
+    found = Curvature(k=6, probes=2, max_products=6, tolerance=1e-12)(SUBJECT, INPUTS, generator(0, "c"))
+    assert str(found["status"].item()).startswith("not converged")
+    assert "raise the budget" in str(found["warnings"].item())
+
+
+def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:
+    found = Curvature("4.bias", k=5, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
+    assert found.sizes["eigen"] == 3
+    assert "only 3 eigenvalues" in str(found["warnings"].item())

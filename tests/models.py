@@ -1,0 +1,72 @@
+"""Small networks and inputs for the tests, in fp64 and seeded."""
+
+import torch
+from torch import Tensor, nn
+
+from geomlab.architectures import Network, Preprocessing
+from geomlab.data.batches import Batches
+from geomlab.subject import Subject, from_network
+
+CLASSES = 3
+SHAPE = (2, 6, 6)  # of an image
+
+
+class Attention(nn.Module):
+    """A transformer block on the pixels of an image, with a stochastic-free eval mode and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(SHAPE[0], 8)
+        self.block = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.embed(images.flatten(2).transpose(1, 2)[:, ::6])
+        return self.head(self.block(tokens).mean(1))
+
+
+def convolution() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(SHAPE[0], 3, 3, stride=2),
+        nn.BatchNorm2d(3),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(12, CLASSES),
+    )
+
+
+def softmax_regression() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(SHAPE[0] * SHAPE[1] * SHAPE[2], CLASSES))
+
+
+def subject(module: nn.Module, dtype: torch.dtype = torch.float64) -> Subject:
+    """A seeded network of that form, trained statistics included."""
+    rng = torch.Generator().manual_seed(1)
+    for parameter in module.parameters():
+        parameter.data = 0.4 * torch.randn(parameter.shape, generator=rng)
+    for name, buffer in module.named_buffers():
+        if name.endswith("running_var"):
+            buffer.fill_(0.7)
+    return from_network(Network(module.eval(), Preprocessing())).to("cpu", dtype)
+
+
+def batches(n: int = 11, batch_size: int = 4, dtype: torch.dtype = torch.float64) -> Batches:
+    """Random images and labels; 11 samples in batches of 4 leave an uneven last one."""
+    rng = torch.Generator().manual_seed(2)
+    images = torch.rand((n, *SHAPE), generator=rng, dtype=torch.float64).to(dtype)
+    labels = torch.randint(0, CLASSES, (n,), generator=rng)
+    return Batches(images, labels, batch_size, images, labels, True)
+
+
+def dense_hessian(network: Subject, inputs: Batches, names: list[str]) -> Tensor:
+    """The Hessian of the mean loss by autograd on the flattened parameters, with no code of geomlab's curvature."""
+    shapes = [network.weights[name].shape for name in names]
+    flat = torch.cat([network.weights[name].reshape(-1) for name in names])
+
+    def loss(vector: Tensor) -> Tensor:
+        pieces = vector.split([shape.numel() for shape in shapes])
+        weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            return nn.functional.cross_entropy(network(inputs.images, weights), inputs.labels)
+
+    return torch.autograd.functional.hessian(loss, flat)

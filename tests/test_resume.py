@@ -1,0 +1,139 @@
+"""A run that is cut short goes on where it stopped; the same command gives the same numbers."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests import cli, factories
+
+OPTIONS = (
+    *("--model", "tests.factories:model", "--data", "tests.factories:shifted", "--budget", "quick"),
+    *(
+        "--condition",
+        "clean",
+        "--condition",
+        "pgd:eps=0.1",
+        "--condition",
+        "domain:dark",
+        "--condition",
+        "domain:other",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "net.pt"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(factories.model().state_dict(), path)
+    return path
+
+
+def summary(folder: Path) -> Any:
+    """`summary.json` without its times."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: timeless(entry) for key, entry in value.items() if key != "seconds"}
+        return value
+
+    return timeless(json.loads((folder / "summary.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def whole(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run that was left alone."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    result = cli.run("analyze", weights, *OPTIONS, "--out", out)
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def cut_short(weights: Path, out: Path, sent: signal.Signals) -> tuple[int, str]:
+    """Start a run, and send it a signal once it has stored a few cells."""
+    process = cli.start("analyze", weights, *OPTIONS, "--out", out)
+    until = time.monotonic() + 120
+    while len(list(out.glob("results/*.nc"))) < 3 and time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_only_what_is_missing_is_computed(
+    sent: signal.Signals, weights: Path, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    status, stderr = cut_short(weights, out, sent)
+    assert status != 0
+    if sent == signal.SIGINT:
+        assert status == 130
+        assert stderr.splitlines() == ["geomlab: interrupted; the same command with --resume goes on"]
+    before = cli.snapshot(out / "results")
+    cells = {name for name in before if name.endswith(".nc") and not name.startswith(".")}
+    assert 3 <= len(cells) < len(list((whole / "results").glob("*.nc")))
+    again = cli.run("analyze", weights, *OPTIONS, "--out", out, "--resume")
+    assert again.returncode == 0, again.stderr
+    after = cli.snapshot(out / "results")
+    assert {name: after[name] for name in cells} == {name: before[name] for name in cells}
+    assert summary(out) == summary(whole)
+
+
+def test_the_same_seed_gives_the_same_summary_and_another_does_not(
+    weights: Path, whole: Path, tmp_path: Path
+) -> None:
+    cli.run("analyze", weights, *OPTIONS, "--out", tmp_path / "same")
+    assert summary(tmp_path / "same") == summary(whole)
+    cli.run("analyze", weights, *OPTIONS, "--out", tmp_path / "other", "--seed", "1")
+    assert summary(tmp_path / "other") != summary(whole)
+
+
+def test_the_batch_size_changes_nothing_but_rounding(weights: Path, whole: Path, tmp_path: Path) -> None:
+    cli.run("analyze", weights, *OPTIONS, "--out", tmp_path / "out", "--batch-size", "5")
+
+    def close(a: Any, b: Any, where: str = "") -> None:
+        if isinstance(a, dict):
+            assert a.keys() == b.keys(), where
+            for key in a:
+                close(a[key], b[key], f"{where}.{key}")
+        elif isinstance(a, list):
+            for i, (x, y) in enumerate(zip(a, b, strict=True)):
+                close(x, y, f"{where}[{i}]")
+        elif isinstance(a, float) and "residual" not in where:
+            assert b == pytest.approx(a, rel=2e-2, abs=1e-4), where
+
+    for part in ("conditions", "curvature", "landscape", "features"):
+        close(summary(whole)[part], summary(tmp_path / "out")[part], part)
+
+
+def test_a_damaged_cell_is_computed_anew(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = (*OPTIONS, "--measure", "accuracy", "--out", out)
+    cli.run("analyze", weights, *options)
+    first, second, *_ = sorted(out.glob("results/*.nc"))
+    good = summary(out)
+    first.write_bytes(first.read_bytes()[:500])
+    second.write_bytes(b"garbage")
+    result = cli.run("analyze", weights, *options, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert summary(out) == good
+
+
+def test_more_conditions_join_those_that_are_there(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    base = ("analyze", weights, *OPTIONS[:6], "--measure", "accuracy", "--out", out)
+    cli.run(*base, "--condition", "clean", "--condition", "pgd:eps=0.1")
+    before = cli.snapshot(out / "results")
+    result = cli.run(*base, "--resume", "--condition", "pgd:eps=0.2")
+    assert result.returncode == 0, result.stderr
+    assert before.items() <= cli.snapshot(out / "results").items()
+    assert list(summary(out)["conditions"]) == ["clean", "pgd:eps=0.1", "pgd:eps=0.2"]
+    assert len(summary(out)["conditions"]) == 3

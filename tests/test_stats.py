@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from geomlab import stats
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (97, 100, 0.9155, 0.9897)],
+)
+def test_wilson_has_its_published_values(successes: int, n: int, low: float, high: float) -> None:
+    assert stats.wilson(successes, n) == pytest.approx((low, high), abs=2e-4)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 0), (3, 2), (-1, 2)])
+def test_wilson_refuses_what_is_no_proportion(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="0 <= successes <= n"):
+        stats.wilson(successes, n)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error() -> None:
+    x = np.random.default_rng(0).normal(size=1000)
+    (leave_one_out,) = stats.jackknife(lambda rows: [x[rows].mean()], 1000, groups=1000)
+    assert leave_one_out == pytest.approx(stats.mean_stderr(x)[1], rel=1e-6)
+    (grouped,) = stats.jackknife(lambda rows: [x[rows].mean()], 1000)
+    assert grouped == pytest.approx(stats.mean_stderr(x)[1], rel=0.5)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    covered = []
+    for seed in range(200):
+        x = rng.exponential(size=100)
+        low, high = stats.bootstrap(x, seed=seed)
+        mean, stderr = stats.mean_stderr(x)
+        covered.append((low <= 1 <= high, abs(mean - 1) < 1.96 * stderr))
+    assert np.all(np.mean(covered, axis=0) > 0.88)
+    assert np.all(np.mean(covered, axis=0) < 0.99)
+
+
+def test_pairing_removes_what_is_common() -> None:
+    common = np.random.default_rng(2).normal(size=50) * 100
+    assert stats.paired_difference(common + 1, common) == pytest.approx((1, 0), abs=1e-9)
+
+
+def test_the_error_of_one_value_is_not_known() -> None:
+    assert np.isnan(stats.mean_stderr([3.0])[1])

@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import open_clip
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+import geomlab
+from geomlab import architectures, checkpoint, params, subject
+from geomlab.architectures import Labels, Network, Preprocessing
+from geomlab.data.embedded import checkpoint_path
+from geomlab.errors import UserError
+from geomlab.subject import FEATURES, from_network
+from tests import models
+
+IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def saved(module: nn.Module, folder: Path) -> checkpoint.Checkpoint:
+    torch.save(module.state_dict(), folder / "net.pt")
+    return checkpoint.read(folder / "net.pt")
+
+
+def normalised(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    return (images - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_timm_with_its_own_normalisation_and_features(name: str, tmp_path: Path) -> None:
+    model = timm.create_model(name, num_classes=5).eval()
+    loaded = subject.load(saved(model, tmp_path), model=f"timm:{name}")
+    config = timm.data.resolve_data_config({}, model=model)
+    size = config["input_size"][-1]
+    images = F.interpolate(IMAGES, size=(size, size))
+    inputs = normalised(images, config["mean"], config["std"])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), model(inputs))
+        pooled = model.forward_head(model.forward_features(inputs), pre_logits=True)
+        torch.testing.assert_close(loaded.features(images), pooled)
+    assert loaded.preprocessing.size == size
+
+
+def test_torchvision_with_its_normalisation(tmp_path: Path) -> None:
+    model = torchvision.models.shufflenet_v2_x0_5(num_classes=4).eval()
+    loaded = subject.load(saved(model, tmp_path), model="torchvision:shufflenet_v2_x0_5")
+    inputs = normalised(IMAGES, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(IMAGES), model(inputs))
+
+
+def test_open_clip_by_name_has_the_zero_shot_head(tmp_path: Path) -> None:
+    """The state_dict of one of open_clip's own models, its tokenizer and its builder of zero-shot heads."""
+    model = open_clip.create_model("ViT-S-32-alt").eval()
+    labels = Labels(("cat", "dog"), ("a photo of a {}.", "a drawing of a {}."))
+    loaded = subject.load(saved(model, tmp_path), model="open_clip:ViT-S-32-alt", labels=labels)
+    tokenizer = open_clip.get_tokenizer("ViT-S-32-alt")
+    templates = [lambda name, t=t: t.format(name) for t in labels.templates]
+    images = F.interpolate(IMAGES, size=(224, 224))
+    inputs = normalised(images, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    with torch.no_grad():
+        head = open_clip.build_zero_shot_classifier(model, tokenizer, list(labels.classes), templates)
+        expected = model.logit_scale.exp() * model.encode_image(inputs, normalize=True) @ head
+        torch.testing.assert_close(loaded(images), expected, rtol=1e-4, atol=1e-4)
+    assert loaded.classes == labels.classes
+
+
+def test_a_clip_without_names_is_refused(tmp_path: Path) -> None:
+    read = checkpoint.read(checkpoint_path("zero-shot"))
+    bare = {
+        name: value for name, value in read.metadata.items() if name not in ("classes", "digest", "versions")
+    }
+    written = checkpoint.write(tmp_path / "x.pt", read.tensors, bare)
+    with pytest.raises(UserError, match="needs class names"):
+        subject.load(written)
+
+
+def test_the_caller_s_module_is_copied_and_left_alone() -> None:
+    module = models.convolution().double().train()
+    state, flags = params.digest(module.state_dict()), [child.training for child in module.modules()]
+    made = from_network(Network(module, Preprocessing()))
+    made(models.batches().images)
+    made.activations(models.batches().images, made.layers())
+    assert params.digest(module.state_dict()) == state
+    assert [child.training for child in module.modules()] == flags
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in module.parameters())
+
+
+def test_another_point_is_another_subject() -> None:
+    one = models.subject(models.softmax_regression())
+    other = one.at({"1.bias": one.weights["1.bias"] + 1})
+    assert other.digest != one.digest
+    images = models.batches().images
+    torch.testing.assert_close(other(images), one(images) + 1)
+    torch.testing.assert_close(one(images, {"1.bias": one.weights["1.bias"] + 1}), one(images) + 1)
+    with pytest.raises(KeyError, match="not parameters"):
+        one.at({"nothing": torch.ones(1)})
+
+
+class OwnFeatures(nn.Module):
+    """A module that says itself what its features are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(72, 5)
+        self.head = nn.Linear(5, 3)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images.flatten(1)) * 10
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images.flatten(1)))
+
+
+def test_a_module_s_own_features_count() -> None:
+    made, images = models.subject(OwnFeatures()), models.batches().images
+    torch.testing.assert_close(made.features(images), made.module.features(images))
+    zero = made.at({"body.weight": torch.zeros(5, 72).double(), "body.bias": torch.ones(5).double()})
+    assert float(zero.features(images).min()) == 10
+
+
+def test_hooks_are_removed_even_when_the_network_fails() -> None:
+    made = models.subject(models.convolution())
+    with pytest.raises(RuntimeError):
+        made.activations(torch.rand(1, 7, 6, 6).double(), made.layers())
+    assert not any(child._forward_hooks or child._forward_pre_hooks for child in made.module.modules())
+
+
+def test_layers_are_the_blocks_or_what_was_asked_for() -> None:
+    loaded = geomlab.load(checkpoint_path("ft"))
+    blocks = [f"visual.transformer.resblocks.{i}" for i in range(4)]
+    assert loaded.layers() == blocks
+    assert loaded.layers(r"resblocks\.[01]\.mlp$") == [f"{block}.mlp" for block in blocks[:2]]
+    images = torch.rand(2, 3, 16, 16)
+    seen = loaded.activations(images, blocks)
+    assert list(seen) == [*blocks, FEATURES]
+    torch.testing.assert_close(seen[FEATURES].norm(dim=1), torch.ones(2))
+    for pattern, message in (("nothing", "selects no layer"), ("(", "not a regular expression")):
+        with pytest.raises(UserError, match=message):
+            loaded.layers(pattern)
+
+
+def test_wrong_weights_name_five_keys_at_most() -> None:
+    with pytest.raises(UserError, match=r"missing 1\.weight; missing 1\.bias; unexpected other") as caught:
+        architectures.load(models.softmax_regression(), {"other": torch.ones(1)}, "x")
+    assert "more" not in str(caught.value)
+    with pytest.raises(UserError, match=r"\(2,\), expected \(3,\)"):
+        architectures.load(
+            models.softmax_regression(), {"1.weight": torch.ones(3, 72), "1.bias": torch.ones(2)}, "x"
+        )

@@ -86,7 +86,9 @@ def build(
     else:
         module, own = call_factory(parsed), Preprocessing()
         if not isinstance(module, nn.Module):
-            raise UserError(f"'{spec}': the factory must return an nn.Module, it gave a {type(module).__name__}")
+            raise UserError(
+                f"'{spec}': the factory must return an nn.Module, it gave a {type(module).__name__}"
+            )
         module = deepcopy(module)  # it may be one the user goes on using
     if tensors is not None:
         load(module, tensors, spec)
@@ -137,7 +139,7 @@ def call_factory(spec: Spec) -> Any:
             f"'{spec.text}': no module {spec.head} here or installed; a model is one of {', '.join(KNOWN)}"
         ) from error
     except Exception as error:  # the user's own code can fail in any way
-        raise UserError(f"'{spec.text}': importing {spec.head} failed: {_reason(error)}") from error
+        raise UserError(f"'{spec.text}': importing {spec.head} failed: {reason(error)}") from error
     factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
     if not callable(factory):
         raise UserError(
@@ -148,10 +150,10 @@ def call_factory(spec: Spec) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"'{spec.text}': the factory failed: {_reason(error)}") from error
+        raise UserError(f"'{spec.text}': the factory failed: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What an exception of the user's code says, and the line it came from."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
@@ -247,10 +249,14 @@ def from_metadata(
         )
     classes, templates = metadata.get("classes"), metadata.get("templates")
     labels = Labels(tuple(classes), tuple(templates or Labels.templates)) if classes else None
-    prep = metadata.get("preprocessing", {})
-    preprocessing = Preprocessing(
-        prep.get("size"), tuple(prep.get("mean", (0.0,))), tuple(prep.get("std", (1.0,)))
-    )
+    prep = metadata.get("preprocessing") or {}
+    try:
+        size, mean, std = prep.get("size"), prep.get("mean", (0.0,)), prep.get("std", (1.0,))
+        preprocessing = Preprocessing(size and int(size), tuple(map(float, mean)), tuple(map(float, std)))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint's preprocessing is {prep}; expected numbers: size, and mean and std a channel"
+        ) from error
     return spec, architecture.get("config"), labels, preprocessing
 
 

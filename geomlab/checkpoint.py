@@ -221,7 +221,11 @@ def _check_metadata(path: Path, metadata: Any) -> None:
         ]
         texts = [*(metadata.get("classes") or ()), *(metadata.get("templates") or ())] if not wrong else []
         wrong += ["classes or templates"] if any(not isinstance(text, str) for text in texts) else []
-    if not wrong and metadata.get("architecture") and not isinstance(metadata["architecture"].get("spec"), str):
+    if (
+        not wrong
+        and metadata.get("architecture")
+        and not isinstance(metadata["architecture"].get("spec"), str)
+    ):
         wrong = ["architecture.spec"]
     if wrong:
         raise UserError(

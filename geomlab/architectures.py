@@ -87,7 +87,7 @@ def build(
         module, own = call_factory(parsed), Preprocessing()
         if not isinstance(module, nn.Module):
             raise UserError(
-                f"'{spec}': the factory must return an nn.Module, it gave a {type(module).__name__}"
+                f"'{spec}': expected an nn.Module from the factory, got a {type(module).__name__}"
             )
         module = deepcopy(module)  # it may be one the user goes on using
     if tensors is not None:
@@ -138,7 +138,7 @@ def call_factory(spec: Spec) -> Any:
         raise UserError(
             f"'{spec.text}': no module {spec.head} here or installed; a model is one of {', '.join(KNOWN)}"
         ) from error
-    except Exception as error:  # the user's own code can fail in any way
+    except (Exception, SystemExit) as error:  # the user's own code may do anything
         raise UserError(f"'{spec.text}': importing {spec.head} failed: {reason(error)}") from error
     factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
     if not callable(factory):
@@ -149,11 +149,11 @@ def call_factory(spec: Spec) -> Any:
         return factory(**dict(spec.options))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"'{spec.text}': the factory failed: {reason(error)}") from error
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What an exception of the user's code says, and the line it came from."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -142,7 +143,14 @@ class Study:
             if cell.key.file in missing:
                 where = cell.condition.name if cell.condition else "parameters"
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
-                store.write(cell.key, self._measure(cell))
+                try:
+                    found = self._measure(cell)
+                except (MemoryError, torch.OutOfMemoryError) as error:
+                    raise UserError(
+                        f"{where}, {cell.measurement.name}: not enough memory; go on with --resume and a lower "
+                        "--batch-size, or begin anew with fewer --samples"
+                    ) from error
+                store.write(cell.key, found)
             bar.advance()
             yield cell
 

@@ -45,17 +45,8 @@ class Store:
             UserError: if the folder cannot be written.
         """
         dataset = dataset.assign_attrs(schema=SCHEMA, key=key.to_json())
-        path = self.path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
-                temporary = Path(folder) / path.name
-                dataset.to_netcdf(temporary, engine="h5netcdf")
-                temporary.replace(path)
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot write results ({error.strerror or error}); free the disk or choose --out"
-            ) from error
+        # In memory first: HDF5 does not come back from a full disk.
+        write_bytes(self.path(key), bytes(dataset.to_netcdf(engine="h5netcdf")))
 
     def read(self, file: str) -> xr.Dataset:
         """One cell by file name, in memory.
@@ -218,7 +209,7 @@ def write_bytes(path: Path, content: bytes) -> None:
                 raise
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another --out"
+            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another --out"
         ) from error
 
 

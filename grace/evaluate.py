@@ -70,10 +70,10 @@ def evaluate(
         UserError: if the checkpoint, the data or a condition cannot be used.
     """
     found = checkpoint.read(path)
-    data = data or found.metadata.get("data")
-    if data is None:
+    spec = data or found.metadata.get("data")
+    if spec is None:
         raise UserError(f"{path}: the checkpoint names no data; give --data SPEC")
-    source = sources.open_source(data)
+    source = sources.open_source(spec, by_user=data is not None)
     labels = Labels(source.classes, source.templates) if source.classes else None
     network = subject.load(found, model=model, labels=labels)
     chosen = parse_conditions(conditions or standard(source), source, n=n, seed=seed, batch_size=BATCH)

@@ -103,7 +103,7 @@ def from_scratch(config: Mapping[str, Any], labels: Labels, preprocessing: Prepr
         preprocessing: of the images.
         seed: of the initialisation.
     """
-    captions = [template.format(name) for template in labels.templates for name in labels.classes]
+    captions = [template.replace("{}", name) for template in labels.templates for name in labels.classes]
     words = sorted({word for caption in captions for word in caption.lower().split()})
     tokenize = WordTokenizer(words, config["text_cfg"]["context_length"])
     config = {

@@ -77,6 +77,21 @@ def test_a_checkpoint_without_data_asks_for_it(tmp_path: Path, capfd: pytest.Cap
     assert "names no data; give --data SPEC" in capfd.readouterr().err
 
 
+def test_data_that_a_checkpoint_names_is_never_code(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from geomlab import checkpoint
+
+    target = tmp_path / "was-run"
+    read = checkpoint.read(ZERO_SHOT)
+    own = {key: value for key, value in read.metadata.items() if key not in ("digest", "versions")}
+    metadata = {**own, "data": f"subprocess:getoutput,cmd=touch {target}"}
+    checkpoint.write(tmp_path / "forged.pt", read.tensors, metadata)
+    assert cli.main(["evaluate", str(tmp_path / "forged.pt")]) == 2
+    assert "the checkpoint asks to run" in capfd.readouterr().err
+    assert not target.exists()
+
+
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "evaluate" in capsys.readouterr().out

@@ -46,6 +46,8 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
     for images, labels in batches:
         weights = {name: subject.weights[name].detach().requires_grad_() for name in names}
         loss = F.cross_entropy(subject(images, weights), labels, reduction="sum") / len(batches)
+        if not loss.requires_grad:  # it uses none of them
+            continue
         pieces = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
         for name, piece in zip(names, pieces, strict=True):
             total[name] += piece

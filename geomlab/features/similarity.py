@@ -22,7 +22,7 @@ def debiased_hsic(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     return total / (n * (n - 3))
 
 
-def cka(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
     """Debiased linear centred kernel alignment (Kornblith et al. 2019; debiased as in Nguyen et al. 2021).
 
     1 for representations equal up to rotation and scale; 0 in expectation for independent ones, at any n and d, so it
@@ -30,7 +30,7 @@ def cka(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
 
     Args:
         x: (n, d) features, n >= 4.
-        y: (n, d') features of the same samples.
+        y: (m, d') features of the same samples, m = n.
 
     Raises:
         ValueError: if n < 4 or the samples differ in number.

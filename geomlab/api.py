@@ -9,9 +9,11 @@ from typing import Any, TypedDict, Unpack
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
 from geomlab.results import Results, Store, open_results
-from geomlab.results.store import MANIFEST
+from geomlab.results.store import MANIFEST, TEMPORARY
 
-OUTPUTS = ("study.json", "summary.json", "report.html", "results", "figures", "tables", "compare")
+COMPARISON = "compare"  # the folder beside those of several checkpoints
+# What may lie in a folder of results. The manifest is the last to be removed: until then the folder is known as ours.
+OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
 DEFAULT_OUT = "geomlab-out"
 
 
@@ -148,7 +150,7 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     results = open_results(*folders)
     if len(results.checkpoints) < 2:
         raise UserError(f"{results.folder}: holds one checkpoint; give folders of at least two to compare")
-    _refuse_foreign(Path(out))
+    _refuse_analysed(Path(out))
     render_comparison(results, Path(out))
     return results
 
@@ -226,17 +228,21 @@ def _study(network: Any, baseline: Any, source: Any, settings: Settings, old: di
     from geomlab.study import BUDGETS, MEASURES, Study, measurements
 
     budget = BUDGETS[settings.budget]
-    specs = [c["spec"] for c in old["conditions"]] if old else []
-    names = [m["name"] for m in old["measurements"]] if old else []
+    specs = [c["spec"] for c in old["conditions"]] if old else source.conditions
+    names = [m["name"] for m in old["measurements"]] if old else MEASURES
+    if settings.conditions:
+        specs = [*(specs if old else ()), *settings.conditions]
+    if settings.measures:
+        names = [*(names if old else ()), *settings.measures]
     conditions = parse_conditions(
-        list(dict.fromkeys([*specs, *(settings.conditions or source.conditions)])),
+        list(dict.fromkeys(specs)),
         source,
         n=settings.samples or budget.samples,
         seed=settings.seed,
         batch_size=settings.batch_size,
     )
     chosen = measurements(
-        [*names, *(settings.measures or MEASURES)],
+        names,
         budget,
         subspace=settings.params,
         layers=settings.layers,
@@ -275,35 +281,72 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
 
 def _prepare(root: Path, planned: list[Planned], *, resume: bool, overwrite: bool) -> None:
     """Make the folder ready: refuse what is not ours, or not to be touched; remove what is to be overwritten."""
-    folders = list(dict.fromkeys([root, *(store.folder for _, store, _ in planned)]))
-    for folder in folders:
+    ours = [store.folder for _, store, _ in planned]
+    for folder in dict.fromkeys([root, *ours]):
         _refuse_foreign(folder)
-    begun = [folder for folder in (root, *root.glob("*")) if (folder / MANIFEST).is_file()]
+    begun = _begun(root)
     if begun and not (resume or overwrite):
         raise UserError(f"{root}: holds results already; use --resume, --overwrite or another --out")
-    strange = [folder for folder in begun if folder not in [store.folder for _, store, _ in planned]]
+    strange = [folder for folder in begun if folder not in ours]
     if resume and strange:
         raise UserError(
             f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"
         )
-    for folder in {*begun, root} if overwrite else ():
-        for name in OUTPUTS:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    try:
+        for folder in dict.fromkeys([*begun, root]) if begun and overwrite else ():
+            for name in OUTPUTS:
+                _remove(folder / name)
+            if folder in strange and folder != root and not any(folder.iterdir()):
+                folder.rmdir()
+        for folder in dict.fromkeys([root, *ours]):  # what a kill left half written
+            for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"results/{TEMPORARY}*")]:
+                _remove(path)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or root}: cannot be removed ({error.strerror}); choose another --out"
+        ) from error
+
+
+def _begun(root: Path) -> list[Path]:
+    """The folder and its subfolders, so far as a run began there."""
+    return [folder for folder in (root, *root.glob("*")) if (folder / MANIFEST).is_file()]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that cannot be written, or that holds files which are not ours."""
+    """Refuse a folder that cannot be written, or that holds files which are not ours. Hidden files count for neither.
+
+    Names alone tell nothing: a paper has its `figures/` too. Without a `study.json` everything is foreign.
+    """
     try:
         found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be used as --out ({error.strerror}); choose another folder"
         ) from error
-    foreign = [name for name in found if name not in OUTPUTS and not (folder / name / MANIFEST).is_file()]
+    begun = _begun(folder)
+    allowed = {*(OUTPUTS if begun else ()), *(path.name for path in begun)}
+    foreign = [name for name in found if name not in allowed and not name.startswith(".")]
     if foreign:
         raise UserError(
             f"{folder}: holds other files ({', '.join(foreign[:3])}); choose an empty or a new --out"
+        )
+
+
+def _refuse_analysed(out: Path) -> None:
+    """Refuse to write a comparison over results, or into a folder of other files; an earlier comparison is redrawn."""
+    if _begun(out):
+        raise UserError(f"{out}: holds results of geomlab analyze; choose another --out for the comparison")
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    if not names <= {"report.html", "figures", "tables"} or (names and "report.html" not in names):
+        raise UserError(
+            f"{out}: holds other files ({', '.join(sorted(names)[:3])}); choose an empty or a new --out"
         )
 
 
@@ -313,7 +356,7 @@ def _source(read: Any, data: str | None) -> Any:
     spec = data or read.metadata.get("data")
     if spec is None:
         raise UserError(f"{read.path}: does not say its data; give --data SPEC (for example folder:ROOT)")
-    return open_source(spec)
+    return open_source(spec, by_user=data is not None)
 
 
 def _labels(source: Any) -> Any:
@@ -340,6 +383,11 @@ def _names(paths: list[Path]) -> list[str]:
         for stem, path in zip(stems, paths, strict=True)
     ]
     twice = sorted({name for name in names if names.count(name) > 1})
+    taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
+    if taken:
+        raise UserError(
+            f"a checkpoint named '{taken[0]}' would lie where geomlab writes its own {taken[0]}; rename the file"
+        )
     if twice:
         raise UserError(
             f"two checkpoints would be named {', '.join(twice)}; rename a file, or analyse them apart"

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,10 @@ def build(
     else:
         module, own = call_factory(parsed), Preprocessing()
         if not isinstance(module, nn.Module):
-            raise UserError(f"--model {spec}: expected an nn.Module, got a {type(module).__name__}")
+            raise UserError(
+                f"'{spec}': expected an nn.Module from the factory, got a {type(module).__name__}"
+            )
+        module = deepcopy(module)  # it may be one the user goes on using
     if tensors is not None:
         load(module, tensors, spec)
     names = labels.classes if labels else None
@@ -121,7 +125,7 @@ def call_factory(spec: Spec) -> Any:
     """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
 
     Raises:
-        UserError: if the module or the callable does not exist, or it fails.
+        UserError: if the module or the callable does not exist, or either fails.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -132,8 +136,10 @@ def call_factory(spec: Spec) -> Any:
         if error.name and spec.head != error.name and not spec.head.startswith(f"{error.name}."):
             raise UserError(f"'{spec.text}': importing {spec.head} failed: {error}") from error
         raise UserError(
-            f"'{spec.text}': no module {spec.head} here or installed, and not one of {', '.join(KNOWN)}"
+            f"'{spec.text}': no module {spec.head} here or installed; a model is one of {', '.join(KNOWN)}"
         ) from error
+    except (Exception, SystemExit) as error:  # the user's own code may do anything
+        raise UserError(f"'{spec.text}': importing {spec.head} failed: {reason(error)}") from error
     factory: Callable[..., Any] | None = getattr(module, spec.positional, None) if spec.positional else None
     if not callable(factory):
         raise UserError(
@@ -141,8 +147,20 @@ def call_factory(spec: Spec) -> Any:
         )
     try:
         return factory(**dict(spec.options))
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"'{spec.text}': the factory failed: {type(error).__name__}: {error}") from error
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"'{spec.text}': the factory failed: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of the user's code says, and the line it came from."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
+    text = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {text}{where}"
 
 
 def _open_clip(
@@ -231,10 +249,14 @@ def from_metadata(
         )
     classes, templates = metadata.get("classes"), metadata.get("templates")
     labels = Labels(tuple(classes), tuple(templates or Labels.templates)) if classes else None
-    prep = metadata.get("preprocessing", {})
-    preprocessing = Preprocessing(
-        prep.get("size"), tuple(prep.get("mean", (0.0,))), tuple(prep.get("std", (1.0,)))
-    )
+    prep = metadata.get("preprocessing") or {}
+    try:
+        size, mean, std = prep.get("size"), prep.get("mean", (0.0,)), prep.get("std", (1.0,))
+        preprocessing = Preprocessing(size and int(size), tuple(map(float, mean)), tuple(map(float, std)))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the checkpoint's preprocessing is {prep}; expected numbers: size, and mean and std a channel"
+        ) from error
     return spec, architecture.get("config"), labels, preprocessing
 
 

@@ -10,6 +10,8 @@ import os
 import pickle
 import re
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +115,9 @@ def read(path: Path | str) -> Checkpoint:
         raise UserError(f"{path}: cannot read the checkpoint ({error.strerror}); check the path") from error
     if not content:
         raise UserError(f"{path}: the file is empty; write or copy the checkpoint again")
-    tensors, metadata = (_read_safetensors if path.suffix == ".safetensors" else _read_torch)(path, content)
+    is_safetensors = path.suffix == ".safetensors" or content[8:10] == b'{"'
+    tensors, metadata = (_read_safetensors if is_safetensors else _read_torch)(path, content)
+    _check_metadata(path, metadata)
     if metadata.get("version", VERSION) > VERSION:
         raise UserError(
             f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab"
@@ -146,7 +150,10 @@ def describe(checkpoint: Checkpoint) -> str:
         "recipe": json.dumps(recipe, sort_keys=True) if recipe else None,
         "versions": ", ".join(f"{name} {version}" for name, version in metadata.get("versions", {}).items()),
     }
-    return "\n".join(f"{name + ':':<14}{value}" for name, value in facts.items() if value not in (None, ""))
+    lines = [
+        (f"{name}:", " ".join(str(value).split())) for name, value in facts.items() if value not in (None, "")
+    ]
+    return "\n".join(f"{name:<14}{''.join(filter(str.isprintable, value))}" for name, value in lines)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -175,7 +182,9 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], di
 
 def _read_torch(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what cannot be read is said below, in one line
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, content, str(error))) from error
     except Exception as error:  # a damaged file can break the reader at any point
@@ -196,10 +205,48 @@ def _read_torch(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str
     return tensors, metadata
 
 
+# What is read elsewhere without a second look, and of which type it has to be.
+_TYPES = {"version": int, "digest": str, "architecture": dict, "preprocessing": dict, "classes": list,
+          "templates": list, "data": str, "versions": dict}  # fmt: skip
+
+
+def _check_metadata(path: Path, metadata: Any) -> None:
+    """Refuse metadata that another program got wrong; a key may be absent or null."""
+    wrong = [] if isinstance(metadata, dict) else ["all of it"]
+    if not wrong:
+        wrong = [
+            name
+            for name, kind in _TYPES.items()
+            if metadata.get(name) is not None and not isinstance(metadata[name], kind)
+        ]
+        texts = [*(metadata.get("classes") or ()), *(metadata.get("templates") or ())] if not wrong else []
+        wrong += ["classes or templates"] if any(not isinstance(text, str) for text in texts) else []
+    if (
+        not wrong
+        and metadata.get("architecture")
+        and not isinstance(metadata["architecture"].get("spec"), str)
+    ):
+        wrong = ["architecture.spec"]
+    if wrong:
+        raise UserError(
+            f"{path}: its metadata is not what docs/checkpoint.md says ({', '.join(wrong)}); write it anew, "
+            "or save a bare state_dict and give --model and --data"
+        )
+
+
 def _damage(content: bytes) -> str:
-    if content.startswith(b"PK"):
+    if not content.startswith(b"PK"):
+        return "not a checkpoint (neither a file of torch.save nor safetensors)"
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {name.rpartition("/")[2] for name in archive.namelist()}
+    except zipfile.BadZipFile:
         return "truncated or damaged (it begins as a torch file but cannot be read to its end)"
-    return "not a checkpoint (neither a file of torch.save nor safetensors)"
+    if "constants.pkl" in members:
+        return "a TorchScript archive, which holds code; save the state_dict of the model instead"
+    if "data.pkl" not in members:
+        return "not a checkpoint (a zip archive that torch.save did not write)"
+    return "a damaged torch file (its parts cannot be read)"
 
 
 def _refusal(path: Path, content: bytes, message: str) -> str:
@@ -208,7 +255,7 @@ def _refusal(path: Path, content: bytes, message: str) -> str:
     if code is None:
         return f"{path}: {_damage(content)}; write or copy the checkpoint again"
     return (
-        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you "
-        f"trust its origin, convert it once: python -c \"import torch; m = torch.load('{path}', weights_only=False); "
-        f"torch.save(getattr(m, 'state_dict', lambda: m)(), 'state_dict.pt')\""
+        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust it, convert "
+        "it once: python -c \"import torch; m = torch.load('FILE', weights_only=False); "
+        "torch.save(m['state_dict'] if isinstance(m, dict) else m.state_dict(), 'new.pt')\""
     )

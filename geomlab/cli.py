@@ -1,6 +1,7 @@
 """`geomlab`: arguments only. Each command imports what it needs when it runs."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -108,14 +109,12 @@ def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A chec
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    return console.run(
-        app, "geomlab", args, interrupted="interrupted; the same command with --resume goes on"
-    )
+    command = next(iter(sys.argv[1:] if args is None else args), "")
+    onward = "; the same command with --resume goes on" if command in ("analyze", "demo") else ""
+    return console.run(app, "geomlab", args, interrupted=f"interrupted{onward}")
 
 
 def _command() -> str:
-    import sys
-
     return shlex.join(["geomlab", *sys.argv[1:]])
 
 

@@ -64,13 +64,28 @@ class WordTokenizer:
 
 
 def build(config: Mapping[str, Any]) -> CLIP:
-    """An open_clip `CLIP` from `{"embed_dim", "vision_cfg", "text_cfg"[, "quick_gelu"]}`, randomly initialised."""
-    return CLIP(
-        embed_dim=config["embed_dim"],
-        vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),
-        text_cfg=CLIPTextCfg(**config["text_cfg"]),
-        quick_gelu=config.get("quick_gelu", False),
-    )
+    """An open_clip `CLIP` from `{"embed_dim", "vision_cfg", "text_cfg"[, "quick_gelu"]}`, randomly initialised.
+
+    Raises:
+        UserError: if it does not describe one, or asks for a tower that other libraries would fetch.
+    """
+    try:
+        towers = [*config["vision_cfg"], *config["text_cfg"]]
+        fetched = [key for key in towers if key.startswith(("hf_", "timm_"))]
+        if fetched:
+            raise UserError(
+                f"the config names what would be downloaded ({', '.join(fetched[:5])}); remove it"
+            )
+        return CLIP(
+            embed_dim=config["embed_dim"],
+            vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),
+            text_cfg=CLIPTextCfg(**config["text_cfg"]),
+            quick_gelu=config.get("quick_gelu", False),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"its config does not describe a CLIP of open_clip ({type(error).__name__}: {error}); write it anew"
+        ) from error
 
 
 def create(spec: Spec) -> CLIP:
@@ -129,7 +144,7 @@ def zero_shot_head(
     device = model.logit_scale.device
     rows = []
     for name in classes:
-        tokens = tokenize([template.format(name) for template in templates]).to(device)
+        tokens = tokenize([template.replace("{}", name) for template in templates]).to(device)
         mean = F.normalize(model.encode_text(tokens), dim=-1).mean(dim=0)
         rows.append(F.normalize(mean, dim=-1))
     scale: Tensor = model.logit_scale.exp()

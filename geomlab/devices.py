@@ -14,7 +14,11 @@ def choose(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError(name)
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device '{name}' cannot be used here; give auto or cpu") from error
+        raise UserError(
+            f"--device '{name}' cannot be used here; give auto, cpu, or cuda where there is a GPU"
+        ) from error
     return name

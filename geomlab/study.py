@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import xarray as xr
+from torch import Tensor
 
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
+from geomlab.errors import UserError
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
@@ -109,12 +112,29 @@ class Study:
         """Look at the inputs before anything is computed or overwritten.
 
         Raises:
-            UserError: if images, labels or losses cannot be used.
+            UserError: if images, labels, losses, layers or gradients cannot be used.
         """
         for condition in self.conditions:
             if condition.kind != "adversarial":
                 batches = self._batches(condition)
                 check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
+        self._try_on(self._batches(self.conditions[0]).clean[:2])
+
+    def _try_on(self, images: Tensor) -> None:
+        """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
+        for measurement in self.measurements:
+            if isinstance(measurement, FeatureGeometry):
+                layers = self.subject.layers(measurement.layers)
+                self.subject.activations(images, layers)
+                if measurement.reference is not None:
+                    measurement.reference.outputs(images)
+                    measurement.reference.activations(images, [])
+        inputs = images.clone().requires_grad_()
+        if not self.subject(inputs).requires_grad and any(c.kind == "adversarial" for c in self.conditions):
+            raise UserError(
+                f"{self.subject.name}: its logits have no gradient in the images, so it cannot be attacked; "
+                "remove no_grad or detach from its forward pass, or leave the attacks out"
+            )
 
     def run(self, store: Store, bar: Bar) -> Iterator[Cell]:
         """Compute and store the cells that are missing, yielding each that is done."""
@@ -123,7 +143,14 @@ class Study:
             if cell.key.file in missing:
                 where = cell.condition.name if cell.condition else "parameters"
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
-                store.write(cell.key, self._measure(cell))
+                try:
+                    found = self._measure(cell)
+                except (MemoryError, torch.OutOfMemoryError) as error:
+                    raise UserError(
+                        f"{where}, {cell.measurement.name}: not enough memory; go on with --resume and a lower "
+                        "--batch-size, or begin anew with fewer --samples"
+                    ) from error
+                store.write(cell.key, found)
             bar.advance()
             yield cell
 

@@ -75,7 +75,7 @@ FILES = {
     "empty": "the file is empty",
     "truncated": "truncated or damaged",
     "text": "not a checkpoint",
-    "zip": "truncated or damaged",
+    "zip": "a zip archive that torch.save did not write",
     "directory": "Is a directory",
     "list": "holds a list, not a state_dict",
     "no tensors": "holds no tensors by name",

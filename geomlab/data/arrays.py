@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from geomlab import architectures
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.typing import Images
@@ -54,7 +55,13 @@ class Arrays(Source):
         data = self._data[domain]
         if isinstance(data, tuple | list) and len(data) == 2:
             return torch.as_tensor(data[0])[torch.from_numpy(rows)].float()
-        images = torch.stack([_tensor(data[int(row)][0]) for row in rows])
+        try:
+            images = torch.stack([_tensor(data[int(row)][0]) for row in rows])
+        except Exception as error:  # the user's own data set may fail in any way
+            raise UserError(
+                f"'{self.spec}': the data set '{domain}' cannot give its images: {architectures.reason(error)}; "
+                "expected images (C,H,W) in [0,1] of one size"
+            ) from error
         if size is not None and images.shape[-2:] != (size, size):
             images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
         return images
@@ -100,8 +107,11 @@ def _tensor(image: Any) -> torch.Tensor:
 def _labels(spec: str, data: Any) -> NDArray[np.int64]:
     wanted = f"'{spec}': expected (images N,C,H,W in [0,1], labels N), a data set of such pairs, or a dict of those"
     if isinstance(data, tuple | list) and len(data) == 2:
-        images, labels = torch.as_tensor(data[0]), np.asarray(data[1])
-        if images.ndim != 4 or labels.shape != (len(images),):
+        try:
+            images, labels = torch.as_tensor(data[0]), np.asarray(data[1])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{wanted}; got what is no array: {architectures.reason(error)}") from error
+        if images.ndim != 4 or images.is_complex() or labels.shape != (len(images),):
             raise UserError(f"{wanted}; got images {tuple(images.shape)} and labels {labels.shape}")
         if not np.issubdtype(labels.dtype, np.integer):
             raise UserError(f"{wanted}; the labels are {labels.dtype}, not whole numbers")
@@ -109,5 +119,10 @@ def _labels(spec: str, data: Any) -> NDArray[np.int64]:
     if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")) or isinstance(data, str):
         raise UserError(f"{wanted}; got a {type(data).__name__}")
     known = getattr(data, "targets", getattr(data, "labels", None))
-    values = known if known is not None else [data[row][1] for row in range(len(data))]
-    return np.asarray(values).astype(np.int64)
+    try:
+        values = np.asarray(known if known is not None else [data[row][1] for row in range(len(data))])
+    except Exception as error:  # the user's own data set may fail in any way
+        raise UserError(f"{wanted}; its items cannot be read: {architectures.reason(error)}") from error
+    if values.shape != (len(data),) or not (np.issubdtype(values.dtype, np.integer) or not len(values)):
+        raise UserError(f"{wanted}; its labels are {values.dtype} of shape {values.shape}")
+    return values.astype(np.int64)

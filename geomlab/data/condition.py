@@ -88,6 +88,8 @@ class Condition:
         size = subject.preprocessing.size
         source, clean_domain = self.source, self.source.domains[0]
         clean_index = source.index(clean_domain)
+        if len(clean_index.labels) < 2:
+            raise UserError(f"{source.spec}: {len(clean_index.labels)} samples; expected at least 2")
         rows = balanced_subset(clean_index.labels, self.n, derive_seed(self.seed, "samples"))
         clean, clean_labels = self._read(clean_domain, rows, size, subject)
         images, labels, paired = clean, clean_labels, True
@@ -138,14 +140,10 @@ def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None
             f"{where}: images span [{low:.3g}, {high:.3g}], expected [0, 1]; "
             "scale them, and leave normalisation to the network"
         )
-    with torch.no_grad():
-        try:
-            classes = subject(images[:1].to(subject.device, subject.dtype)).shape[-1]
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{where}: {subject.name} cannot take images of shape {tuple(images.shape[1:])}: {reason}"
-            ) from error
+    try:
+        classes = subject.outputs(images[:2].to(subject.device, subject.dtype))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     outside = sorted({int(label) for label in labels if not 0 <= label < classes})
     if outside:
         raise UserError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from geomlab.data.source import Index, Source
@@ -36,9 +36,12 @@ class DomainFolders(Source):
         first = self.domains[0]
         self.classes = tuple(_folders(roots[first]))
         for root in roots.values():
-            if tuple(_folders(root)) != self.classes:
+            differ = sorted(set(_folders(root)) ^ set(self.classes))
+            if differ:
+                more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
                 raise UserError(
-                    f"{root}: its classes {_folders(root)} differ from those of '{first}' {self.classes}"
+                    f"{root}: its class folders differ from those of '{first}' in {', '.join(differ[:5])}{more}; "
+                    "every domain must have the same"
                 )
         shifts = tuple(f"domain:{domain}" for domain in self.domains[1:4])
         self.conditions = ("clean", "pgd", *(shifts or ("corruption:gaussian_noise,severity=3",)))
@@ -103,12 +106,7 @@ def _read(file: Path, size: int | None) -> Tensor:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
                 image = opened.convert("RGB")
-    except (
-        OSError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except Exception as error:  # Pillow's readers raise anything on a damaged file
         raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
     if size is not None and image.size != (size, size):
         scale = size / min(image.size)
@@ -121,7 +119,7 @@ def _read(file: Path, size: int | None) -> Tensor:
 
 def _existing(spec: str, root: str) -> Path:
     folder = Path(root).expanduser()
-    if not folder.is_dir():
+    if not root or not folder.is_dir():
         raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
     if not _folders(folder):
         raise UserError(
@@ -131,13 +129,16 @@ def _existing(spec: str, root: str) -> Path:
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:
+        return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 @lru_cache(maxsize=64)
 def _image_files(root: Path) -> list[Path]:
     files = sorted(file for name in _folders(root) for file in (root / name).iterdir())
-    files = [file for file in files if file.suffix.lower() in _SUFFIXES]
+    files = [f for f in files if f.suffix.lower() in _SUFFIXES and not f.name.startswith(".")]
     if not files:
         raise UserError(f"{root}: no image files in its class folders ({', '.join(sorted(_SUFFIXES))})")
     return files

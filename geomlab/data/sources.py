@@ -17,8 +17,12 @@ KNOWN = (
 )
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str, *, by_user: bool = True) -> Source:
     """The source of a data SPEC.
+
+    Args:
+        text: the SPEC.
+        by_user: whether the user gave it. A checkpoint may not name a `MODULE:FACTORY`: that is code.
 
     Raises:
         UserError: if there is no such source, listing what there is, or it cannot be opened.
@@ -40,6 +44,10 @@ def open_source(text: str) -> Source:
             spec.only("root", "split")
             return open_torchvision(
                 text, spec.positional, spec.option("root", ".") or ".", spec.option("split")
+            )
+        case _ if (spec.positional or spec.options) and not by_user:
+            raise UserError(
+                f"the checkpoint asks to run '{text}'; if you trust it, name it yourself: --data {text}"
             )
         case _ if spec.positional or spec.options:
             return Arrays(text, architectures.call_factory(spec))

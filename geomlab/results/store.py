@@ -16,6 +16,8 @@ from geomlab.results.cell import CellKey
 
 SCHEMA = 1
 MANIFEST = "study.json"
+KEYS = ("schema", "checkpoint", "reference", "settings", "conditions", "measurements", "cells")  # of it
+TEMPORARY = ".writing-"  # begins the name of what is being written
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,8 @@ class Store:
             UserError: if the folder cannot be written.
         """
         dataset = dataset.assign_attrs(schema=SCHEMA, key=key.to_json())
-        path = self.path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-                temporary = Path(folder) / path.name
-                dataset.to_netcdf(temporary, engine="h5netcdf")
-                temporary.replace(path)
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot write results ({error.strerror or error}); free the disk or choose --out"
-            ) from error
+        # In memory first: HDF5 does not come back from a full disk.
+        write_bytes(self.path(key), bytes(dataset.to_netcdf(engine="h5netcdf")))
 
     def read(self, file: str) -> xr.Dataset:
         """One cell by file name, in memory.
@@ -64,7 +57,7 @@ class Store:
         path = self.folder / "results" / file
         try:
             dataset = xr.load_dataset(path, engine="h5netcdf")
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # a damaged file can break the reader at any point
             raise UserError(f"{path}: missing or damaged; run geomlab analyze again with --resume") from error
         if int(dataset.attrs.get("schema", 0)) > SCHEMA:
             raise UserError(
@@ -80,16 +73,19 @@ class Store:
         """
         path = self.folder / MANIFEST
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); use another --out, or --overwrite") from error
-        if content.get("schema", 0) > SCHEMA:
+        lost = [key for key in KEYS if key not in content] if isinstance(content, dict) else ["all"]
+        if lost:
+            raise UserError(f"{path}: lacks {', '.join(lost)}; use another --out, or --overwrite")
+        if content["schema"] > SCHEMA:
             raise UserError(
                 f"{path}: written by a newer geomlab (schema {content['schema']}); update geomlab"
             )
-        return content
+        return dict(content)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write `study.json`, atomically."""
@@ -200,7 +196,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
             temporary = Path(file.name)
             try:
                 file.write(content)
@@ -213,7 +209,7 @@ def write_bytes(path: Path, content: bytes) -> None:
                 raise
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another --out"
+            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another --out"
         ) from error
 
 

@@ -59,7 +59,7 @@ def test_sizes_that_differ_need_a_size(root: Path) -> None:
 
 def test_domains_of_other_classes_are_refused(root: Path) -> None:
     picture(root / "art" / "horse" / "0.png")
-    with pytest.raises(UserError, match=r"its classes .*horse.* differ"):
+    with pytest.raises(UserError, match=r"differ from those of 'photo' in horse"):
         open_source(f"domains:{root},id=photo")
 
 

@@ -1,0 +1,117 @@
+"""Factories and networks of a user that go wrong in ways of their own."""
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests import factories
+
+
+class Classifier(nn.Module):
+    """Has the state_dict of `tests.factories:model`, and a forward pass that subclasses spoil."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = factories.model()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layers.state_dict()
+
+    def load_state_dict(self, state: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.layers.load_state_dict(state)
+
+
+class Raising(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        raise KeyError("no such head")
+
+
+class Pair(Classifier):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layers(images), images
+
+
+class Scalar(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).sum(1)
+
+
+class Detached(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images.detach())
+
+
+class Dice(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images) + torch.rand(len(images), 3)
+
+
+raising, pair, scalar, detached, dice = Raising, Pair, Scalar, Detached, Dice
+
+
+def chatty() -> nn.Module:
+    print("loading my network ...")
+    print("be patient", file=sys.stderr)
+    raise OSError("disk on fire")
+
+
+def exiting() -> nn.Module:
+    sys.exit("I give up")
+
+
+def thousand_words() -> nn.Module:
+    raise ValueError("word " * 1000 + "\nand a second line")
+
+
+def no_linear() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 3, 4), nn.Flatten())
+
+
+KEPT = factories.model().train()
+
+
+def kept() -> nn.Module:
+    """The very same module each time."""
+    return KEPT
+
+
+Pairs = list[tuple[Any, Any]]
+
+
+def words() -> Any:
+    return ["cat", "dog"], [0, 1]
+
+
+def ragged() -> Any:
+    return [[1, 2], [3]], [0, 1]
+
+
+def empty() -> Any:
+    return torch.zeros(0, 3, 4, 4), torch.zeros(0, dtype=torch.long)
+
+
+def single() -> Any:
+    return torch.zeros(1, 3, 4, 4), torch.zeros(1, dtype=torch.long)
+
+
+def many_sizes() -> Pairs:
+    return [(torch.zeros(3, side, side), 0) for side in (4, 5, 6)]
+
+
+def named_labels() -> Pairs:
+    return [(torch.zeros(3, 4, 4), name) for name in ("cat", "dog", "cat")]
+
+
+def soft_labels() -> Pairs:
+    return [(torch.zeros(3, 4, 4), label) for label in (0.2, 0.9, 1.0)]
+
+
+def no_pairs() -> list[int]:
+    return [1, 2, 3]
+
+
+def grey() -> Any:
+    images, labels = factories.data()
+    return images[:, :1], labels

@@ -1,0 +1,96 @@
+"""One folder of cells: what is there, what is missing, what is not to be trusted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from geomlab.errors import UserError
+from geomlab.results import CellKey, Store, open_results
+from geomlab.results import store as module
+from tests.synthetic import write_folder
+
+KEY = CellKey(
+    "accuracy", {}, "c" * 64, None, {"spec": "clean", "source": "x", "n": 3, "seed": 0}, 0, "float32", "cpu"
+)
+CELL = xr.Dataset({"loss": ("sample", np.array([1.0, np.nan, np.inf])), "warnings": "[]"})
+
+
+def test_a_cell_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.missing([KEY]) == [KEY]
+    store.write(KEY, CELL)
+    assert store.missing([KEY]) == []
+    found = store.read(KEY.file)
+    xr.testing.assert_identical(found.drop_attrs(), CELL)
+    assert found.attrs == {"schema": 1, "key": KEY.to_json()}
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [KEY.file]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"checkpoint": "d" * 64},
+        {"reference": "c" * 64},
+        {"seed": 1},
+        {"dtype": "float64"},
+        {"device": "cuda"},
+        {"parameters": {"k": 5}},
+        {"condition": {"spec": "clean", "source": "x", "n": 4, "seed": 0}},
+        {"condition": None},
+    ],
+)
+def test_whatever_a_number_depends_on_makes_another_cell(change: dict[str, object], tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(KEY, CELL)
+    other = replace(KEY, **change)  # type: ignore[arg-type]
+    assert other.file != KEY.file
+    assert store.missing([KEY, other]) == [other]
+
+
+def test_a_cell_under_another_s_name_does_not_count(tmp_path: Path) -> None:
+    store, other = Store(tmp_path), replace(KEY, seed=1)
+    store.write(other, CELL)
+    store.path(other).rename(store.path(KEY))
+    assert store.missing([KEY]) == [KEY]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 100, 2000, -1])
+def test_a_file_cut_anywhere_is_missing(keep: int, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(KEY, CELL)
+    store.path(KEY).write_bytes(store.path(KEY).read_bytes()[:keep])
+    assert store.missing([KEY]) == [KEY]
+    with pytest.raises(UserError, match="missing or damaged; run geomlab analyze again with --resume"):
+        store.read(KEY.file)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SCHEMA", 2)
+    Store(tmp_path).write(KEY, CELL)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"written by a newer geomlab \(schema 2\); update geomlab"):
+        Store(tmp_path).read(KEY.file)
+
+
+def test_a_failed_write_leaves_the_old_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.write(KEY, CELL)
+    before = store.path(KEY).read_bytes()
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", full)
+    with pytest.raises(UserError, match=r"No space left on device.*free the disk"):
+        store.write(KEY, CELL.assign(loss=CELL["loss"] * 2))
+    assert store.path(KEY).read_bytes() == before
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [KEY.file]
+
+
+def test_two_checkpoints_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    one, two = (write_folder(tmp_path / part, "ft", measurements=["accuracy"]) for part in "ab")
+    with pytest.raises(UserError, match="a second checkpoint named 'ft'"):
+        open_results(one, two)

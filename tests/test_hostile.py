@@ -1,0 +1,158 @@
+"""A checkpoint of somebody else: whatever it says, nothing is run, fetched or taken for granted."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from geomlab import checkpoint, clip
+from geomlab.data.embedded import checkpoint_path
+from geomlab.errors import UserError
+from tests import cli
+
+FT = checkpoint.read(checkpoint_path("ft"))
+
+
+def forged(folder: Path, name: str = "forged.pt", **changes: Any) -> Path:
+    """The embedded checkpoint with other metadata."""
+    own = {key: value for key, value in FT.metadata.items() if key not in ("digest", "versions")}
+    return checkpoint.write(folder / name, FT.tensors, {**own, **changes}).path or folder
+
+
+def analyze(path: Path, *more: str) -> cli.Result:
+    return cli.run("analyze", path, "--out", path.parent / "out", *cli.QUICK, "--measure", "accuracy", *more)
+
+
+def test_data_that_a_checkpoint_names_is_never_code(tmp_path: Path) -> None:
+    """`subprocess:getoutput,cmd=…` would be a factory like any other if the user had given it."""
+    target = tmp_path / "was-run"
+    spec = f"subprocess:getoutput,cmd=touch {target}"
+    cli.refused(analyze(forged(tmp_path, data=spec)), "the checkpoint asks to run", "--data")
+    assert not target.exists()
+    cli.refused(analyze(forged(tmp_path), "--data", spec), "got a str")
+    assert target.exists()  # named by the user, it runs
+
+
+@pytest.mark.parametrize(
+    "spec", ["os:system", "builtins:exec,x=1", "subprocess:run", "tests.factories:model"]
+)
+def test_a_network_that_a_checkpoint_names_is_never_code(spec: str, tmp_path: Path) -> None:
+    path = forged(tmp_path, architecture={"spec": spec})
+    cli.refused(analyze(path), f"asks to run '{spec}'")
+    assert cli.run("info", path).returncode == 0
+
+
+@pytest.mark.parametrize("tower", [{"hf_model_name": "x/y"}, {"timm_model_name": "hf-hub:x/y"}])
+def test_a_config_fetches_no_tower(tower: dict[str, str], tmp_path: Path) -> None:
+    config = {**FT.metadata["architecture"]["config"]}
+    config["text_cfg"] = {**config["text_cfg"], **tower}
+    cli.refused(
+        analyze(forged(tmp_path, architecture={"spec": "open_clip:custom", "config": config})),
+        "would be downloaded", next(iter(tower)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"embed_dim": 8}, {"embed_dim": 8, "vision_cfg": {"wings": 2}, "text_cfg": {}}, {"x": 1}]
+)
+def test_a_config_that_describes_nothing(config: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="does not describe a CLIP"):
+        clip.build(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": "one"}, "(version)"),
+        ({"architecture": "ViT"}, "(architecture)"),
+        ({"architecture": {"name": "ViT"}}, "(architecture.spec)"),
+        ({"classes": "abc"}, "(classes)"),
+        ({"classes": [1, 2]}, "(classes or templates)"),
+        ({"data": 3}, "(data)"),
+        ({"preprocessing": [1]}, "(preprocessing)"),
+        ({"preprocessing": {"mean": "grey"}}, "expected numbers: size, and mean and std"),
+        ({"preprocessing": {"std": [0, 0, 0]}}, "the loss is NaN or infinite"),
+    ],
+)
+def test_metadata_of_another_form(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    cli.refused(analyze(forged(tmp_path, **changes)), words)
+
+
+def test_braces_in_a_template_are_text(tmp_path: Path) -> None:
+    zero_shot = checkpoint.read(checkpoint_path("zero-shot"))
+    own = {key: value for key, value in zero_shot.metadata.items() if key not in ("digest", "versions")}
+    checkpoint.write(tmp_path / "x.pt", zero_shot.tensors, {**own, "templates": ["a {0.__class__} {}"]})
+    cli.refused(analyze(tmp_path / "x.pt"), "cannot tokenise 'a {0.__class__} zero'")
+
+
+def test_null_metadata_is_no_metadata(tmp_path: Path) -> None:
+    path = forged(tmp_path, classes=None, templates=None, data=None)
+    assert "classes:      not said" in cli.run("info", path).stdout
+    cli.refused(analyze(path), "does not say its data")
+
+
+def test_safetensors_metadata_of_another_form(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors", {checkpoint.FORMAT: "[1]"})
+    cli.refused(
+        cli.run("info", tmp_path / "x.safetensors"), "its metadata is not what docs/checkpoint.md says"
+    )
+
+
+def test_info_shows_no_escape_sequences(tmp_path: Path) -> None:
+    path = forged(tmp_path, method="\x1b[2Jevil\nfile: other", classes=["a\x07b"])
+    lines = cli.run("info", path).stdout.splitlines()
+    assert "method:       [2Jevil file: other" in lines
+    assert not any("\x1b" in line or "\x07" in line for line in lines)
+
+
+def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
+    written = checkpoint.write(tmp_path / "x.safetensors", {"a": torch.ones(2)}, {})
+    other = (tmp_path / "x.safetensors").rename(tmp_path / "x.bin")
+    assert checkpoint.read(other).digest == written.digest
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_other_archives_say_what_they_are(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
+    cli.refused(cli.run("info", tmp_path / "script.pt"), "a TorchScript archive, which holds code")
+    whole = checkpoint_path("ft").read_bytes()
+    (tmp_path / "flipped.pt").write_bytes(whole[:200] + b"\xff" * 400 + whole[600:])
+    cli.refused(cli.run("info", tmp_path / "flipped.pt"))
+    with zipfile.ZipFile(tmp_path / "zip.pt", "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps({"a": 1}, protocol=2))
+    cli.refused(cli.run("info", tmp_path / "zip.pt"), "a damaged torch file")
+
+
+class Opener:
+    """A pickle that makes a file without any module but builtins."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.target), "w")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("command", [("info",), ("analyze", "--data", "glyphs")])
+def test_a_pickle_of_any_protocol_is_never_run(
+    protocol: int, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    target = tmp_path / "was-run"
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"weight": Opener(target)}, protocol=protocol))
+    cli.refused(cli.run(command[0], tmp_path / "trap.pt", *command[1:]))
+    assert not target.exists()
+
+
+def test_a_process_of_its_own_says_one_line(tmp_path: Path) -> None:
+    """Warnings of torch and the interpreter's own are seen only there."""
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps(Opener(tmp_path / "was-run"), protocol=4))
+    process = cli.start("info", tmp_path / "trap.pt")
+    stdout, stderr = process.communicate(timeout=100)
+    cli.refused(cli.Result(process.returncode, stdout, stderr), "not a checkpoint")
+    assert not (tmp_path / "was-run").exists()

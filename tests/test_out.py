@@ -1,0 +1,191 @@
+"""`--out`: what is in a folder already is nobody's to remove but with --overwrite, and then only what is ours."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import cli, factories
+
+OPTIONS = (
+    "--model",
+    "tests.factories:model",
+    "--data",
+    "tests.factories:data",
+    *cli.QUICK,
+    "--measure",
+    "accuracy",
+)
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("nets")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name in ("a", "b"):
+            torch.save(factories.model().state_dict(), folder / f"{name}.pt")
+    return folder / "a.pt", folder / "b.pt"
+
+
+def analyze(out: Path, *more: object) -> cli.Result:
+    return cli.run("analyze", *more, *OPTIONS, "--out", out)
+
+
+def ok(result: cli.Result) -> None:
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+
+
+@pytest.fixture
+def done(nets: tuple[Path, Path], tmp_path: Path) -> Path:
+    ok(analyze(tmp_path / "out", nets[0]))
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("flag", [(), ("--overwrite",), ("--resume",)])
+@pytest.mark.parametrize("name", ["figures/mine.pdf", "results/raw.nc", "report.html", "ft/notes.txt"])
+def test_a_folder_that_only_looks_like_ours(
+    flag: tuple[str, ...], name: str, nets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A paper has its own `figures/`."""
+    precious = tmp_path / "paper" / name
+    precious.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    cli.refused(analyze(tmp_path / "paper", nets[0], *flag), "holds other files", name.split("/")[0])
+    assert precious.read_text() == "precious"
+
+
+def test_files_among_results_stay_when_those_are_refused(nets: tuple[Path, Path], done: Path) -> None:
+    (done / "notes.txt").write_text("precious")
+    before = cli.snapshot(done)
+    for flag in ("--overwrite", "--resume"):
+        cli.refused(analyze(done, nets[0], flag), "holds other files (notes.txt)")
+    assert cli.snapshot(done) == before
+
+
+def test_hidden_files_of_the_desktop_and_of_a_kill_are_no_hindrance(
+    nets: tuple[Path, Path], done: Path
+) -> None:
+    (done / ".DS_Store").write_text("icons")
+    (done / ".writing-abc").write_text("half a summary")
+    (done / "results" / ".writing-def").mkdir()
+    (done / "results" / ".writing-def" / "cell.nc").write_text("half a cell")
+    ok(analyze(done, nets[0], "--resume"))
+    assert (done / ".DS_Store").exists()
+    assert not [path for path in done.rglob("*") if ".writing" in path.name]
+
+
+def test_one_checkpoint_after_two_and_two_after_one(nets: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ok(analyze(out, *nets))
+    assert {path.name for path in out.iterdir()} == {"a", "b", "compare"}
+    cli.refused(analyze(out, nets[0]), "holds results already")
+    cli.refused(analyze(out, nets[0], "--resume"), "a checkpoint that is not among those given")
+    ok(analyze(out, nets[0], "--overwrite"))
+    assert not {"a", "b", "compare"} & {path.name for path in out.iterdir()}
+    cli.refused(analyze(out, *nets, "--resume"), "not among those given")
+    ok(analyze(out, *nets, "--overwrite"))
+    assert {path.name for path in out.iterdir()} == {"a", "b", "compare"}
+
+
+def test_results_that_lie_elsewhere_are_not_followed(
+    nets: tuple[Path, Path], done: Path, tmp_path: Path
+) -> None:
+    """`results` as a link to another disk: with --overwrite the link goes, and what it points to stays."""
+    (done / "results").rename(tmp_path / "elsewhere")
+    (done / "results").symlink_to(tmp_path / "elsewhere")
+    ok(analyze(done, nets[0], "--overwrite"))
+    assert list((tmp_path / "elsewhere").glob("*.nc"))
+    assert not (done / "results").is_symlink()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1}', '{"schema": 9}'])
+def test_a_damaged_manifest(content: str, nets: tuple[Path, Path], done: Path) -> None:
+    (done / "study.json").write_text(content)
+    before = cli.snapshot(done)
+    for result in (analyze(done, nets[0], "--resume"), cli.run("figures", done)):
+        cli.refused(result, "study.json", "--overwrite")
+    assert cli.snapshot(done) == before
+    ok(analyze(done, nets[0], "--overwrite"))
+
+
+def test_a_manifest_of_a_newer_version(nets: tuple[Path, Path], done: Path) -> None:
+    manifest = json.loads((done / "study.json").read_text())
+    (done / "study.json").write_text(json.dumps({**manifest, "schema": 9}))
+    cli.refused(cli.run("figures", done), "written by a newer geomlab (schema 9); update geomlab")
+
+
+def test_resume_without_conditions_goes_on_with_those_it_had(nets: tuple[Path, Path], done: Path) -> None:
+    options = OPTIONS[: OPTIONS.index("--condition")]
+    before = cli.snapshot(done / "results")
+    ok(cli.run("analyze", nets[0], *options, "--out", done, "--resume"))
+    assert cli.snapshot(done / "results") == before
+
+
+def test_a_comparison_is_not_written_over_an_analysis(nets: tuple[Path, Path], tmp_path: Path) -> None:
+    for net in nets:
+        ok(analyze(tmp_path / net.stem, net))
+    folders = (tmp_path / "a", tmp_path / "b")
+    before = cli.snapshot(tmp_path)
+    cli.refused(cli.run("compare", *folders, "--out", tmp_path / "a"), "holds results of geomlab analyze")
+    cli.refused(cli.run("compare", *folders, "--out", tmp_path), "holds results of geomlab analyze")
+    assert cli.snapshot(tmp_path) == before
+    ok(cli.run("compare", *folders, "--out", tmp_path / "c"))
+    ok(cli.run("compare", *folders, "--out", tmp_path / "c"))
+    cli.refused(analyze(tmp_path / "c", nets[0], "--overwrite"), "holds other files")
+    (tmp_path / "paper" / "figures").mkdir(parents=True)
+    cli.refused(cli.run("compare", *folders, "--out", tmp_path / "paper"), "holds other files (figures)")
+
+
+def test_a_checkpoint_may_not_be_named_as_geomlab_s_own_folders(
+    nets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "compare.pt"
+    other.write_bytes(nets[1].read_bytes())
+    cli.refused(analyze(tmp_path / "out", nets[0], other), "named 'compare'", "rename the file")
+
+
+def test_a_subspace_that_is_not_there_is_said_before_results_go(nets: tuple[Path, Path], done: Path) -> None:
+    before = cli.snapshot(done)
+    result = analyze(done, nets[0], "--overwrite", "--measure", "features", "--params", "no-such")
+    cli.refused(result, "selects none of the 4 parameters")
+    assert cli.snapshot(done) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_results_that_cannot_be_removed(nets: tuple[Path, Path], done: Path) -> None:
+    (done / "results").chmod(0o500)
+    cli.refused(analyze(done, nets[0], "--overwrite"), "cannot be removed")
+
+
+def test_a_disk_that_is_full(nets: tuple[Path, Path], tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: what fits is kept, and goes on when there is room."""
+    resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
+    out = tmp_path / "out"
+    process = cli.start(
+        *("analyze", nets[0], *OPTIONS, "--out", out),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)),
+    )
+    stdout, stderr = process.communicate(timeout=100)
+    cli.refused(cli.Result(process.returncode, stdout, stderr), "cannot be written", "free the disk")
+    assert not [path for path in out.rglob("*") if ".writing" in path.name]
+    ok(analyze(out, nets[0], "--resume"))
+
+
+def test_memory_that_does_not_suffice(
+    nets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geomlab.measure import Accuracy
+
+    def greedy(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accuracy, "__call__", greedy)
+        cli.refused(
+            analyze(tmp_path / "out", nets[0]), "not enough memory", "--resume and a lower --batch-size"
+        )
+    ok(analyze(tmp_path / "out", nets[0], "--resume", "--batch-size", "4"))

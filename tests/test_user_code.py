@@ -1,0 +1,148 @@
+"""What the user names by MODULE:FACTORY may fail in any way: it is said in one line, before anything is written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from geomlab import architectures, params, subject
+from geomlab.checkpoint import Checkpoint
+from tests import cli, factories, misbehaving
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "net.pt"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(factories.model().state_dict(), path)
+    return path
+
+
+def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", data: str = "tests.factories:data",
+            more: tuple[str, ...] = ()) -> cli.Result:  # fmt: skip
+    return cli.run(
+        "analyze", weights, "--out", out, "--model", model, "--data", data, "--budget", "quick", *more
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("raising", ("cannot take images of shape (3, 4, 4): KeyError: 'no such head' (misbehaving.py:",)),
+        ("pair", ("must give logits (N, classes), got tuple",)),
+        ("scalar", ("must give logits (N, classes), got shape (2,) for 2 images",)),
+        ("detached", ("no gradient in the images", "leave the attacks out")),
+        ("exiting", ("the factory failed: SystemExit: I give up",)),
+        ("thousand_words", ("the factory failed: ValueError: word word",)),
+    ],
+)
+def test_networks(name: str, words: tuple[str, ...], weights: Path, tmp_path: Path) -> None:
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}")
+    cli.refused(result, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_throws_dice_is_found_out(weights: Path, tmp_path: Path) -> None:
+    more = ("--condition", "clean", "--measure", "accuracy,curvature")
+    result = analyze(weights, tmp_path / "out", model="tests.misbehaving:dice", more=more)
+    cli.refused(result, "two passes over the data", "must be deterministic")
+    assert len(list(tmp_path.glob("out/results/accuracy*.nc"))) == 1
+
+
+def test_a_network_without_a_linear_map_has_no_features(tmp_path: Path) -> None:
+    torch.save(misbehaving.no_linear().state_dict(), tmp_path / "net.pt")
+    result = analyze(tmp_path / "net.pt", tmp_path / "out", model="tests.misbehaving:no_linear")
+    cli.refused(result, "no nn.Linear and no method features(x)")
+    more = ("--measure", "accuracy", "--condition", "clean")
+    result = analyze(tmp_path / "net.pt", tmp_path / "out", model="tests.misbehaving:no_linear", more=more)
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_a_factory_prints_does_not_hide_the_error(weights: Path, tmp_path: Path) -> None:
+    result = analyze(weights, tmp_path / "out", model="tests.misbehaving:chatty")
+    assert result.returncode == 2
+    first, last = result.stderr.splitlines()
+    assert first == "be patient"
+    assert last.startswith("geomlab: ")
+    assert "OSError: disk on fire" in last
+
+
+def test_a_module_that_fails_to_import(weights: Path, tmp_path: Path) -> None:
+    result = analyze(weights, tmp_path / "out", model="tests.unimportable:model")
+    cli.refused(result, "importing tests.unimportable failed: KeyError: 'weights' (unimportable.py:3)")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("words", ("images N,C,H,W in [0,1]", "no array")),
+        ("ragged", ("images N,C,H,W in [0,1]", "no array")),
+        ("empty", ("0 samples; expected at least 2",)),
+        ("single", ("1 samples; expected at least 2",)),
+        ("many_sizes", ("cannot give its images", "of one size")),
+        ("named_labels", ("its labels are <U3",)),
+        ("soft_labels", ("its labels are float64",)),
+        ("no_pairs", ("items cannot be read: TypeError",)),
+        ("grey", ("cannot take images of shape (1, 4, 4)",)),
+    ],
+)
+def test_data(name: str, words: tuple[str, ...], weights: Path, tmp_path: Path) -> None:
+    cli.refused(analyze(weights, tmp_path / "out", data=f"tests.misbehaving:{name}"), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_grey_images_are_not_spread_over_the_channels_of_a_network(tmp_path: Path) -> None:
+    import timm
+
+    with torch.random.fork_rng():
+        torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "net.pt")
+    result = analyze(
+        tmp_path / "net.pt", tmp_path / "out", model="timm:test_resnet", data="tests.misbehaving:grey"
+    )
+    cli.refused(result, "takes images of 3 channels, got images of shape (1, 4, 4)")
+
+
+def test_the_module_of_a_factory_is_copied(weights: Path) -> None:
+    before = params.digest(misbehaving.KEPT.state_dict())
+    read = Checkpoint(torch.load(weights, weights_only=True))
+    loaded = subject.load(read, model="tests.misbehaving:kept")
+    assert params.digest(loaded.module.state_dict()) == read.digest != before
+    assert params.digest(misbehaving.KEPT.state_dict()) == before
+    assert misbehaving.KEPT.training
+
+
+def test_a_builder_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    architectures.build("tests.factories:model", None)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("device", ["meta", "abacus", "cpu:x"])
+def test_devices_that_compute_nothing(device: str, weights: Path, tmp_path: Path) -> None:
+    result = analyze(weights, tmp_path / "out", more=("--device", device))
+    cli.refused(result, f"--device '{device}' cannot be used here; give auto, cpu")
+
+
+def test_a_reference_that_takes_other_images(weights: Path, tmp_path: Path) -> None:
+    """The checkpoint and its reference describe themselves here, so one of them cannot be given by --model."""
+    from geomlab import checkpoint
+    from geomlab.data.embedded import checkpoint_path
+
+    read = checkpoint.read(checkpoint_path("zero-shot"))
+    own = {key: value for key, value in read.metadata.items() if key not in ("digest", "versions")}
+    config = own["architecture"]["config"]
+    vision = {**config["vision_cfg"], "image_size": 32}
+    tensors = dict(read.tensors)
+    position = tensors["visual.positional_embedding"]
+    tensors["visual.positional_embedding"] = torch.zeros(4 * (len(position) - 1) + 1, position.shape[1])
+    changed = {
+        **own,
+        "architecture": {"spec": "open_clip:custom", "config": {**config, "vision_cfg": vision}},
+    }
+    checkpoint.write(tmp_path / "large.pt", tensors, changed)
+    more = ("--reference", tmp_path / "large.pt", "--out", tmp_path / "out", *cli.QUICK)
+    cli.refused(
+        cli.run("analyze", checkpoint_path("ft"), *more), "large cannot take images of shape (3, 16, 16)"
+    )
+    assert not (tmp_path / "out").exists()

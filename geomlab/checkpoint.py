@@ -170,7 +170,7 @@ def _replace(path: Path, content: bytes) -> None:
             raise
 
 
-def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], Any]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -70,14 +70,15 @@ def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, 
 
     Args:
         statistic: maps the indices that are kept, (m,), to one or several numbers.
-        n: number of samples; they are split into groups by index modulo `groups`.
+        n: number of samples; they are split into groups at random (always alike), since samples that come in turns,
+            say one of each class, would make groups of one class.
         groups: number of groups, at most n.
 
     Returns:
         (number of statistics,) standard errors.
     """
     groups = min(groups, n)
-    index = np.arange(n)
-    left_out = np.array([statistic(index[index % groups != g]) for g in range(groups)], dtype=np.float64)
+    index, group = np.arange(n), np.random.default_rng(0).permutation(n) % groups
+    left_out = np.array([statistic(index[group != g]) for g in range(groups)], dtype=np.float64)
     spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +49,13 @@ class Subject:
 
     def __call__(self, images: Images, weights: Params | None = None) -> Logits:
         """Logits (n, C) of images in [0, 1], at `weights` where given (missing names keep their values)."""
-        state = {**self.weights, **(weights or {}), **self.buffers}
-        logits: Tensor = functional_call(self.module, state, (self._normalise(images),))
+        logits: Tensor = self._run(images, weights or {})
         return logits
+
+    def _run(self, images: Images, weights: Params) -> Any:
+        """What the module gives, whatever that is."""
+        state = {**self.weights, **weights, **self.buffers}
+        return functional_call(self.module, state, (self._normalise(images),))
 
     @torch.no_grad()
     def outputs(self, images: Images) -> int:
@@ -63,7 +68,7 @@ class Subject:
         if channels > 1 and channels != shape[0]:
             raise UserError(f"{self.name} takes images of {channels} channels, got images of shape {shape}")
         try:
-            logits = self(images)
+            logits = self._run(images, {})
         except Exception as error:  # the user's own module may fail in any way
             why = architectures.reason(error)
             raise UserError(f"{self.name} cannot take images of shape {shape}: {why}") from error

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from jaxtyping import Bool, Float, Int
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Images = Float[Tensor, "n channels height width"]
@@ -12,5 +13,18 @@ Features = Float[Tensor, "n dim"]
 Scalar = Float[Tensor, ""]
 Vector = Float[Tensor, "dim"]
 Params = Mapping[str, Tensor]
+Texts = Shaped[np.ndarray, "n"]  # beartype takes NDArray[np.str_] for texts of no characters
 
-__all__ = ["Bool", "Features", "Float", "Images", "Int", "Labels", "Logits", "Params", "Scalar", "Vector"]
+__all__ = [
+    "Bool",
+    "Features",
+    "Float",
+    "Images",
+    "Int",
+    "Labels",
+    "Logits",
+    "Params",
+    "Scalar",
+    "Texts",
+    "Vector",
+]

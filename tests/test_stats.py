@@ -26,6 +26,12 @@ def test_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert grouped == pytest.approx(stats.mean_stderr(x)[1], rel=0.5)
 
 
+def test_jackknife_is_not_misled_by_samples_that_come_in_turns() -> None:
+    x = np.tile(np.arange(20.0), 50)  # groups by index would hold one value each
+    (stderr,) = stats.jackknife(lambda rows: [x[rows].mean()], 1000)
+    assert stderr == pytest.approx(stats.mean_stderr(x)[1], rel=0.6)
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
     covered = []

@@ -65,12 +65,12 @@ class Hessian(Operator):
         self._kept: list[_Graph] = []
         self.kept, self.loss = 0, 0.0
         self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
-        for images, labels in batches:
+        for number, (images, labels) in enumerate(batches):
             graph = self._graph(images, labels)
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
             # A prefix of the batches is kept: `matvec` recomputes the rest in order.
-            if self.kept == len(self._kept) * batches.batch_size and self.kept + len(labels) <= room:
+            if len(self._kept) == number and self.kept + len(labels) <= room:
                 self._kept.append(graph)
                 self.kept += len(labels)
         self._check()

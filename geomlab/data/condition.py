@@ -16,6 +16,7 @@ from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.spec import Spec, integer, number, parse
 from geomlab.subject import Subject
+from geomlab.typing import Texts
 
 Rows = NDArray[np.intp]
 
@@ -109,7 +110,7 @@ class Condition:
         _check(images, labels, f"{self.source.spec}, {domain}", subject)
         return images.to(subject.device, subject.dtype), labels.to(subject.device)
 
-    def _rows_in(self, domain: str, ids: NDArray[np.str_]) -> tuple[Rows, bool]:
+    def _rows_in(self, domain: str, ids: Texts) -> tuple[Rows, bool]:
         """Rows of the same samples in a domain if it has them all, else a subset of its own."""
         index = self.source.index(domain)
         where = {name: row for row, name in enumerate(index.ids)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geomlab.typing import Images
+from geomlab.typing import Images, Texts
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Index:
         labels: (n,) class numbers.
     """
 
-    ids: NDArray[np.str_]
+    ids: Texts
     labels: NDArray[np.int64]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geomlab.typing import Features, Float, Labels, Scalar
+from geomlab.typing import Features, Float, Int, Labels, Scalar
 
 _ROWS = 1024  # rows of the distance matrix at a time
 
@@ -38,7 +38,9 @@ def lid(features: Features, k: int = 20) -> Float[Tensor, "n"]:
     return torch.where(torch.isfinite(dimension), dimension, torch.nan)
 
 
-def centroid_cosine(features: Features, labels: Labels, clean: Features, clean_labels: Labels) -> Scalar:
+def centroid_cosine(
+    features: Features, labels: Labels, clean: Float[Tensor, "m dim"], clean_labels: Int[Tensor, "m"]
+) -> Scalar:
     """Mean over classes of the cosine between a class's centroid here and on clean inputs (METHOD.md, Table 2).
 
     Classes that lack samples on either side are left out; NaN if all are.

@@ -22,7 +22,7 @@ def debiased_hsic(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     return total / (n * (n - 3))
 
 
-def cka(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
     """Debiased linear centred kernel alignment (Kornblith et al. 2019; debiased as in Nguyen et al. 2021).
 
     1 for representations equal up to rotation and scale; 0 in expectation for independent ones, at any n and d, so it
@@ -30,7 +30,7 @@ def cka(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
 
     Args:
         x: (n, d) features, n >= 4.
-        y: (n, d') features of the same samples.
+        y: (m, d') features of the same samples, m = n.
 
     Raises:
         ValueError: if n < 4 or the samples differ in number.
@@ -61,16 +61,21 @@ def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
 def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     """Orthogonal Procrustes distance, min over orthogonal Q of ‖X − YQ‖²_F, of centred features of unit norm.
 
-    2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4).
+    2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4). NaN if either
+    representation is constant.
 
     Args:
         x: (n, d) features.
         y: (n, d') features of the same samples.
     """
     x, y = _centred(x), _centred(y)
+    if not (x.any() and y.any()):
+        return x.new_tensor(float("nan"))
     nuclear: Tensor = torch.linalg.svdvals((y.T / y.norm()) @ (x / x.norm())).sum()
     return (2 - 2 * nuclear).clamp(min=0)
 
 
 def _centred(x: Features) -> Features:
-    return x - x.mean(0)
+    centred = x - x.mean(0)
+    # What centring leaves of a constant representation is rounding, not geometry.
+    return centred if bool(centred.norm() > 1e-13 * x.norm()) else torch.zeros_like(centred)

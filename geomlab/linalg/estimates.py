@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from geomlab.typing import Float
@@ -46,5 +47,5 @@ class Eigenpairs:
 
     @property
     def relative_residuals(self) -> Float[Tensor, "k"]:
-        """(k,) ‖Av − λv‖ / |λ|."""
-        return self.residuals / self.values.abs()
+        """(k,) ‖Av − λv‖ / |λ|, and 0 for an exact pair of λ = 0."""
+        return torch.where(self.residuals == 0, 0.0, self.residuals / self.values.abs())

@@ -35,7 +35,12 @@ def eigenpairs(
     Returns:
         The k largest, descending, with recomputed residuals and a status; and the smallest (k = 1), whose status
         is judged alike though the iteration does not wait for it.
+
+    Raises:
+        ValueError: if k < 1.
     """
+    if k < 1:
+        raise ValueError(f"expected k >= 1 eigenpairs, got {k}")
     k = min(k, operator.dim)
     basis = _Basis(operator)
     alphas: list[float] = []

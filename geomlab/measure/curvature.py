@@ -57,10 +57,11 @@ class Curvature(Measurement):
         found = traces(
             hessian, generator, probes=self.probes, blocks=sizes, vectors=top.vectors, images=top.images
         )
+        unequal = _anisotropy(top, found, hessian.dim, np.array(sizes))
         values = {
             **_spectrum(top, bottom),
             **_layers(found, np.array(sizes)),
-            **_anisotropy(top, found, hessian.dim, np.array(sizes)),
+            **unequal,
             "loss": hessian.loss,
             "gradient_norm": float(hessian.gradient.double().norm()),
             "params": self.subspace,
@@ -75,7 +76,10 @@ class Curvature(Measurement):
             "layer": list(layers),
             "quantity": list(QUANTITIES),
         }
-        return dataset(values, coords, _warnings(top, hessian.dim, self.k))
+        lost = [
+            name for name, value in zip(QUANTITIES, unequal["anisotropy"][1], strict=True) if np.isnan(value)
+        ]
+        return dataset(values, coords, _warnings(top, hessian.dim, self, lost))
 
 
 def _spectrum(top: Eigenpairs, bottom: Eigenpairs) -> dict[str, Any]:
@@ -97,7 +101,7 @@ def _layers(found: Traces, sizes: np.ndarray[Any, np.dtype[np.int64]]) -> dict[s
         "trace_stderr": found.trace.stderr,
         "frobenius": frobenius,
         # d sqrt(x) = dx / (2 sqrt(x))
-        "frobenius_stderr": found.squared_frobenius.stderr / (2 * frobenius) if frobenius else float("nan"),
+        "frobenius_stderr": found.squared_frobenius.stderr / (2 * frobenius) if frobenius else 0.0,
         "layer_dim": ("layer", sizes),
         "layer_trace": ("layer", value),
         "layer_trace_stderr": ("layer", stderr),
@@ -124,11 +128,15 @@ def _anisotropy(
     }
 
 
-def _warnings(top: Eigenpairs, dim: int, k: int) -> list[str]:
+def _warnings(top: Eigenpairs, dim: int, asked: Curvature, undefined: list[str]) -> list[str]:
     found = []
     if top.status != "converged":
         worst = float(top.relative_residuals.max())
         found.append(f"eigenvalues {top.status} (largest relative residual {worst:.1e}); raise the budget")
-    if len(top.values) < k:
+    if len(top.values) < asked.k:
         found.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")
+    if undefined:
+        found.append(f"{', '.join(undefined)} not defined: an eigenvalue or a trace is not positive")
+    if asked.probes < 2:
+        found.append("a single probe gives no standard errors")
     return found

@@ -56,4 +56,7 @@ class Drift(Measurement):
         warnings = (
             [f"drift: {lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
         )
+        zero = [layer for layer, length in zip(layers, size, strict=True) if not length]
+        if zero:
+            warnings.append(f"relative drift not defined where the reference is zero: {', '.join(zero[:5])}")
         return dataset(values, {"layer": list(layers)}, warnings)

@@ -20,6 +20,14 @@ from geomlab.subject import Subject
 _MIN_SAMPLES = 8  # below this no interval of CKA means anything
 Pair = tuple[float, float]
 _UNDEFINED: Pair = (float("nan"), float("nan"))
+_SIMILARITIES = (
+    "cka_to_clean",
+    "gram_drift",
+    "reference_cka",
+    "reference_gram_drift",
+    "reference_procrustes",
+)
+_NEED_TWINS = ("cka_to_clean", "gram_drift", "gram_volume")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,7 @@ class FeatureGeometry(Measurement):
         clean = extract(subject, batches.on_clean(), layers)
         bent = extract(perturbed, batches, layers)
         rows = {name: self._layer(batches, here[name], clean[name], bent[name]) for name in here}
-        warnings = self._warnings(batches)
+        warnings, lost = self._warnings(batches), []
         if self.reference is not None:
             theirs = extract(self.reference, batches, [name for name in layers if _has(self.reference, name)])
             for name in here:
@@ -65,6 +73,7 @@ class FeatureGeometry(Measurement):
             lost = [name for name in here if name not in theirs]
             if lost:
                 warnings.append(f"the reference has no layers {', '.join(lost[:5])}: not compared there")
+        warnings += _undefined(rows, batches, lost)
         values: dict[str, Any] = {}
         for measure in next(iter(rows.values())):
             pairs = np.array([row[measure] for row in rows.values()])
@@ -123,6 +132,22 @@ class FeatureGeometry(Measurement):
         if len(batches) < _MIN_SAMPLES:
             found.append(f"{len(batches)} samples are too few for similarities; use at least {_MIN_SAMPLES}")
         return found
+
+
+def _undefined(rows: dict[str, dict[str, Pair]], batches: Batches, lost: list[str]) -> list[str]:
+    """Sentences on numbers that are not defined for a reason no other warning gives."""
+    found = []
+    for measure in next(iter(rows.values())):
+        few = measure in _SIMILARITIES and len(batches) < _MIN_SAMPLES
+        if few or (measure in _NEED_TWINS and not batches.paired):
+            continue
+        known = lost if measure.startswith("reference_") else []
+        where = [name for name, row in rows.items() if np.isnan(row[measure][0]) and name not in known]
+        if where:
+            found.append(
+                f"{measure} not defined in {', '.join(where[:5])}: constant features, or no class in common"
+            )
+    return found
 
 
 def _has(subject: Subject, layer: str) -> bool:

@@ -41,7 +41,7 @@ def numbers(data: xr.Dataset, variable: str) -> Array:
 def errors(data: xr.Dataset, variable: str) -> Array:
     """Standard errors of a variable, 0 where there is none, so that nothing is drawn."""
     values = numbers(data, f"{variable}_stderr")
-    return np.nan_to_num(np.broadcast_to(values, numbers(data, variable).shape), nan=0.0)
+    return np.asarray(np.nan_to_num(np.broadcast_to(values, numbers(data, variable).shape), nan=0.0))
 
 
 def layers(data: xr.Dataset, variable: str) -> list[str]:

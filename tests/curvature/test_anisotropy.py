@@ -39,4 +39,4 @@ def test_the_error_of_a_ratio_is_that_of_its_probes() -> None:
 
 @pytest.mark.parametrize(("values", "expected"), [([1, 1, 1], 0), ([0, 0, 0, 1], 0.75), ([0, 0], math.nan)])
 def test_gini(values: list[float], expected: float) -> None:
-    assert gini(np.array(values)) == pytest.approx(expected, nan_ok=True)
+    assert gini(np.array(values, dtype=float)) == pytest.approx(expected, nan_ok=True)

@@ -121,6 +121,18 @@ def test_memory_changes_the_time_and_not_the_numbers(module: nn.Module) -> None:
     torch.testing.assert_close(kept.matvec(v), kept.matvec(v), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("samples", range(12))
+def test_every_memory_budget_counts_every_batch_once(samples: int) -> None:
+    """Batches of 4, 4 and 3: room for the last one alone must not make it stand for one before it."""
+    subject, batches = models.subject(models.convolution()), models.batches()
+    names = list(subject.weights)
+    whole = Hessian(subject, batches, names)
+    some = Hessian(subject, batches, names, memory=samples * whole._bytes_per_sample() + 1)
+    assert some.kept <= samples
+    v = torch.randn(whole.dim, generator=generator(0, "v"), dtype=torch.float64)
+    torch.testing.assert_close(some.matvec(v), whole.matvec(v))
+
+
 @given(size=st.integers(1, 11), seed=st.integers(0, 100))
 @settings(max_examples=10, deadline=None)
 def test_symmetric_linear_and_blind_to_the_split_into_batches(size: int, seed: int) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,9 +85,13 @@ def test_procrustes_agrees_with_the_best_rotation() -> None:
     assert float(procrustes(x, y)) == pytest.approx(float((x - y @ u @ vt).square().sum()))
 
 
-def test_a_constant_representation_has_no_cka() -> None:
+@pytest.mark.parametrize("measure", [cka, procrustes])
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_a_constant_representation_is_like_none(measure: Callable[..., torch.Tensor], value: float) -> None:
     x, _ = pair()
-    assert bool(torch.isnan(cka(x, torch.ones(len(x), 2, dtype=torch.float64))))
+    constant = torch.full((len(x), 2), value, dtype=torch.float64)
+    assert bool(torch.isnan(measure(x, constant)))
+    assert bool(torch.isnan(measure(constant, x)))
 
 
 @pytest.mark.parametrize(("n", "m"), [(3, 3), (8, 9)])

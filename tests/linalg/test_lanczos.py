@@ -93,6 +93,11 @@ def test_the_same_seed_gives_the_same_pairs_and_no_global_state_moves() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_no_eigenpairs_are_not_to_be_had() -> None:
+    with pytest.raises(ValueError, match="k >= 1"):
+        eigenpairs(Dense(torch.eye(3)), 0, generator(0, "start"))
+
+
 def test_a_matrix_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match="symmetric"):
         Dense(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))

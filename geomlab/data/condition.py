@@ -83,8 +83,9 @@ class Condition:
             subject: whose input size is used and which an attack is run against.
 
         Raises:
-            UserError: if images are not finite or outside [0, 1], or a label is outside the head.
+            UserError: if images are not finite or outside [0, 1], a label is outside the head, or the classes differ.
         """
+        _check_classes(subject, self.source)
         size = subject.preprocessing.size
         source, clean_domain = self.source, self.source.domains[0]
         clean_index = source.index(clean_domain)
@@ -128,6 +129,19 @@ class Condition:
             for at in range(0, len(images), step)
         ]
         return torch.cat(pieces)
+
+
+def _check_classes(subject: Subject, source: Source) -> None:
+    """Refuse data that numbers its classes otherwise than the network: every label would mean another class."""
+    ours, theirs = subject.classes, source.classes
+    if ours is None or theirs is None or ours == theirs:
+        return
+    pairs = [f"{i}: {a} / {b}" for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
+    what = "; ".join(pairs[:3]) or f"{len(ours)} / {len(theirs)} of them"
+    raise UserError(
+        f"{source.spec}: its classes are not those of {subject.name}, or in another order "
+        f"(network / data: {what}); use data whose classes have the network's names and order"
+    )
 
 
 def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None:

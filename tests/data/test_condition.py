@@ -5,6 +5,7 @@ from geomlab.data.arrays import Arrays
 from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.embedded import checkpoint_path
 from geomlab.data.glyphs import Glyphs
+from geomlab.errors import UserError
 from geomlab.subject import Subject
 from tests import factories
 
@@ -75,3 +76,14 @@ def test_arrays_are_paired_where_their_labels_agree() -> None:
     assert source.domains == ("clean", "dark", "other")
     assert set(source.index("dark").ids) == set(source.index("clean").ids)
     assert not set(source.index("other").ids) & set(source.index("clean").ids)
+
+
+@pytest.mark.parametrize("classes", [tuple(sorted(Glyphs.classes)), Glyphs.classes[:9], ("a",) * 10])
+def test_data_that_numbers_its_classes_otherwise_is_refused(
+    classes: tuple[str, ...], subject: Subject
+) -> None:
+    source = Glyphs()
+    source.classes = classes
+    (condition,) = parse_conditions(["clean"], source, n=30, seed=0, batch_size=30)
+    with pytest.raises(UserError, match="its classes are not those of ft"):
+        condition.realise(subject)

@@ -4,12 +4,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
+from geomlab.files import TEMPORARY
 from geomlab.results import Results, Store, open_results
-from geomlab.results.store import MANIFEST, TEMPORARY
+from geomlab.results.store import MANIFEST
+
+if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
+    from geomlab.checkpoint import Checkpoint
+    from geomlab.data.source import Source
+    from geomlab.study import Study
+    from geomlab.subject import Subject
 
 COMPARISON = "compare"  # the folder beside those of several checkpoints
 # What may lie in a folder of results. The manifest is the last to be removed: until then the folder is known as ours.
@@ -112,7 +119,6 @@ def analyze(
     """
     from geomlab.progress import bar
     from geomlab.render import render
-    from geomlab.study import Study
 
     if not checkpoints:
         raise UserError("no checkpoint given; expected the path of at least one file")
@@ -125,9 +131,7 @@ def analyze(
         store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
     with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
         for study, store, _ in planned:
-            assert isinstance(study, Study)
-            for _ in study.run(store, progress):
-                pass
+            study.run(store, progress)
         progress.step("drawing")
         render(root)
     return open_results(root)
@@ -155,7 +159,7 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     return results
 
 
-def load(checkpoint: Path | str, *, model: str | None = None, data: str | None = None) -> Any:
+def load(checkpoint: Path | str, *, model: str | None = None, data: str | None = None) -> "Subject":
     """The network of a checkpoint as a `geomlab.subject.Subject`.
 
     Args:
@@ -170,10 +174,10 @@ def load(checkpoint: Path | str, *, model: str | None = None, data: str | None =
     from geomlab import subject
 
     read = files.read(checkpoint)
-    return subject.load(read, model=model, labels=_labels(_source(read, data)) if data else None)
+    return subject.load(read, model=model, labels=_source(read, data).labels if data else None)
 
 
-Planned = tuple[Any, Store, dict[str, Any]]
+Planned = tuple["Study", Store, dict[str, Any]]
 
 
 def _plan(
@@ -193,9 +197,10 @@ def _plan(
     planned = []
     for name, one in zip(_names(paths), read, strict=True):
         source = _source(one, settings.data)
-        labels = _labels(source)
-        network = subject.load(one, model=settings.model, labels=labels).to(*place).named(name)
-        baseline = subject.load(their, model=settings.model, labels=labels).to(*place) if their else None
+        network = subject.load(one, model=settings.model, labels=source.labels).to(*place).named(name)
+        baseline = (
+            subject.load(their, model=settings.model, labels=source.labels).to(*place) if their else None
+        )
         store = Store(root if len(paths) == 1 else root / name)
         identity = {
             "checkpoint": _identity(one, network, name),
@@ -222,7 +227,13 @@ def _plan(
     return planned
 
 
-def _study(network: Any, baseline: Any, source: Any, settings: Settings, old: dict[str, Any] | None) -> Any:
+def _study(
+    network: "Subject",
+    baseline: "Subject | None",
+    source: "Source",
+    settings: Settings,
+    old: dict[str, Any] | None,
+) -> "Study":
     """The study asked for; where one is resumed, together with what it was."""
     from geomlab.data.condition import parse_conditions
     from geomlab.study import BUDGETS, MEASURES, Study, measurements
@@ -350,22 +361,16 @@ def _refuse_analysed(out: Path) -> None:
         )
 
 
-def _source(read: Any, data: str | None) -> Any:
-    from geomlab.data.sources import open_source
+def _source(read: "Checkpoint", data: str | None) -> "Source":
+    from geomlab.data.sources import open_recorded
 
-    spec = data or read.metadata.get("data")
-    if spec is None:
+    source = open_recorded(read.metadata.get("data"), data)
+    if source is None:
         raise UserError(f"{read.path}: does not say its data; give --data SPEC (for example folder:ROOT)")
-    return open_source(spec, by_user=data is not None)
+    return source
 
 
-def _labels(source: Any) -> Any:
-    from geomlab.architectures import Labels
-
-    return Labels(source.classes, source.templates) if source.classes else None
-
-
-def _identity(read: Any, network: Any, name: str) -> dict[str, Any]:
+def _identity(read: "Checkpoint", network: "Subject", name: str) -> dict[str, Any]:
     return {
         "name": name,
         "path": str(read.path),

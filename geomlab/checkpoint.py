@@ -6,10 +6,8 @@ A checkpoint never runs code: it is read with `weights_only=True` or as safetens
 import hashlib
 import io
 import json
-import os
 import pickle
 import re
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from geomlab import params
+from geomlab import files, params
 from geomlab.environment import versions
 from geomlab.errors import UserError
 
@@ -93,8 +91,7 @@ def write(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str
         torch.save({"state_dict": tensors, "metadata": metadata}, buffer)
         content = buffer.getvalue()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        files.replace(path, content)
     except OSError as error:
         raise UserError(
             f"{path}: cannot write the checkpoint ({error.strerror}); choose another folder"
@@ -154,20 +151,6 @@ def describe(checkpoint: Checkpoint) -> str:
         (f"{name}:", " ".join(str(value).split())) for name, value in facts.items() if value not in (None, "")
     ]
     return "\n".join(f"{name:<14}{''.join(filter(str.isprintable, value))}" for name, value in lines)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], Any]:

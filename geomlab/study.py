@@ -1,7 +1,7 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,8 +136,8 @@ class Study:
                 "remove no_grad or detach from its forward pass, or leave the attacks out"
             )
 
-    def run(self, store: Store, bar: Bar) -> Iterator[Cell]:
-        """Compute and store the cells that are missing, yielding each that is done."""
+    def run(self, store: Store, bar: Bar) -> None:
+        """Compute and store the cells that are missing."""
         missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
         for cell in self.cells:
             if cell.key.file in missing:
@@ -152,7 +152,6 @@ class Study:
                     ) from error
                 store.write(cell.key, found)
             bar.advance()
-            yield cell
 
     def _measure(self, cell: Cell) -> xr.Dataset:
         rng = generator(self.seed, cell.measurement.name, cell.condition.spec if cell.condition else "")

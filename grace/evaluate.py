@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from geomlab import checkpoint, progress, stats, subject
-from geomlab.architectures import Labels
 from geomlab.data import sources
 from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.source import Source
@@ -70,12 +69,10 @@ def evaluate(
         UserError: if the checkpoint, the data or a condition cannot be used.
     """
     found = checkpoint.read(path)
-    spec = data or found.metadata.get("data")
-    if spec is None:
+    source = sources.open_recorded(found.metadata.get("data"), data)
+    if source is None:
         raise UserError(f"{path}: the checkpoint names no data; give --data SPEC")
-    source = sources.open_source(spec, by_user=data is not None)
-    labels = Labels(source.classes, source.templates) if source.classes else None
-    network = subject.load(found, model=model, labels=labels)
+    network = subject.load(found, model=model, labels=source.labels)
     chosen = parse_conditions(conditions or standard(source), source, n=n, seed=seed, batch_size=BATCH)
     with progress.bar(len(chosen), "evaluate") as bar:
         results = []

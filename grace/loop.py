@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from geomlab import checkpoint, params, progress
-from geomlab.architectures import Labels, Preprocessing
+from geomlab.architectures import Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded, sources
 from geomlab.data.source import Source
@@ -88,7 +88,7 @@ def start(
     Raises:
         UserError: if there is nothing to start from, or it does not fit.
     """
-    labels = Labels(source.classes, source.templates) if source.classes else None
+    labels = source.labels
     where = initial if method.from_scratch else initial or recipe.data.initial
     if where is None and method.from_scratch and recipe.architecture and labels:
         architecture = recipe.architecture.model_dump()

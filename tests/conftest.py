@@ -1,5 +1,9 @@
 """The whole test run checks array shapes and types, so the hook comes before geomlab is first imported."""
 
+from pathlib import Path
+
+import pytest
+import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -10,3 +14,15 @@ settings.register_profile("geomlab", deadline=None, derandomize=True)
 settings.load_profile("geomlab")
 
 pytest_plugins = ["tests.synthetic"]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare state_dict that fits `tests.factories:model`."""
+    from tests import factories
+
+    path = tmp_path_factory.mktemp("weights") / "net.pt"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save(factories.model().state_dict(), path)
+    return path

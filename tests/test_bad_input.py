@@ -17,15 +17,6 @@ MODEL = ("--model", "tests.factories:model")
 DATA = ("--data", "tests.factories:data")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bare state_dict that fits `tests.factories:model`."""
-    path = tmp_path_factory.mktemp("weights") / "weights.pt"
-    torch.manual_seed(0)
-    torch.save(factories.model().state_dict(), path)
-    return path
-
-
 class Trap:
     """A pickle that writes a file when it is loaded without care."""
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from tests import cli, factories
+from tests import cli
 
 OPTIONS = (
     *("--model", "tests.factories:model", "--data", "tests.factories:shifted", "--budget", "quick"),
@@ -24,15 +23,6 @@ OPTIONS = (
         "domain:other",
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "net.pt"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save(factories.model().state_dict(), path)
-    return path
 
 
 def summary(folder: Path) -> Any:

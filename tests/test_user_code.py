@@ -7,16 +7,7 @@ import torch
 
 from geomlab import architectures, params, subject
 from geomlab.checkpoint import Checkpoint
-from tests import cli, factories, misbehaving
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "net.pt"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save(factories.model().state_dict(), path)
-    return path
+from tests import cli, misbehaving
 
 
 def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", data: str = "tests.factories:data",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Labels
 from geomlab.typing import Images, Texts
 
 
@@ -31,6 +32,11 @@ class Source(ABC):
     templates: tuple[str, ...] = ("a photo of a {}.",)
     conditions: tuple[str, ...] = ("clean", "pgd", "corruption:gaussian_noise,severity=3")
     """Condition SPECs to use where the user gives none."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """Class names and templates as a zero-shot head takes them; None where the classes have no names."""
+        return Labels(self.classes, self.templates) if self.classes else None
 
     @abstractmethod
     def index(self, domain: str) -> Index:

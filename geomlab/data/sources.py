@@ -17,6 +17,22 @@ KNOWN = (
 )
 
 
+def open_recorded(recorded: str | None, given: str | None) -> Source | None:
+    """The source the user gave, else the one a checkpoint records; None where neither says one.
+
+    Every way from a checkpoint to its data goes through here: what it records is never run as code.
+
+    Args:
+        recorded: data SPEC of a checkpoint's metadata.
+        given: data SPEC of the user.
+
+    Raises:
+        UserError: as `open_source`.
+    """
+    spec = given or recorded
+    return None if spec is None else open_source(spec, by_user=given is not None)
+
+
 def open_source(text: str, *, by_user: bool = True) -> Source:
     """The source of a data SPEC.
 

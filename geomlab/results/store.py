@@ -1,8 +1,6 @@
 """A folder of results: one NetCDF file a cell, and `study.json`, which says what the cells are of."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from geomlab import files
 from geomlab.errors import UserError
 from geomlab.results.cell import CellKey
 
 SCHEMA = 1
 MANIFEST = "study.json"
 KEYS = ("schema", "checkpoint", "reference", "settings", "conditions", "measurements", "cells")  # of it
-TEMPORARY = ".writing-"  # begins the name of what is being written
 
 
 @dataclass(frozen=True)
@@ -195,18 +193,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         UserError: if the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(0o644)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        files.replace(path, content)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another --out"

@@ -83,7 +83,7 @@ def test_a_failed_write_leaves_the_old_cell(tmp_path: Path, monkeypatch: pytest.
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("geomlab.files.os.fsync", full)
     with pytest.raises(UserError, match=r"No space left on device.*free the disk"):
         store.write(KEY, CELL.assign(loss=CELL["loss"] * 2))
     assert store.path(KEY).read_bytes() == before

@@ -1,5 +1,6 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.subject import Subject
 
 COMPARISON = "compare"  # the folder beside those of several checkpoints
-# What may lie in a folder of results. The manifest is the last to be removed: until then the folder is known as ours.
+REPLACED = ".replaced"  # in --out: results that --overwrite set aside until the new ones are complete
+# What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
 OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
 DEFAULT_OUT = "geomlab-out"
 
@@ -107,7 +109,7 @@ def analyze(
         out: folder; with several checkpoints a subfolder each, and `compare/`.
         reference: checkpoint that features and parameters are compared with.
         resume: keep the cells that are in `out` and compute what is missing.
-        overwrite: remove earlier results in `out` first.
+        overwrite: replace earlier results in `out`; they are kept in `out/.replaced` until the new ones are complete.
         command: recorded as what was run.
         **options: see `Options`.
 
@@ -122,18 +124,29 @@ def analyze(
 
     if not checkpoints:
         raise UserError("no checkpoint given; expected the path of at least one file")
-    settings, root = Settings(**options), Path(out)
-    planned = _plan([Path(path) for path in checkpoints], root, reference, settings, resume)
+    if resume and overwrite:
+        raise UserError("--resume keeps what --overwrite replaces; give one of them")
+    settings, root, paths = Settings(**options), Path(out), [Path(path) for path in checkpoints]
+    ours = {name: Store(root if len(paths) == 1 else root / name) for name in _names(paths)}
+    _check_folder(root, [store.folder for store in ours.values()], resume=resume, overwrite=overwrite)
+    planned = _plan(paths, ours, reference, settings, resume)
     for study, _, _ in planned:
         study.check()
-    _prepare(root, planned, resume=resume, overwrite=overwrite)
-    for position, (study, store, manifest) in enumerate(planned):
-        store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
-    with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
-        for study, store, _ in planned:
-            study.run(store, progress)
-        progress.step("drawing")
-        render(root)
+    _make_room(root, [store.folder for store in ours.values()], overwrite=overwrite)
+    try:
+        for position, (study, store, manifest) in enumerate(planned):
+            store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
+        with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
+            for study, store, _ in planned:
+                study.run(store, progress)
+            progress.step("drawing")
+            render(root)
+    except UserError as error:
+        kept = root / REPLACED
+        raise UserError(
+            f"{error}; the results from before are in {kept}" if kept.exists() else str(error)
+        ) from error
+    _remove(root / REPLACED)
     return open_results(root)
 
 
@@ -181,7 +194,11 @@ Planned = tuple["Study", Store, dict[str, Any]]
 
 
 def _plan(
-    paths: list[Path], root: Path, reference: Path | str | None, settings: Settings, resume: bool
+    paths: list[Path],
+    ours: dict[str, Store],
+    reference: Path | str | None,
+    settings: Settings,
+    resume: bool,
 ) -> list[Planned]:
     """For each checkpoint its study, its store, and what `study.json` says beside the cells."""
     import torch
@@ -195,13 +212,12 @@ def _plan(
     read = [files.read(path) for path in paths]
     their = files.read(reference) if reference is not None else None
     planned = []
-    for name, one in zip(_names(paths), read, strict=True):
+    for (name, store), one in zip(ours.items(), read, strict=True):
         source = _source(one, settings.data)
         network = subject.load(one, model=settings.model, labels=source.labels).to(*place).named(name)
         baseline = (
             subject.load(their, model=settings.model, labels=source.labels).to(*place) if their else None
         )
-        store = Store(root if len(paths) == 1 else root / name)
         identity = {
             "checkpoint": _identity(one, network, name),
             "reference": _identity(their, baseline, their.name) if their and baseline else None,
@@ -276,7 +292,8 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
         before, now = ((m[what] or {}).get("digest") for m in (old, new))
         if before != now:
             raise UserError(
-                f"{store.folder}: holds results of another {what}; choose another --out, or --overwrite"
+                f"{store.folder}: holds results of another {what}, or of another --model; "
+                "choose another --out, or --overwrite"
             )
     changed = [
         f"{key} {old['settings'].get(key)} (now {value})"
@@ -290,9 +307,8 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
     return old
 
 
-def _prepare(root: Path, planned: list[Planned], *, resume: bool, overwrite: bool) -> None:
-    """Make the folder ready: refuse what is not ours, or not to be touched; remove what is to be overwritten."""
-    ours = [store.folder for _, store, _ in planned]
+def _check_folder(root: Path, ours: list[Path], *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that is not ours, not to be touched or not to be written, before anything is read."""
     for folder in dict.fromkeys([root, *ours]):
         _refuse_foreign(folder)
     begun = _begun(root)
@@ -303,24 +319,46 @@ def _prepare(root: Path, planned: list[Planned], *, resume: bool, overwrite: boo
         raise UserError(
             f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"
         )
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = f"{existing} may not be written" if existing.is_dir() else f"{existing} is not a folder"
+        raise UserError(f"{root}: cannot be used as --out ({why}); choose another folder")
+
+
+def _make_room(root: Path, ours: list[Path], *, overwrite: bool) -> None:
+    """Set aside what is to be overwritten, and remove what a kill left half written."""
+    aside = root / REPLACED
+    begun = _begun(root) if overwrite else []
+    # If something lies aside already, then what is here now is only the beginning of a run that was cut off.
+    keep = not aside.exists()
     try:
-        for folder in dict.fromkeys([*begun, root]) if begun and overwrite else ():
+        for folder in dict.fromkeys([*begun, root]) if begun else ():
             for name in OUTPUTS:
-                _remove(folder / name)
-            if folder in strange and folder != root and not any(folder.iterdir()):
+                if keep:
+                    _move(folder / name, aside / folder.relative_to(root) / name)
+                else:
+                    _remove(folder / name)
+            if folder not in [*ours, root] and not any(folder.iterdir()):
                 folder.rmdir()
-        for folder in dict.fromkeys([root, *ours]):  # what a kill left half written
+        for folder in dict.fromkeys([root, *ours]):
             for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"results/{TEMPORARY}*")]:
                 _remove(path)
     except OSError as error:
         raise UserError(
-            f"{error.filename or root}: cannot be removed ({error.strerror}); choose another --out"
+            f"{error.filename or root}: cannot be moved or removed ({error.strerror}); choose another --out"
         ) from error
 
 
 def _begun(root: Path) -> list[Path]:
     """The folder and its subfolders, so far as a run began there."""
-    return [folder for folder in (root, *root.glob("*")) if (folder / MANIFEST).is_file()]
+    below = [folder for folder in root.glob("*") if not folder.name.startswith(".")]
+    return [folder for folder in (root, *below) if (folder / MANIFEST).is_file()]
+
+
+def _move(path: Path, to: Path) -> None:
+    if os.path.lexists(path):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
 
 
 def _remove(path: Path) -> None:
@@ -382,7 +420,7 @@ def _identity(read: "Checkpoint", network: "Subject", name: str) -> dict[str, An
 
 def _names(paths: list[Path]) -> list[str]:
     """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
-    stems = [path.stem for path in paths]
+    stems = [path.stem.lstrip(".") for path in paths]  # hidden folders are not results
     names = [
         stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}-{stem}"
         for stem, path in zip(stems, paths, strict=True)

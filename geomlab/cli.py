@@ -19,7 +19,7 @@ app = typer.Typer(
 
 Spec = Annotated[str | None, typer.Option(metavar="SPEC", help="Without: what the checkpoint says.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Compute only what is missing in --out.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove earlier results in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in --out.")]
 
 
 @app.command()
@@ -110,7 +110,7 @@ def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A chec
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     command = next(iter(sys.argv[1:] if args is None else args), "")
-    onward = "; the same command with --resume goes on" if command in ("analyze", "demo") else ""
+    onward = "; --resume (in place of any --overwrite) goes on" if command in ("analyze", "demo") else ""
     return console.run(app, "geomlab", args, interrupted=f"interrupted{onward}")
 
 

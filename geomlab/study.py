@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class Study:
     Attributes:
         subject: the network.
         reference: digest of the network it is compared with, or None.
-        conditions: the inputs.
+        conditions: the inputs, of one source and one choice of samples.
         measurements: what is measured under each.
         seed: of everything random.
     """
@@ -98,27 +99,33 @@ class Study:
     conditions: tuple[Condition, ...]
     measurements: tuple[Measurement, ...]
     seed: int
-    _realised: dict[str, Batches] = field(default_factory=dict, init=False, repr=False)
 
-    @property
-    def cells(self) -> list[Cell]:
-        """The whole plan, condition by condition, so that inputs are realised once."""
-        planned = [self._cell(None, one) for one in self.measurements if isinstance(one, Drift)]
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The whole plan, condition by condition. The inputs are looked at once: a cell's key holds their digest.
+
+        Raises:
+            UserError: if images, labels or losses cannot be used.
+        """
+        planned = [self._cell(None, one, None) for one in self.measurements if isinstance(one, Drift)]
+        each = [one for one in self.measurements if not isinstance(one, Drift)]
+        inputs = _Inputs(self.subject)
         for condition in self.conditions:
-            planned += [self._cell(condition, one) for one in self.measurements if not isinstance(one, Drift)]
-        return planned
+            # An attack is made when it is needed; what it starts from, the network and its SPEC tell it apart.
+            attacked = condition.kind == "adversarial"
+            batches = inputs.clean(condition) if attacked else inputs(condition)
+            check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
+            planned += [self._cell(condition, one, batches.digest) for one in each]
+        return tuple(planned)
 
     def check(self) -> None:
-        """Look at the inputs before anything is computed or overwritten.
+        """Look at all that may be wrong with the input before anything is computed or overwritten.
 
         Raises:
             UserError: if images, labels, losses, layers or gradients cannot be used.
         """
-        for condition in self.conditions:
-            if condition.kind != "adversarial":
-                batches = self._batches(condition)
-                check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
-        self._try_on(self._batches(self.conditions[0]).clean[:2])
+        _ = self.cells  # looks at every condition's inputs
+        self._try_on(_Inputs(self.subject).clean(self.conditions[0]).images[:2])
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
@@ -139,12 +146,13 @@ class Study:
     def run(self, store: Store, bar: Bar) -> None:
         """Compute and store the cells that are missing."""
         missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
+        inputs = _Inputs(self.subject)
         for cell in self.cells:
             if cell.key.file in missing:
                 where = cell.condition.name if cell.condition else "parameters"
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
                 try:
-                    found = self._measure(cell)
+                    found = self._measure(cell, inputs)
                 except (MemoryError, torch.OutOfMemoryError) as error:
                     raise UserError(
                         f"{where}, {cell.measurement.name}: not enough memory; go on with --resume and a lower "
@@ -153,17 +161,12 @@ class Study:
                 store.write(cell.key, found)
             bar.advance()
 
-    def _measure(self, cell: Cell) -> xr.Dataset:
+    def _measure(self, cell: Cell, inputs: "_Inputs") -> xr.Dataset:
         rng = generator(self.seed, cell.measurement.name, cell.condition.spec if cell.condition else "")
-        batches = self._batches(cell.condition or self.conditions[0])
+        batches = inputs(cell.condition) if cell.condition else inputs.clean(self.conditions[0])
         return cell.measurement(self.subject, batches, rng)
 
-    def _batches(self, condition: Condition) -> Batches:
-        if condition.spec not in self._realised:
-            self._realised[condition.spec] = condition.realise(self.subject)
-        return self._realised[condition.spec]
-
-    def _cell(self, condition: Condition | None, measurement: Measurement) -> Cell:
+    def _cell(self, condition: Condition | None, measurement: Measurement, digest: str | None) -> Cell:
         inputs = None
         if condition is not None:
             inputs = {
@@ -171,6 +174,7 @@ class Study:
                 "source": condition.source.spec,
                 "n": condition.n,
                 "seed": condition.seed,
+                "inputs": digest,
             }
         key = CellKey(
             measurement=measurement.name,
@@ -198,3 +202,25 @@ class Study:
                 for cell in self.cells
             ],
         }
+
+
+class _Inputs:
+    """Realised inputs: the clean ones and those of one condition at a time, however many conditions there are."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._clean: Batches | None = None
+        self._last: tuple[Condition, Batches] | None = None
+
+    def clean(self, condition: Condition) -> Batches:
+        """What every condition starts from."""
+        if self._clean is None:
+            self._clean = condition.clean(self._subject)
+        return self._clean
+
+    def __call__(self, condition: Condition) -> Batches:
+        """What the condition gives."""
+        if self._last is None or self._last[0] is not condition:
+            self._last = None  # let go before the next is made
+            self._last = condition, condition.realise(self._subject, self.clean(condition))
+        return self._last[1]

@@ -1,11 +1,13 @@
 """A network at a point in parameter space: what every measure is taken of."""
 
+import hashlib
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +39,7 @@ class Subject:
         classes: class names where they are known.
         name: for people.
         architecture: the model SPEC.
+        config: what describes an `open_clip:custom` in full.
     """
 
     module: nn.Module
@@ -46,6 +49,7 @@ class Subject:
     classes: tuple[str, ...] | None = None
     name: str = "network"
     architecture: str = ""
+    config: Mapping[str, Any] | None = None
 
     def __call__(self, images: Images, weights: Params | None = None) -> Logits:
         """Logits (n, C) of images in [0, 1], at `weights` where given (missing names keep their values)."""
@@ -113,8 +117,17 @@ class Subject:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over parameters, buffers and preprocessing."""
-        return params.digest({**self.weights, **self.buffers}) + f"-{hash_preprocessing(self.preprocessing)}"
+        """SHA-256 over parameters and buffers, then the start of one over what is computed with them.
+
+        That is the SPEC, the config and the preprocessing; the code behind a `MODULE:FACTORY` is not looked at.
+        """
+        described = {
+            "spec": self.architecture,
+            "config": self.config,
+            "preprocessing": asdict(self.preprocessing),
+        }
+        network = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        return f"{params.digest({**self.weights, **self.buffers})}-{network[:12]}"
 
     def layers(self, pattern: str | None = None) -> list[str]:
         """Names of inner layers whose outputs can be looked at, in the order of the module.
@@ -183,13 +196,13 @@ class Subject:
         return f"Subject({self.name}: {self.architecture}, {count:,} parameters, {self.dtype}, {self.device})"
 
 
-def hash_preprocessing(preprocessing: Preprocessing) -> str:
-    """Short text that tells two preprocessings apart."""
-    values = torch.tensor([*preprocessing.mean, *preprocessing.std], dtype=torch.float64)
-    return params.digest({"normalisation": values})[:8]
-
-
-def from_network(network: Network, *, name: str = "network", architecture: str = "") -> Subject:
+def from_network(
+    network: Network,
+    *,
+    name: str = "network",
+    architecture: str = "",
+    config: Mapping[str, Any] | None = None,
+) -> Subject:
     """A subject from a built network; the module is copied, never changed.
 
     Raises:
@@ -200,7 +213,9 @@ def from_network(network: Network, *, name: str = "network", architecture: str =
     weights = {key: tensor.detach() for key, tensor in module.named_parameters()}
     buffers = {key: tensor.detach() for key, tensor in module.named_buffers()}
     module.requires_grad_(False)
-    return Subject(module, weights, buffers, network.preprocessing, network.classes, name, architecture)
+    return Subject(
+        module, weights, buffers, network.preprocessing, network.classes, name, architecture, config
+    )
 
 
 def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | None = None) -> Subject:
@@ -214,6 +229,7 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
     Raises:
         UserError: if the network is not known, does not fit, or holds NaN.
     """
+    config = None
     try:
         if model is not None:
             network = architectures.build(model, checkpoint.tensors, labels=labels)
@@ -224,7 +240,7 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
             network = architectures.build(
                 model, checkpoint.tensors, config=config, labels=own or labels, preprocessing=preprocessing
             )
-        return from_network(network, name=checkpoint.name, architecture=model)
+        return from_network(network, name=checkpoint.name, architecture=model, config=config)
     except UserError as error:
         raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
 

@@ -29,10 +29,30 @@ from grace.recipe import Optimisation, Recipe
 
 @dataclass(frozen=True)
 class Files:
-    """What a run writes: the checkpoint, and a JSON line a step beside it."""
+    """What a run writes: the checkpoint, and a JSON line a step beside it. Both appear when the run is complete.
 
-    checkpoint: Path
-    metrics: Path
+    Attributes:
+        folder: of both.
+        method: its name is theirs.
+    """
+
+    folder: Path
+    method: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network."""
+        return self.folder / f"{self.method}.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON line a step."""
+        return self.folder / f"{self.method}.jsonl"
+
+    @property
+    def running(self) -> Path:
+        """The metrics while the run goes on, and of one that failed."""
+        return self.folder / f"{self.method}.jsonl.part"
 
 
 def train(
@@ -53,7 +73,7 @@ def train(
             initialisation for a method that starts from scratch, else the recipe's `data.initial`.
         seed: of initialisation, order, augmentation and the method's own draws.
         device: of torch.
-        overwrite: whether files of an earlier run may be replaced.
+        overwrite: whether files of an earlier run may be replaced; they are when this one is complete.
 
     Returns:
         The checkpoint as written.
@@ -62,7 +82,7 @@ def train(
         UserError: if a file is there already, the start does not fit, or the loss is no longer finite.
     """
     method = methods.get(recipe.method)
-    written = Files(out / f"{method.name}.pt", out / f"{method.name}.jsonl")
+    written = Files(out, method.name)
     if not overwrite:
         _check_absent(written)
     source = sources.open_source(recipe.data.train)
@@ -75,9 +95,11 @@ def train(
     pool = Pool(source, domains, size, batch_size, recipe.data.shift, recipe.data.flip, seed)
     steps = recipe.optimisation.steps(pool.steps_per_epoch)
     _make_room(written)
-    run(model, method, recipe, pool, written.metrics)
+    run(model, method, recipe, pool, written.running)
     about = describe(model, recipe) | {"step": steps, "seed": seed, "initial": origin}
-    return checkpoint.write(written.checkpoint, model.tensors(), about)
+    found = checkpoint.write(written.checkpoint, model.tensors(), about)
+    written.running.replace(written.metrics)
+    return found
 
 
 def start(
@@ -201,9 +223,8 @@ def _check_absent(written: Files) -> None:
 
 def _make_room(written: Files) -> None:
     try:
-        written.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        written.checkpoint.unlink(missing_ok=True)
-        written.metrics.write_text("")
+        written.folder.mkdir(parents=True, exist_ok=True)
+        written.running.write_text("")
     except OSError as error:
         why = f"cannot write there ({error.strerror})"
         raise UserError(f"{error.filename}: {why}; choose another --out") from error

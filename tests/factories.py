@@ -12,6 +12,10 @@ def model() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 6), nn.Tanh(), nn.Linear(6, 3))
 
 
+def with_relu() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
 def nothing() -> None:
     return None
 

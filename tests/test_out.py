@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,50 @@ def test_results_that_lie_elsewhere_are_not_followed(
     assert not (done / "results").is_symlink()
 
 
+def dice(out: Path, net: Path, flag: str) -> cli.Result:
+    """A run that fails when it has begun: only a second pass over the data finds a network that throws dice."""
+    model = ("--model", "tests.misbehaving:dice", *OPTIONS[2:-1], "accuracy,curvature")
+    return cli.run("analyze", net, *model, flag, "--out", out)
+
+
+def test_overwritten_results_are_kept_until_the_new_ones_are_complete(
+    nets: tuple[Path, Path], done: Path
+) -> None:
+    before = cli.snapshot(done)
+    for _ in range(2):  # the beginning of a run that failed is nothing to set aside
+        cli.refused(
+            dice(done, nets[0], "--overwrite"), "must be deterministic", f"are in {done / '.replaced'}"
+        )
+        assert cli.snapshot(done / ".replaced") == before
+    cli.refused(analyze(done, nets[1]), "holds results already")
+    ok(cli.run("figures", done))
+    ok(analyze(done, nets[1], "--overwrite"))
+    assert not (done / ".replaced").exists()
+    assert json.loads((done / "study.json").read_text())["checkpoint"]["name"] == "b"
+
+
+def test_a_killed_overwrite_goes_on_with_resume(nets: tuple[Path, Path], done: Path) -> None:
+    """What was there before is let go when the new results are complete, and not before."""
+    before = cli.snapshot(done)
+    process = cli.start("analyze", nets[1], *OPTIONS[:-1], "accuracy,landscape", "--out", done, "--overwrite")
+    until = time.monotonic() + 100
+    while (
+        not ((done / ".replaced").exists() and list(done.glob("results/*.nc"))) and time.monotonic() < until
+    ):
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert cli.snapshot(done / ".replaced") == before
+    ok(cli.run("analyze", nets[1], *OPTIONS[:-1], "accuracy,landscape", "--out", done, "--resume"))
+    assert not (done / ".replaced").exists()
+
+
+def test_resume_and_overwrite_exclude_each_other(nets: tuple[Path, Path], done: Path) -> None:
+    before = cli.snapshot(done)
+    cli.refused(analyze(done, nets[0], "--resume", "--overwrite"), "give one of them")
+    assert cli.snapshot(done) == before
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1}', '{"schema": 9}'])
 def test_a_damaged_manifest(content: str, nets: tuple[Path, Path], done: Path) -> None:
     (done / "study.json").write_text(content)
@@ -158,7 +203,7 @@ def test_a_subspace_that_is_not_there_is_said_before_results_go(nets: tuple[Path
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_results_that_cannot_be_removed(nets: tuple[Path, Path], done: Path) -> None:
     (done / "results").chmod(0o500)
-    cli.refused(analyze(done, nets[0], "--overwrite"), "cannot be removed")
+    cli.refused(analyze(done, nets[0], "--overwrite"), "cannot be moved or removed")
 
 
 def test_a_disk_that_is_full(nets: tuple[Path, Path], tmp_path: Path) -> None:

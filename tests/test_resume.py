@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests import cli
 
@@ -66,7 +67,7 @@ def test_only_what_is_missing_is_computed(
     assert status != 0
     if sent == signal.SIGINT:
         assert status == 130
-        assert stderr.splitlines() == ["geomlab: interrupted; the same command with --resume goes on"]
+        assert stderr.splitlines() == ["geomlab: interrupted; --resume (in place of any --overwrite) goes on"]
     before = cli.snapshot(out / "results")
     cells = {name for name in before if name.endswith(".nc") and not name.startswith(".")}
     assert 3 <= len(cells) < len(list((whole / "results").glob("*.nc")))
@@ -127,3 +128,28 @@ def test_more_conditions_join_those_that_are_there(weights: Path, tmp_path: Path
     assert before.items() <= cli.snapshot(out / "results").items()
     assert list(summary(out)["conditions"]) == ["clean", "pgd:eps=0.1", "pgd:eps=0.2"]
     assert len(summary(out)["conditions"]) == 3
+
+
+def test_other_data_under_the_same_name_are_measured_anew(weights: Path, tmp_path: Path) -> None:
+    """A cell is known by what the inputs are, not by what they are called."""
+    root, out = tmp_path / "images", tmp_path / "out"
+    for name in ("a", "b", "c"):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (4, 4), (60 * number, 90, 30)).save(root / name / f"{number}.png")
+    options = ("--model", "tests.factories:model", "--data", f"folder:{root}", "--measure", "accuracy")
+    command = ("analyze", weights, *options, "--condition", "clean", "--condition", "pgd", "--out", out)
+    assert cli.run(*command).returncode == 0
+    first = summary(out)
+    Image.new("RGB", (4, 4), (255, 255, 255)).save(root / "b" / "2.png")
+    assert cli.run(*command, "--resume").returncode == 0
+    assert summary(out) != first
+    assert cli.run(*command[:-1], tmp_path / "anew").returncode == 0
+    assert summary(out) == summary(tmp_path / "anew")
+
+
+def test_the_same_weights_in_another_network_are_not_resumed(weights: Path, tmp_path: Path) -> None:
+    command = ("--data", "tests.factories:data", "--measure", "accuracy", "--out", tmp_path)
+    assert cli.run("analyze", weights, "--model", "tests.factories:model", *command).returncode == 0
+    result = cli.run("analyze", weights, "--model", "tests.factories:with_relu", *command, "--resume")
+    cli.refused(result, "holds results of another checkpoint, or of another --model")

@@ -16,7 +16,6 @@ from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.spec import Spec, integer, number, parse
 from geomlab.subject import Subject
-from geomlab.typing import Texts
 
 Rows = NDArray[np.intp]
 
@@ -76,47 +75,64 @@ class Condition:
             return "clean"
         return {Domain: "domain", Corruption: "corruption"}.get(type(self.shift), "adversarial")
 
-    def realise(self, subject: Subject) -> Batches:
+    def clean(self, subject: Subject) -> Batches:
+        """Draw the samples as they are: what a shift starts from and is compared with.
+
+        Args:
+            subject: whose input size is used.
+
+        Raises:
+            UserError: as `realise`.
+        """
+        _check_classes(subject, self.source)
+        domain, rows = self.source.domains[0], self._clean_rows()
+        images, labels = self._read(domain, rows, subject)
+        return Batches(images, labels, self.batch_size, images, labels, True)
+
+    def realise(self, subject: Subject, clean: Batches | None = None) -> Batches:
         """Draw and shift the samples; the same call gives the same batches.
 
         Args:
             subject: whose input size is used and which an attack is run against.
+            clean: what `clean` gives, where it is at hand already.
 
         Raises:
             UserError: if images are not finite or outside [0, 1], a label is outside the head, or the classes differ.
         """
-        _check_classes(subject, self.source)
-        size = subject.preprocessing.size
-        source, clean_domain = self.source, self.source.domains[0]
-        clean_index = source.index(clean_domain)
-        if len(clean_index.labels) < 2:
-            raise UserError(f"{source.spec}: {len(clean_index.labels)} samples; expected at least 2")
-        rows = balanced_subset(clean_index.labels, self.n, derive_seed(self.seed, "samples"))
-        clean, clean_labels = self._read(clean_domain, rows, size, subject)
-        images, labels, paired = clean, clean_labels, True
+        clean = self.clean(subject) if clean is None else clean
+        images, labels, paired = clean.images, clean.labels, True
         match self.shift:
+            case None:
+                return clean
             case Domain(name):
-                rows, paired = self._rows_in(name, clean_index.ids[rows])
-                images, labels = self._read(name, rows, size, subject)
+                rows, paired = self._rows_in(name)
+                images, labels = self._read(name, rows, subject)
             case Corruption(name, severity):
                 noise = generator(self.seed, "corruption", self.spec)
-                images = CORRUPTIONS[name](clean, severity, noise)
+                images = CORRUPTIONS[name](images, severity, noise)
             case PGD() | FGSM():
-                images = self._attack(self.shift, subject, clean, clean_labels)
-        return Batches(images, labels, self.batch_size, clean, clean_labels, paired)
+                images = self._attack(self.shift, subject, images, labels)
+        return Batches(images, labels, self.batch_size, clean.images, clean.labels, paired)
 
-    def _read(self, domain: str, rows: Rows, size: int | None, subject: Subject) -> tuple[Tensor, Tensor]:
-        images = self.source.images(domain, rows, size)
+    def _clean_rows(self) -> Rows:
+        labels = self.source.index(self.source.domains[0]).labels
+        if len(labels) < 2:
+            raise UserError(f"{self.source.spec}: {len(labels)} samples; expected at least 2")
+        return balanced_subset(labels, self.n, derive_seed(self.seed, "samples"))
+
+    def _read(self, domain: str, rows: Rows, subject: Subject) -> tuple[Tensor, Tensor]:
+        images = self.source.images(domain, rows, subject.preprocessing.size)
         labels = torch.from_numpy(self.source.index(domain).labels[rows])
         _check(images, labels, f"{self.source.spec}, {domain}", subject)
         return images.to(subject.device, subject.dtype), labels.to(subject.device)
 
-    def _rows_in(self, domain: str, ids: Texts) -> tuple[Rows, bool]:
-        """Rows of the same samples in a domain if it has them all, else a subset of its own."""
-        index = self.source.index(domain)
+    def _rows_in(self, domain: str) -> tuple[Rows, bool]:
+        """Rows of the clean samples in another domain if it has them all, else a subset of its own."""
+        ids, index = self.source.index(self.source.domains[0]).ids, self.source.index(domain)
         where = {name: row for row, name in enumerate(index.ids)}
-        if all(name in where for name in ids):
-            return np.array([where[name] for name in ids]), True
+        chosen = ids[self._clean_rows()]
+        if all(name in where for name in chosen):
+            return np.array([where[name] for name in chosen]), True
         return balanced_subset(index.labels, self.n, derive_seed(self.seed, "samples", domain)), False
 
     def _attack(self, attack: Attack, subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
@@ -158,6 +174,11 @@ def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None
         classes = subject.outputs(images[:2].to(subject.device, subject.dtype))
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+    if subject.classes is not None and len(subject.classes) != classes:
+        raise UserError(
+            f"{where}: {subject.name} has a head of {classes} classes and the names of {len(subject.classes)}; "
+            "write the checkpoint with its own class names, or use data of that many classes"
+        )
     outside = sorted({int(label) for label in labels if not 0 <= label < classes})
     if outside:
         raise UserError(

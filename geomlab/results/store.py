@@ -168,7 +168,7 @@ def stores(root: Path) -> list[Store]:
     """
     if (root / MANIFEST).exists():
         return [Store(root)]
-    found = [Store(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))]
+    found = [Store(path.parent) for path in sorted(root.glob(f"[!.]*/{MANIFEST}"))]
     found.sort(key=lambda store: (store.manifest() or {}).get("position", 0))  # as they were given
     if not found:
         raise UserError(

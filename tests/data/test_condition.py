@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 import geomlab
@@ -76,6 +78,14 @@ def test_arrays_are_paired_where_their_labels_agree() -> None:
     assert source.domains == ("clean", "dark", "other")
     assert set(source.index("dark").ids) == set(source.index("clean").ids)
     assert not set(source.index("other").ids) & set(source.index("clean").ids)
+
+
+def test_names_of_fewer_classes_than_the_head_has_are_refused(subject: Subject) -> None:
+    source = Glyphs()
+    source.classes = None
+    (condition,) = parse_conditions(["clean"], source, n=20, seed=0, batch_size=8)
+    with pytest.raises(UserError, match="ft has a head of 10 classes and the names of 1"):
+        condition.realise(replace(subject, classes=("zero",)))
 
 
 @pytest.mark.parametrize("classes", [tuple(sorted(Glyphs.classes)), Glyphs.classes[:9], ("a",) * 10])

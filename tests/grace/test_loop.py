@@ -80,6 +80,16 @@ def test_an_earlier_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert train(tmp_path, seed=1, overwrite=True).digest != kept.digest
 
 
+def test_an_earlier_run_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    kept, metrics = train(tmp_path, "ft"), (tmp_path / "ft.jsonl").read_text()
+    with pytest.raises(UserError, match="lower optimisation"):
+        train(tmp_path, "ft", "optimisation.lr=1e30", "optimisation.warmup=0", overwrite=True)
+    assert checkpoint.read(tmp_path / "ft.pt").digest == kept.digest
+    assert (tmp_path / "ft.jsonl").read_text() == metrics
+    train(tmp_path, "ft", seed=1, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ft.jsonl", "ft.pt"]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write there"):

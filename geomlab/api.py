@@ -1,7 +1,5 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
-from geomlab.files import TEMPORARY
+from geomlab.output import Output, check_comparison
 from geomlab.results import Results, Store, open_results
-from geomlab.results.store import MANIFEST
 
 if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.checkpoint import Checkpoint
@@ -19,10 +16,6 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.study import Study
     from geomlab.subject import Subject
 
-COMPARISON = "compare"  # the folder beside those of several checkpoints
-REPLACED = ".replaced"  # in --out: results that --overwrite set aside until the new ones are complete
-# What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
-OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
 DEFAULT_OUT = "geomlab-out"
 
 
@@ -127,13 +120,12 @@ def analyze(
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
     settings, root, paths = Settings(**options), Path(out), [Path(path) for path in checkpoints]
-    ours = {name: Store(root if len(paths) == 1 else root / name) for name in _names(paths)}
-    _check_folder(root, [store.folder for store in ours.values()], resume=resume, overwrite=overwrite)
-    planned = _plan(paths, ours, reference, settings, resume)
+    output = Output.of(root, paths)
+    output.check(resume=resume, overwrite=overwrite)
+    planned = _plan(paths, output, reference, settings, resume)
     for study, _, _ in planned:
         study.check()
-    _make_room(root, [store.folder for store in ours.values()], overwrite=overwrite)
-    try:
+    with output.writing(overwrite=overwrite):
         for position, (study, store, manifest) in enumerate(planned):
             store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
         with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
@@ -141,12 +133,6 @@ def analyze(
                 study.run(store, progress)
             progress.step("drawing")
             render(root)
-    except UserError as error:
-        kept = root / REPLACED
-        raise UserError(
-            f"{error}; the results from before are in {kept}" if kept.exists() else str(error)
-        ) from error
-    _remove(root / REPLACED)
     return open_results(root)
 
 
@@ -167,7 +153,7 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     results = open_results(*folders)
     if len(results.checkpoints) < 2:
         raise UserError(f"{results.folder}: holds one checkpoint; give folders of at least two to compare")
-    _refuse_analysed(Path(out))
+    check_comparison(Path(out))
     render_comparison(results, Path(out))
     return results
 
@@ -195,7 +181,7 @@ Planned = tuple["Study", Store, dict[str, Any]]
 
 def _plan(
     paths: list[Path],
-    ours: dict[str, Store],
+    output: Output,
     reference: Path | str | None,
     settings: Settings,
     resume: bool,
@@ -212,7 +198,7 @@ def _plan(
     read = [files.read(path) for path in paths]
     their = files.read(reference) if reference is not None else None
     planned = []
-    for (name, store), one in zip(ours.items(), read, strict=True):
+    for (name, store), one in zip(output.stores.items(), read, strict=True):
         source = _source(one, settings.data)
         network = subject.load(one, model=settings.model, labels=source.labels).to(*place).named(name)
         baseline = (
@@ -307,98 +293,6 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
     return old
 
 
-def _check_folder(root: Path, ours: list[Path], *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that is not ours, not to be touched or not to be written, before anything is read."""
-    for folder in dict.fromkeys([root, *ours]):
-        _refuse_foreign(folder)
-    begun = _begun(root)
-    if begun and not (resume or overwrite):
-        raise UserError(f"{root}: holds results already; use --resume, --overwrite or another --out")
-    strange = [folder for folder in begun if folder not in ours]
-    if resume and strange:
-        raise UserError(
-            f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"
-        )
-    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        why = f"{existing} may not be written" if existing.is_dir() else f"{existing} is not a folder"
-        raise UserError(f"{root}: cannot be used as --out ({why}); choose another folder")
-
-
-def _make_room(root: Path, ours: list[Path], *, overwrite: bool) -> None:
-    """Set aside what is to be overwritten, and remove what a kill left half written."""
-    aside = root / REPLACED
-    begun = _begun(root) if overwrite else []
-    # If something lies aside already, then what is here now is only the beginning of a run that was cut off.
-    keep = not aside.exists()
-    try:
-        for folder in dict.fromkeys([*begun, root]) if begun else ():
-            for name in OUTPUTS:
-                if keep:
-                    _move(folder / name, aside / folder.relative_to(root) / name)
-                else:
-                    _remove(folder / name)
-            if folder not in [*ours, root] and not any(folder.iterdir()):
-                folder.rmdir()
-        for folder in dict.fromkeys([root, *ours]):
-            for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"results/{TEMPORARY}*")]:
-                _remove(path)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or root}: cannot be moved or removed ({error.strerror}); choose another --out"
-        ) from error
-
-
-def _begun(root: Path) -> list[Path]:
-    """The folder and its subfolders, so far as a run began there."""
-    below = [folder for folder in root.glob("*") if not folder.name.startswith(".")]
-    return [folder for folder in (root, *below) if (folder / MANIFEST).is_file()]
-
-
-def _move(path: Path, to: Path) -> None:
-    if os.path.lexists(path):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(to)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that cannot be written, or that holds files which are not ours. Hidden files count for neither.
-
-    Names alone tell nothing: a paper has its `figures/` too. Without a `study.json` everything is foreign.
-    """
-    try:
-        found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be used as --out ({error.strerror}); choose another folder"
-        ) from error
-    begun = _begun(folder)
-    allowed = {*(OUTPUTS if begun else ()), *(path.name for path in begun)}
-    foreign = [name for name in found if name not in allowed and not name.startswith(".")]
-    if foreign:
-        raise UserError(
-            f"{folder}: holds other files ({', '.join(foreign[:3])}); choose an empty or a new --out"
-        )
-
-
-def _refuse_analysed(out: Path) -> None:
-    """Refuse to write a comparison over results, or into a folder of other files; an earlier comparison is redrawn."""
-    if _begun(out):
-        raise UserError(f"{out}: holds results of geomlab analyze; choose another --out for the comparison")
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
-    if not names <= {"report.html", "figures", "tables"} or (names and "report.html" not in names):
-        raise UserError(
-            f"{out}: holds other files ({', '.join(sorted(names)[:3])}); choose an empty or a new --out"
-        )
-
-
 def _source(read: "Checkpoint", data: str | None) -> "Source":
     from geomlab.data.sources import open_recorded
 
@@ -416,23 +310,3 @@ def _identity(read: "Checkpoint", network: "Subject", name: str) -> dict[str, An
         "digest": network.digest,
         "architecture": network.architecture,
     }
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
-    stems = [path.stem.lstrip(".") for path in paths]  # hidden folders are not results
-    names = [
-        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}-{stem}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
-    if taken:
-        raise UserError(
-            f"a checkpoint named '{taken[0]}' would lie where geomlab writes its own {taken[0]}; rename the file"
-        )
-    if twice:
-        raise UserError(
-            f"two checkpoints would be named {', '.join(twice)}; rename a file, or analyse them apart"
-        )
-    return names

@@ -1,0 +1,184 @@
+"""`--out`: which folders results go to, what may lie there, and what is kept until it is replaced."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from geomlab.errors import UserError
+from geomlab.files import TEMPORARY
+from geomlab.results import Store
+from geomlab.results.store import MANIFEST
+
+COMPARISON = "compare"  # the folder beside those of several checkpoints
+REPLACED = ".replaced"  # results that --overwrite set aside until the new ones are complete
+# What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
+OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the results of one or several checkpoints go.
+
+    Attributes:
+        root: the folder the user gave.
+        stores: checkpoint name -> its store: `root` itself for one checkpoint, else a subfolder for each.
+    """
+
+    root: Path
+    stores: Mapping[str, Store]
+
+    @classmethod
+    def of(cls, root: Path, checkpoints: Sequence[Path]) -> "Output":
+        """The output of these files.
+
+        Raises:
+            UserError: if two of them would have one name, or one the name of a folder of ours.
+        """
+        names = _names(checkpoints)
+        return cls(root, {name: Store(root if len(names) == 1 else root / name) for name in names})
+
+    @property
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys([self.root, *(store.folder for store in self.stores.values())]))
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Look at the folders without changing anything.
+
+        Raises:
+            UserError: if one holds files that are not ours, or results not to be touched, or cannot be written.
+        """
+        for folder in self._folders:
+            _refuse_foreign(folder)
+        begun = _begun(self.root)
+        if begun and not (resume or overwrite):
+            raise UserError(f"{self.root}: holds results already; use --resume, --overwrite or another --out")
+        strange = [folder for folder in begun if folder not in [s.folder for s in self.stores.values()]]
+        if resume and strange:
+            raise UserError(
+                f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"
+            )
+        _refuse_unwritable(self.root)
+
+    @contextmanager
+    def writing(self, *, overwrite: bool) -> Iterator[None]:
+        """Make room, and let go of what was replaced once all is written.
+
+        Raises:
+            UserError: what the block raises, and where the results from before are.
+        """
+        self._make_room(overwrite=overwrite)
+        aside = self.root / REPLACED
+        try:
+            yield
+        except UserError as error:
+            kept = f"; the results from before are in {aside}" if aside.exists() else ""
+            raise UserError(f"{error}{kept}") from error
+        _remove(aside)
+
+    def _make_room(self, *, overwrite: bool) -> None:
+        """Set aside what is to be overwritten, and remove what a kill left half written."""
+        aside = self.root / REPLACED
+        begun = _begun(self.root) if overwrite else []
+        # If something lies aside already, then what is here now is only the beginning of a run that was cut off.
+        keep = not aside.exists()
+        try:
+            for folder in dict.fromkeys([*begun, self.root]) if begun else ():
+                for name in OUTPUTS:
+                    if keep:
+                        _move(folder / name, aside / folder.relative_to(self.root) / name)
+                    else:
+                        _remove(folder / name)
+                if folder not in self._folders and not any(folder.iterdir()):
+                    folder.rmdir()
+            for folder in self._folders:
+                for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"results/{TEMPORARY}*")]:
+                    _remove(path)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or self.root}: cannot be moved or removed ({error.strerror}); choose another --out"
+            ) from error
+
+
+def check_comparison(out: Path) -> None:
+    """Refuse to write a comparison over results or among other files; an earlier comparison is redrawn.
+
+    Raises:
+        UserError: saying what the folder holds.
+    """
+    if _begun(out):
+        raise UserError(f"{out}: holds results of geomlab analyze; choose another --out for the comparison")
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    if not names <= {"report.html", "figures", "tables"} or (names and "report.html" not in names):
+        raise UserError(
+            f"{out}: holds other files ({', '.join(sorted(names)[:3])}); choose an empty or a new --out"
+        )
+    _refuse_unwritable(out)
+
+
+def _begun(root: Path) -> list[Path]:
+    """The folder and its subfolders, so far as a run began there."""
+    below = [folder for folder in root.glob("*") if not folder.name.startswith(".")]
+    return [folder for folder in (root, *below) if (folder / MANIFEST).is_file()]
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that cannot be read, or that holds files which are not ours. Hidden files count for neither.
+
+    Names alone tell nothing: a paper has its `figures/` too. Without a `study.json` everything is foreign.
+    """
+    try:
+        found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be used as --out ({error.strerror}); choose another folder"
+        ) from error
+    begun = _begun(folder)
+    allowed = {*(OUTPUTS if begun else ()), *(path.name for path in begun)}
+    foreign = [name for name in found if name not in allowed and not name.startswith(".")]
+    if foreign:
+        raise UserError(
+            f"{folder}: holds other files ({', '.join(foreign[:3])}); choose an empty or a new --out"
+        )
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = f"no permission to write in {there}" if there.is_dir() else f"{there} is not a folder"
+        raise UserError(f"{folder}: cannot be used as --out ({why}); choose another folder")
+
+
+def _move(path: Path, to: Path) -> None:
+    if os.path.lexists(path):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
+    stems = [path.stem.lstrip(".") for path in paths]  # a hidden folder would be no results
+    names = [
+        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}-{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
+    if taken:
+        raise UserError(
+            f"a checkpoint named '{taken[0]}' would lie where geomlab writes its own {taken[0]}; rename the file"
+        )
+    if twice:
+        raise UserError(
+            f"two checkpoints would be named {', '.join(twice)}; rename a file, or analyse them apart"
+        )
+    return names

@@ -111,12 +111,15 @@ class Study:
         each = [one for one in self.measurements if not isinstance(one, Drift)]
         inputs = _Inputs(self.subject)
         for condition in self.conditions:
-            # An attack is made when it is needed; what it starts from, the network and its SPEC tell it apart.
-            attacked = condition.kind == "adversarial"
-            batches = inputs.clean(condition) if attacked else inputs(condition)
-            check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
-            planned += [self._cell(condition, one, batches.digest) for one in each]
+            digest = self._look_at(condition, inputs)
+            planned += [self._cell(condition, one, digest) for one in each]
         return tuple(planned)
+
+    def _look_at(self, condition: Condition, inputs: "_Inputs") -> str:
+        """Digest of the inputs; of an attack that of the clean ones, with which network and SPEC settle the rest."""
+        batches = inputs.clean(condition) if condition.kind == "adversarial" else inputs(condition)
+        check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
+        return batches.digest
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.

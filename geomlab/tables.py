@@ -119,13 +119,13 @@ class Table:
         return self.to_html()
 
     def to_html(self) -> str:
-        """An HTML table; all text is escaped."""
+        """An HTML table; all text is escaped, and a SPEC may break behind its colon."""
         headings, rows = self.formatted()
         right = [' class="number"' if number else "" for number in _right(self, headings)]
 
         def cells(tag: str, row: Sequence[str], extra: str = "") -> str:
             return "".join(
-                f"<{tag}{extra}{kind}>{html.escape(text)}</{tag}>"
+                f"<{tag}{extra}{kind}>{html.escape(text).replace(':', ':<wbr>')}</{tag}>"
                 for text, kind in zip(row, right, strict=True)
             )
 

@@ -59,6 +59,7 @@ def accuracy(condition: str, rng: np.random.Generator, quality: float, n: int = 
             "mean_loss_stderr": stderr,
             "n": n,
             "inputs_sha256": f"{condition}-digest",
+            "samples_sha256": "samples-digest",
             "warnings": _warnings(),
         }
     )

@@ -1,7 +1,7 @@
 """Realised inputs: fixed, re-iterable, identified by a digest."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -23,6 +23,7 @@ class Batches:
             order where `paired`.
         clean_labels: (m,) classes of those.
         paired: whether `images[i]` and `clean[i]` show the same thing.
+        samples: digest of which samples of which source these are, in order; "" where that is not known.
     """
 
     images: Images
@@ -31,6 +32,7 @@ class Batches:
     clean: Tensor
     clean_labels: Tensor
     paired: bool
+    samples: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,15 +47,14 @@ class Batches:
 
     def on_clean(self) -> "Batches":
         """The clean counterpart as batches of its own."""
-        return Batches(self.clean, self.clean_labels, self.batch_size, self.clean, self.clean_labels, True)
+        return replace(self, images=self.clean, labels=self.clean_labels, paired=True, samples="")
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batches":
         """The same inputs on another device or in another precision."""
-        return Batches(
-            self.images.to(device, dtype),
-            self.labels.to(device),
-            self.batch_size,
-            self.clean.to(device, dtype),
-            self.clean_labels.to(device),
-            self.paired,
+        return replace(
+            self,
+            images=self.images.to(device, dtype),
+            labels=self.labels.to(device),
+            clean=self.clean.to(device, dtype),
+            clean_labels=self.clean_labels.to(device),
         )

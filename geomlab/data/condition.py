@@ -1,5 +1,6 @@
 """A condition: which inputs a measure is taken under."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class Condition:
         _check_classes(subject, self.source)
         domain, rows = self.source.domains[0], self._clean_rows()
         images, labels = self._read(domain, rows, subject)
-        return Batches(images, labels, self.batch_size, images, labels, True)
+        return Batches(images, labels, self.batch_size, images, labels, True, self._samples(domain, rows))
 
     def realise(self, subject: Subject, clean: Batches | None = None) -> Batches:
         """Draw and shift the samples; the same call gives the same batches.
@@ -100,25 +101,30 @@ class Condition:
             UserError: if images are not finite or outside [0, 1], a label is outside the head, or the classes differ.
         """
         clean = self.clean(subject) if clean is None else clean
-        images, labels, paired = clean.images, clean.labels, True
+        images, labels, paired, samples = clean.images, clean.labels, True, clean.samples
         match self.shift:
             case None:
                 return clean
             case Domain(name):
                 rows, paired = self._rows_in(name)
                 images, labels = self._read(name, rows, subject)
+                samples = samples if paired else self._samples(name, rows)
             case Corruption(name, severity):
                 noise = generator(self.seed, "corruption", self.spec)
                 images = CORRUPTIONS[name](images, severity, noise)
             case PGD() | FGSM():
                 images = self._attack(self.shift, subject, images, labels)
-        return Batches(images, labels, self.batch_size, clean.images, clean.labels, paired)
+        return Batches(images, labels, self.batch_size, clean.images, clean.labels, paired, samples)
 
     def _clean_rows(self) -> Rows:
         labels = self.source.index(self.source.domains[0]).labels
         if len(labels) < 2:
             raise UserError(f"{self.source.spec}: {len(labels)} samples; expected at least 2")
         return balanced_subset(labels, self.n, derive_seed(self.seed, "samples"))
+
+    def _samples(self, domain: str, rows: Rows) -> str:
+        chosen = "\n".join([self.source.spec, *self.source.index(domain).ids[rows]])
+        return hashlib.sha256(chosen.encode()).hexdigest()
 
     def _read(self, domain: str, rows: Rows, subject: Subject) -> tuple[Tensor, Tensor]:
         images = self.source.images(domain, rows, subject.preprocessing.size)

@@ -43,5 +43,6 @@ class Accuracy(Measurement):
             "mean_loss_stderr": stderr,
             "n": len(batches),
             "inputs_sha256": batches.digest,
+            "samples_sha256": batches.samples,
         }
         return dataset(values, {"sample": np.arange(len(batches))})

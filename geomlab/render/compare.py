@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import xarray as xr
 
-from geomlab.report.cells import cell, count
+from geomlab.report.cells import cell, count, text
 from geomlab.report.tabulate import largest, ratio, stderr_cell
 from geomlab.report.words import listed, under
 from geomlab.results import Results
@@ -33,7 +32,7 @@ def differences_table(results: Results) -> Table:
         rows.append((checkpoint, condition, percent, loss, "by sample" if paired else "no"))
     columns = ("checkpoint", "condition", "Δ accuracy (points)", "Δ loss (nats)", "paired")
     caption = (
-        f"Less {base}. Paired by sample where both saw the same labelled samples, which takes the spread "
+        f"Less {base}. Paired by sample where both saw the same samples, which takes the spread "
         "between samples out of the error; else the two errors are added as of independent samples. ± is "
         "one standard error."
     )
@@ -50,6 +49,7 @@ def ratios_table(results: Results) -> Table:
             ratio(largest(a), largest(b)),
             ratio(stderr_cell(a, "trace"), stderr_cell(b, "trace")),
             ratio(stderr_cell(a, "frobenius"), stderr_cell(b, "frobenius")),
+            "yes" if _converged(a) and _converged(b) else "no",
         )
         for checkpoint, condition, a, b in _pairs(results, "curvature")
     ]
@@ -57,9 +57,8 @@ def ratios_table(results: Results) -> Table:
         f"Over {base}; below 1 is flatter. Errors to first order: from the residuals for λmax, from the "
         "standard errors of the estimates for the others."
     )
-    return Table(
-        f"Curvature over {base}", ("checkpoint", "condition", "λmax", "Tr H", "‖H‖F"), tuple(rows), caption
-    )
+    columns = ("checkpoint", "condition", "λmax", "Tr H", "‖H‖F", "eigenvalues converged")
+    return Table(f"Curvature over {base}", columns, tuple(rows), caption)
 
 
 def describe_comparison(results: Results) -> list[str]:
@@ -74,9 +73,16 @@ def describe_comparison(results: Results) -> list[str]:
                 f"Accuracy of {checkpoint} less that of {base}, in points: {listed(points)}. "
                 "A difference under twice its error is marked ≈."
             )
-        factors = [f"{_factor(row[2])} {under(str(row[1]))}" for row in ratios if row[0] == checkpoint]
+        factors = [
+            f"{_factor(row[2])} {under(str(row[1]))}{'' if row[5] == 'yes' else ' (not converged)'}"
+            for row in ratios
+            if row[0] == checkpoint
+        ]
         if factors:
-            sentences.append(f"λmax of {checkpoint} over that of {base}: {listed(factors)}.")
+            sentences.append(
+                f"λmax of {checkpoint} over that of {base}: {listed(factors)}. "
+                "An error not given is below the last digit."
+            )
     return sentences
 
 
@@ -90,8 +96,12 @@ def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Da
                 yield checkpoint, condition, a, b
 
 
+def _converged(one: xr.Dataset) -> bool:
+    return text(one, "status") == "converged"
+
+
 def _same_samples(a: xr.Dataset, b: xr.Dataset) -> bool:
-    return np.array_equal(a["label"].values, b["label"].values)
+    return bool(text(a, "samples_sha256")) and text(a, "samples_sha256") == text(b, "samples_sha256")
 
 
 def _difference(a: xr.Dataset, b: xr.Dataset, variable: str, paired: bool) -> Cell:
@@ -111,7 +121,12 @@ def _signed(entry: Entry) -> str:
 
 
 def _factor(entry: Entry) -> str:
-    return f"{entry.value:.3g}" if isinstance(entry, Cell) else str(entry)
+    """A ratio to three digits, with its error where that is seen in them."""
+    if not isinstance(entry, Cell) or not math.isfinite(entry.value):
+        return str(entry)
+    error = _number(entry.error)
+    seen = error > 5e-4 * abs(entry.value)
+    return f"{entry.value:.3g}" + (f" ± {error:.1g}" if seen else "")
 
 
 def _number(error: float | tuple[float, float] | None) -> float:

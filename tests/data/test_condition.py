@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 
 import geomlab
+import geomlab.subject
+from geomlab.architectures import Network, Preprocessing
 from geomlab.data.arrays import Arrays
 from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.embedded import checkpoint_path
@@ -97,3 +99,19 @@ def test_data_that_numbers_its_classes_otherwise_is_refused(
     (condition,) = parse_conditions(["clean"], source, n=30, seed=0, batch_size=30)
     with pytest.raises(UserError, match="its classes are not those of ft"):
         condition.realise(subject)
+
+
+def test_samples_are_known_by_what_they_are(subject: Subject) -> None:
+    """Not by their labels: those agree between two choices from data that are sorted by class."""
+    source = Arrays("x", factories.shifted())
+    specs = ["clean", "domain:dark", "fgsm", "domain:other"]
+
+    def samples(seed: int) -> list[str]:
+        chosen = parse_conditions(specs, source, n=12, seed=seed, batch_size=8)
+        network = geomlab.subject.from_network(Network(factories.model(), Preprocessing()))
+        return [condition.realise(network).samples for condition in chosen]
+
+    clean, dark, attacked, other = samples(0)
+    assert clean == dark == attacked != other
+    assert samples(0)[0] == clean
+    assert samples(1)[0] != clean

@@ -202,7 +202,9 @@ def _plan(
         source = _source(one, settings.data)
         network = subject.load(one, model=settings.model, labels=source.labels).to(*place).named(name)
         baseline = (
-            subject.load(their, model=settings.model, labels=source.labels).to(*place) if their else None
+            subject.load(their, model=_unsaid(their, settings.model), labels=source.labels).to(*place)
+            if their
+            else None
         )
         identity = {
             "checkpoint": _identity(one, network, name),
@@ -300,6 +302,13 @@ def _source(read: "Checkpoint", data: str | None) -> "Source":
     if source is None:
         raise UserError(f"{read.path}: does not say its data; give --data SPEC (for example folder:ROOT)")
     return source
+
+
+def _unsaid(read: "Checkpoint", model: str | None) -> str | None:
+    """The model SPEC for a reference: none where it says its own, which may be another network's."""
+    from geomlab.architectures import runs_code
+
+    return model if read.architecture is None or runs_code(read.architecture["spec"]) else None
 
 
 def _identity(read: "Checkpoint", network: "Subject", name: str) -> dict[str, Any]:

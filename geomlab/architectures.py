@@ -243,7 +243,7 @@ def from_metadata(
     """
     architecture = metadata["architecture"]
     spec = str(architecture["spec"])
-    if parse(spec).head not in ("open_clip", "timm", "torchvision"):
+    if runs_code(spec):
         raise UserError(
             f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}"
         )
@@ -258,6 +258,11 @@ def from_metadata(
             f"the checkpoint's preprocessing is {prep}; expected numbers: size, and mean and std a channel"
         ) from error
     return spec, architecture.get("config"), labels, preprocessing
+
+
+def runs_code(spec: str) -> bool:
+    """Whether a model SPEC is a `MODULE:FACTORY`: code, which a checkpoint may not name."""
+    return parse(spec).head not in ("open_clip", "timm", "torchvision")
 
 
 @torch.no_grad()

@@ -172,7 +172,8 @@ class Subject:
         missing = [name for name in layers if name not in seen]
         if missing:
             raise UserError(
-                f"layers {missing[:5]} of {self.name} gave no tensor; choose others with --layers"
+                f"layers {missing[:5]} of {self.name} gave no tensor: they are not called as modules; "
+                "narrow --layers (a $ ends a name)"
             )
         if FEATURES not in seen:
             raise UserError(

@@ -51,6 +51,20 @@ class Dice(Classifier):
 raising, pair, scalar, detached, dice = Raising, Pair, Scalar, Detached, Dice
 
 
+class Attention(nn.Module):
+    """Its attention gives a tuple, and calls its output projection as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3 * factories.SIDE, 8)
+        self.attn = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = self.embed(images.reshape(len(images), factories.SIDE, -1))
+        return self.head((x + self.attn(x, x, x)[0]).mean(1))
+
+
 def chatty() -> nn.Module:
     print("loading my network ...")
     print("be patient", file=sys.stderr)

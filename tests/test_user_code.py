@@ -1,11 +1,13 @@
 """What the user names by MODULE:FACTORY may fail in any way: it is said in one line, before anything is written."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
-from geomlab import architectures, params, subject
+from geomlab import architectures, checkpoint, params, subject
 from geomlab.checkpoint import Checkpoint
 from tests import cli, misbehaving
 
@@ -137,3 +139,39 @@ def test_a_reference_that_takes_other_images(weights: Path, tmp_path: Path) -> N
         cli.run("analyze", checkpoint_path("ft"), *more), "large cannot take images of shape (3, 16, 16)"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_that_says_its_own_network_may_be_another(weights: Path, tmp_path: Path) -> None:
+    """--model is for the files that do not say."""
+    name = "torchvision:shufflenet_v2_x0_5"
+    labels = architectures.Labels(("a", "b", "c"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = torchvision.models.get_model(name.partition(":")[2], num_classes=3)
+    mean, std = [0.5] * 3, [0.2] * 3
+    about = {
+        "architecture": {"spec": name},
+        "preprocessing": {"mean": mean, "std": std},
+        "classes": labels.classes,
+    }
+    checkpoint.write(tmp_path / "other.pt", module.state_dict(), about)
+    more = ("--condition", "clean", "--measure", "features", "--reference", str(tmp_path / "other.pt"))
+    result = analyze(weights, tmp_path / "out", more=more)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["reference"]["architecture"] == name
+    assert -1 < summary["features"]["reference"]["clean"]["cka"] < 1
+    assert any("4 of 4 parameters have no twin in the reference" in text for text in summary["warnings"])
+
+
+def test_layers_that_are_not_called_are_said(weights: Path, tmp_path: Path) -> None:
+    torch.save(misbehaving.Attention().state_dict(), tmp_path / "net.pt")
+    more = ("--condition", "clean", "--measure", "features", "--layers")
+    result = analyze(
+        tmp_path / "net.pt", tmp_path / "out", model="tests.misbehaving:Attention", more=(*more, "attn")
+    )
+    cli.refused(result, "attn.out_proj", "narrow --layers")
+    result = analyze(
+        tmp_path / "net.pt", tmp_path / "out", model="tests.misbehaving:Attention", more=(*more, "attn$")
+    )
+    assert result.returncode == 0, result.stderr

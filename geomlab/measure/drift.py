@@ -53,9 +53,7 @@ class Drift(Measurement):
             "layer_absolute": ("layer", np.array(moved)),
         }
         lost = len(chosen) - len(shared)
-        warnings = (
-            [f"drift: {lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
-        )
+        warnings = [f"{lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
         zero = [layer for layer, length in zip(layers, size, strict=True) if not length]
         if zero:
             warnings.append(f"relative drift not defined where the reference is zero: {', '.join(zero[:5])}")

@@ -26,3 +26,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         torch.save(factories.model().state_dict(), path)
     return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures' files, for tests that do not look at them: they are most of a small analysis."""
+    monkeypatch.setattr("geomlab.render.folder._write_figures", lambda *_: ())

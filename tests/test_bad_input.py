@@ -12,6 +12,8 @@ from geomlab import checkpoint
 from geomlab.data.embedded import checkpoint_path
 from tests import cli, factories
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FT = checkpoint_path("ft")
 MODEL = ("--model", "tests.factories:model")
 DATA = ("--data", "tests.factories:data")

@@ -10,6 +10,8 @@ import torch
 
 from tests import cli, factories
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OPTIONS = (
     "--model",
     "tests.factories:model",

@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests import cli
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OPTIONS = (
     *("--model", "tests.factories:model", "--data", "tests.factories:shifted", "--budget", "quick"),
     *(

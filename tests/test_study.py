@@ -11,6 +11,8 @@ from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.subject import Subject
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_inputs_of_two_conditions_at_most_are_in_memory(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,8 @@ from geomlab import architectures, checkpoint, params, subject
 from geomlab.checkpoint import Checkpoint
 from tests import cli, misbehaving
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", data: str = "tests.factories:data",
             more: tuple[str, ...] = ()) -> cli.Result:  # fmt: skip

@@ -66,6 +66,6 @@ def open_source(text: str, *, by_user: bool = True) -> Source:
                 f"the checkpoint asks to run '{text}'; if you trust it, name it yourself: --data {text}"
             )
         case _ if spec.positional or spec.options:
-            return Arrays(text, architectures.call_factory(spec))
+            return Arrays(text, architectures.call_factory(spec, "data source", KNOWN))
         case _:
             raise UserError(f"no data source '{text}'; there are {', '.join(KNOWN)}")

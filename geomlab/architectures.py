@@ -84,7 +84,7 @@ def build(
         parsed.only()
         module, own = (_timm if parsed.head == "timm" else _torchvision)(parsed, tensors)
     else:
-        module, own = call_factory(parsed), Preprocessing()
+        module, own = call_factory(parsed, "model", KNOWN), Preprocessing()
         if not isinstance(module, nn.Module):
             raise UserError(
                 f"'{spec}': expected an nn.Module from the factory, got a {type(module).__name__}"
@@ -121,8 +121,13 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
     module.load_state_dict(dict(tensors))
 
 
-def call_factory(spec: Spec) -> Any:
+def call_factory(spec: Spec, kind: str, known: Sequence[str]) -> Any:
     """Call the user's own `MODULE:FACTORY`; modules are looked up from the working folder too.
+
+    Args:
+        spec: the SPEC.
+        kind: what the factory makes, `model` or `data source`.
+        known: the SPECs there are of that kind, said where there is no such module.
 
     Raises:
         UserError: if the module or the callable does not exist, or either fails.
@@ -136,7 +141,7 @@ def call_factory(spec: Spec) -> Any:
         if error.name and spec.head != error.name and not spec.head.startswith(f"{error.name}."):
             raise UserError(f"'{spec.text}': importing {spec.head} failed: {error}") from error
         raise UserError(
-            f"'{spec.text}': no module {spec.head} here or installed; a model is one of {', '.join(KNOWN)}"
+            f"'{spec.text}': no module {spec.head} here or installed; a {kind} is one of {', '.join(known)}"
         ) from error
     except (Exception, SystemExit) as error:  # the user's own code may do anything
         raise UserError(f"'{spec.text}': importing {spec.head} failed: {reason(error)}") from error

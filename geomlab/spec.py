@@ -1,8 +1,15 @@
-"""The small language of SPECs: `head`, `head:positional`, `head:key=value,key=value`."""
+"""The small language of SPECs: `head`, `head:positional`, `head:key=value,key=value`.
 
+After the colon a backslash before `,`, `=` or another backslash makes that character an ordinary one:
+`domains:/data/a\\,b,id=photo`. Any other backslash is itself, as in `C:\\data`.
+"""
+
+import re
 from dataclasses import dataclass
 
 from geomlab.errors import UserError
+
+_LITERAL = r"a comma or = inside a value is written \, or \= (the SPEC in quotes)"
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,9 @@ class Spec:
         unknown = [key for key, _ in self.options if key not in allowed]
         if unknown:
             known = ", ".join(allowed) or "none"
+            hint = f"; {_LITERAL}" if "/" in self.text or "\\" in self.text else ""  # a path that was cut?
             raise UserError(
-                f"'{self.text}': unknown option {', '.join(unknown)}; '{self.head}' takes: {known}"
+                f"'{self.text}': unknown option {', '.join(unknown)}; '{self.head}' takes: {known}{hint}"
             )
 
 
@@ -48,17 +56,40 @@ def parse(text: str) -> Spec:
     head, _, rest = text.strip().partition(":")
     if not head:
         raise UserError(f"empty SPEC '{text}'; write NAME, NAME:VALUE or NAME:key=value,key=value")
-    parts = [part.strip() for part in rest.split(",")] if rest else []
-    positional = parts.pop(0) if parts and "=" not in parts[0] else ""
+    parts = _split(rest) if rest else []
+    positional = _join(parts.pop(0)) if parts and "=" not in parts[0] else ""
     options = []
     for part in parts:
-        key, equals, value = part.partition("=")
-        if not (key and equals and value):
-            raise UserError(f"'{text}': cannot read '{part}'; write key=value, separated by commas")
-        options.append((key.strip(), value.strip()))
+        at = part.index("=") if "=" in part else len(part)
+        key, value = _join(part[:at]), _join(part[at + 1 :])
+        if not (key and value):
+            raise UserError(
+                f"'{text}': cannot read '{''.join(part).strip()}'; write key=value, separated by commas; {_LITERAL}"
+            )
+        options.append((key, value))
     if len(dict(options)) < len(options):
         raise UserError(f"'{text}': an option is given twice")
     return Spec(text.strip(), head, positional, tuple(options))
+
+
+def escape(value: str) -> str:
+    """A value, a path for example, as it is written in a SPEC."""
+    return re.sub(r"[\\,=]", r"\\\g<0>", value)
+
+
+def _split(text: str) -> list[list[str]]:
+    """Parts between commas, each a list of characters; an escaped one keeps its backslash, and so is no sign."""
+    parts: list[list[str]] = [[]]
+    for character in re.findall(r"\\[\\,=]|.", text, re.DOTALL):
+        if character == ",":
+            parts.append([])
+        else:
+            parts[-1].append(character)
+    return parts
+
+
+def _join(characters: list[str]) -> str:
+    return "".join(character[-1] for character in characters).strip()
 
 
 def number(spec: Spec, key: str, default: float) -> float:

@@ -98,6 +98,14 @@ def words() -> Any:
     return ["cat", "dog"], [0, 1]
 
 
+def named_array() -> Any:
+    return torch.zeros(2, 3, 4, 4), ["cat", "dog"]
+
+
+def tensor_only() -> Tensor:
+    return torch.zeros(5, 3, 4, 4)
+
+
 def ragged() -> Any:
     return [[1, 2], [3]], [0, 1]
 

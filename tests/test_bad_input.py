@@ -126,7 +126,21 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ((*MODEL, "--data", "nowhere"), ("no data source 'nowhere'", "glyphs", "folder:ROOT")),
         ((*MODEL, "--data", "glyphs:split=half"), ("no split 'half'", "train, test")),
         ((*MODEL, "--data", "folder:/does/not/exist"), ("no folder /does/not/exist",)),
-        ((*MODEL, "--data", "tests.nothing:data"), ("no module tests.nothing",)),
+        (
+            (*MODEL, "--data", "tests.nothing:data"),
+            ("no module tests.nothing", "a data source is one of glyphs"),
+        ),
+        (
+            (*DATA, "--model", "tests.nothing:net"),
+            ("no module tests.nothing", "a model is one of open_clip:NAME"),
+        ),
+        (
+            (*MODEL, "--data", "domains:/a,b"),
+            ("cannot read 'b'", "is written \\, or \\= (the SPEC in quotes)"),
+        ),
+        ((*MODEL, "--data", "folder:/a/lr=1"), ("unknown option /a/lr", "is written \\, or \\=")),
+        ((*MODEL, "--data", "imagenet:/does/not/exist"), ("no folder /does/not/exist",)),
+        ((*MODEL, "--data", "imagenet:/x,split=val"), ("unknown option split", "takes: none")),
         ((*MODEL, "--data", "tests.factories:none"), ("no callable 'none'",)),
         ((*MODEL, "--data", "tests.factories:nothing"), ("got a NoneType", "images N,C,H,W")),
         ((*MODEL, "--data", "tests.factories:broken"), ("no weights here",)),

@@ -73,12 +73,14 @@ def test_a_module_that_fails_to_import(weights: Path, tmp_path: Path) -> None:
     [
         ("words", ("images N,C,H,W in [0,1]", "no array")),
         ("ragged", ("images N,C,H,W in [0,1]", "no array")),
+        ("named_array", ("the labels are not whole numbers", "'str' object")),
+        ("tensor_only", ("got a Tensor",)),
         ("empty", ("0 samples; expected at least 2",)),
         ("single", ("1 samples; expected at least 2",)),
         ("many_sizes", ("cannot give its images", "of one size")),
-        ("named_labels", ("its labels are <U3",)),
-        ("soft_labels", ("its labels are float64",)),
-        ("no_pairs", ("items cannot be read: TypeError",)),
+        ("named_labels", ("labels cannot be read", "TypeError: 'str' object")),
+        ("soft_labels", ("labels cannot be read", "TypeError: 'float' object")),
+        ("no_pairs", ("labels cannot be read", "TypeError: 'int' object is not subscriptable")),
         ("grey", ("cannot take images of shape (1, 4, 4)",)),
     ],
 )

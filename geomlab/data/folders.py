@@ -13,7 +13,8 @@ from torch import Tensor
 
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
-from geomlab.typing import Images
+from geomlab.spec import escape
+from geomlab.typing import Float, Images
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 
@@ -34,16 +35,16 @@ class DomainFolders(Source):
         self._roots = roots
         self.domains = tuple(roots)
         first = self.domains[0]
-        self.classes = tuple(_folders(roots[first]))
+        self.classes = tuple(subfolders(roots[first]))
         for root in roots.values():
-            differ = sorted(set(_folders(root)) ^ set(self.classes))
+            differ = sorted(set(subfolders(root)) ^ set(self.classes))
             if differ:
                 more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
                 raise UserError(
                     f"{root}: its class folders differ from those of '{first}' in {', '.join(differ[:5])}{more}; "
                     "every domain must have the same"
                 )
-        shifts = tuple(f"domain:{domain}" for domain in self.domains[1:4])
+        shifts = tuple(f"domain:{escape(domain)}" for domain in self.domains[1:4])
         self.conditions = ("clean", "pgd", *(shifts or ("corruption:gaussian_noise,severity=3",)))
 
     def index(self, domain: str) -> Index:
@@ -59,7 +60,7 @@ class DomainFolders(Source):
         return read_images([files[row] for row in rows], size)
 
     def _files(self, domain: str) -> list[Path]:
-        return _image_files(self._roots[domain])
+        return image_files(self._roots[domain])
 
 
 def open_folder(spec: str, root: str) -> DomainFolders:
@@ -68,7 +69,7 @@ def open_folder(spec: str, root: str) -> DomainFolders:
     Raises:
         UserError: if ROOT is no such folder.
     """
-    return DomainFolders(spec, {"id": _existing(spec, root)})
+    return DomainFolders(spec, {"id": _folder_of_folders(spec, root)})
 
 
 def open_domains(spec: str, root: str, first: str | None) -> DomainFolders:
@@ -77,8 +78,8 @@ def open_domains(spec: str, root: str, first: str | None) -> DomainFolders:
     Raises:
         UserError: if ROOT is no such folder or has no such domain.
     """
-    folder = _existing(spec, root)
-    names = _folders(folder)
+    folder = _folder_of_folders(spec, root)
+    names = subfolders(folder)
     first = names[0] if first is None else first
     if first not in names:
         raise UserError(f"'{spec}': no domain '{first}'; there are {', '.join(names)}")
@@ -108,6 +109,11 @@ def _read(file: Path, size: int | None) -> Tensor:
                 image = opened.convert("RGB")
     except Exception as error:  # Pillow's readers raise anything on a damaged file
         raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
+    return fit(image, size)
+
+
+def fit(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:
+    """An RGB image as a tensor in [0, 1]: shorter side resized to `size` (bicubic), centre crop."""
     if size is not None and image.size != (size, size):
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)
@@ -117,28 +123,57 @@ def _read(file: Path, size: int | None) -> Tensor:
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).float() / 255
 
 
-def _existing(spec: str, root: str) -> Path:
+def existing(spec: str, root: str) -> Path:
+    """The folder a SPEC names.
+
+    Raises:
+        UserError: if there is none.
+    """
     folder = Path(root).expanduser()
     if not root or not folder.is_dir():
         raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
-    if not _folders(folder):
-        raise UserError(
-            f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)"
-        )
     return folder
 
 
-def _folders(root: Path) -> list[str]:
+def entries(root: Path) -> list[Path]:
+    """What is in a folder, sorted, without hidden files.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     try:
-        return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path for path in root.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
 
 
+def subfolders(root: Path) -> list[str]:
+    """Names of the folders in a folder, sorted."""
+    return [path.name for path in entries(root) if path.is_dir()]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image, by its ending."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 @lru_cache(maxsize=64)
-def _image_files(root: Path) -> list[Path]:
-    files = sorted(file for name in _folders(root) for file in (root / name).iterdir())
-    files = [f for f in files if f.suffix.lower() in _SUFFIXES and not f.name.startswith(".")]
+def image_files(root: Path) -> list[Path]:
+    """The image files of all class folders, by class and name.
+
+    Raises:
+        UserError: if there are none.
+    """
+    files = [file for name in subfolders(root) for file in entries(root / name) if is_image(file)]
     if not files:
         raise UserError(f"{root}: no image files in its class folders ({', '.join(sorted(_SUFFIXES))})")
     return files
+
+
+def _folder_of_folders(spec: str, root: str) -> Path:
+    folder = existing(spec, root)
+    if not subfolders(folder):
+        raise UserError(
+            f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)"
+        )
+    return folder

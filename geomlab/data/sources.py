@@ -4,6 +4,7 @@ from geomlab import architectures
 from geomlab.data.arrays import Arrays, open_torchvision
 from geomlab.data.folders import open_domains, open_folder
 from geomlab.data.glyphs import Glyphs
+from geomlab.data.imagenet import ImageNet
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.spec import parse
@@ -12,6 +13,7 @@ KNOWN = (
     "glyphs[:split=test|train|all]",
     "folder:ROOT",
     "domains:ROOT[,id=DOMAIN]",
+    "imagenet:ROOT",
     "torchvision:NAME,root=ROOT[,split=SPLIT]",
     "MODULE:FACTORY",
 )
@@ -56,6 +58,9 @@ def open_source(text: str, *, by_user: bool = True) -> Source:
         case "domains":
             spec.only("id")
             return open_domains(text, spec.positional, spec.option("id"))
+        case "imagenet":
+            spec.only()
+            return ImageNet(text, spec.positional)
         case "torchvision":
             spec.only("root", "split")
             return open_torchvision(
@@ -66,6 +71,6 @@ def open_source(text: str, *, by_user: bool = True) -> Source:
                 f"the checkpoint asks to run '{text}'; if you trust it, name it yourself: --data {text}"
             )
         case _ if spec.positional or spec.options:
-            return Arrays(text, architectures.call_factory(spec))
+            return Arrays(text, architectures.call_factory(spec, "data source", KNOWN))
         case _:
             raise UserError(f"no data source '{text}'; there are {', '.join(KNOWN)}")

@@ -1,0 +1,82 @@
+"""`imagenet:ROOT`: the validation images of ILSVRC-2012, or of some of its classes."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomlab.data.folders import entries, existing, image_files, is_image, read_images, subfolders
+from geomlab.data.source import Index, Source
+from geomlab.errors import UserError
+from geomlab.typing import Images
+
+_SORT = "wget -qO- https://raw.githubusercontent.com/soumith/imagenetloader.torch/master/valprep.sh | bash"
+
+
+class ImageNet(Source):
+    """`ROOT/val/<wnid>/<image>`, or `ROOT/<wnid>/<image>` where there is no `val`.
+
+    A label is the position of the wnid among the 1,000 sorted ones, so that a folder of a few classes (Imagenette)
+    fits a head of 1,000. Class names and the 80 templates are those of CLIP (Radford et al. 2021), as open_clip has
+    them.
+
+    Args:
+        spec: the SPEC as given.
+        root: ROOT.
+
+    Raises:
+        UserError: if the folder is missing, its images are not sorted into folders, or a folder is no class.
+    """
+
+    domains = ("id",)
+
+    def __init__(self, spec: str, root: str) -> None:
+        import open_clip
+
+        self.spec = spec
+        self.classes = tuple(open_clip.IMAGENET_CLASSNAMES)
+        self.templates = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
+        self._number = {wnid: number for number, wnid in enumerate(wnids())}
+        given = existing(spec, root)
+        self._folder = given / "val" if (given / "val").is_dir() else given
+        self._check(self._folder)
+
+    def index(self, domain: str) -> Index:
+        """Files by class and name; ids are `<wnid>/<image>`."""
+        files = image_files(self._folder)
+        labels = [self._number[file.parent.name] for file in files]
+        return Index(
+            np.array([f"{file.parent.name}/{file.name}" for file in files]), np.array(labels, dtype=np.int64)
+        )
+
+    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+        """Shorter side resized to `size` (bicubic), centre crop, as CLIP does."""
+        files = image_files(self._folder)
+        return read_images([files[row] for row in rows], size)
+
+    def _check(self, folder: Path) -> None:
+        loose = [path for path in entries(folder) if is_image(path)]
+        if loose:
+            raise UserError(
+                f"'{self.spec}': {len(loose)} images of {folder} are in no class folder; sort them: "
+                f"cd {shlex.quote(str(folder))} && {_SORT}"
+            )
+        names = subfolders(folder)
+        if not names:
+            raise UserError(
+                f"'{self.spec}': {folder} holds no folders; expected one a class, n01440764 and on"
+            )
+        strangers = [name for name in names if name not in self._number]
+        if strangers:
+            raise UserError(
+                f"'{self.spec}': {', '.join(strangers[:5])} in {folder} is no class of ILSVRC-2012; expected "
+                "folders such as n01440764, or a folder val of those; for other classes there is folder:ROOT"
+            )
+
+
+def wnids() -> tuple[str, ...]:
+    """The 1,000 WordNet ids of ILSVRC-2012, sorted: the order in which networks number the classes."""
+    from timm.data import ImageNetInfo
+
+    return tuple(ImageNetInfo("imagenet-1k").label_names())

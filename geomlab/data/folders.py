@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ class DomainFolders(Source):
     def __init__(self, spec: str, roots: dict[str, Path]) -> None:
         self.spec = spec
         self._roots = roots
+        self._listed: dict[str, list[Path]] = {}
         self.domains = tuple(roots)
         first = self.domains[0]
         self.classes = tuple(subfolders(roots[first]))
@@ -60,7 +60,9 @@ class DomainFolders(Source):
         return read_images([files[row] for row in rows], size)
 
     def _files(self, domain: str) -> list[Path]:
-        return image_files(self._roots[domain])
+        if domain not in self._listed:
+            self._listed[domain] = image_files(self._roots[domain])
+        return self._listed[domain]
 
 
 def open_folder(spec: str, root: str) -> DomainFolders:
@@ -157,7 +159,6 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
-@lru_cache(maxsize=64)
 def image_files(root: Path) -> list[Path]:
     """The image files of all class folders, by class and name.
 

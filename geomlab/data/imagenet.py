@@ -1,6 +1,6 @@
 """`imagenet:ROOT`: the validation images of ILSVRC-2012, or of some of its classes."""
 
-import shlex
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,6 @@ from geomlab.data.folders import entries, existing, image_files, is_image, read_
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.typing import Images
-
-_SORT = "wget -qO- https://raw.githubusercontent.com/soumith/imagenetloader.torch/master/valprep.sh | bash"
 
 
 class ImageNet(Source):
@@ -44,7 +42,7 @@ class ImageNet(Source):
 
     def index(self, domain: str) -> Index:
         """Files by class and name; ids are `<wnid>/<image>`."""
-        files = image_files(self._folder)
+        files = self._files
         labels = [self._number[file.parent.name] for file in files]
         return Index(
             np.array([f"{file.parent.name}/{file.name}" for file in files]), np.array(labels, dtype=np.int64)
@@ -52,15 +50,18 @@ class ImageNet(Source):
 
     def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
         """Shorter side resized to `size` (bicubic), centre crop, as CLIP does."""
-        files = image_files(self._folder)
-        return read_images([files[row] for row in rows], size)
+        return read_images([self._files[row] for row in rows], size)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return image_files(self._folder)
 
     def _check(self, folder: Path) -> None:
         loose = [path for path in entries(folder) if is_image(path)]
         if loose:
             raise UserError(
-                f"'{self.spec}': {len(loose)} images of {folder} are in no class folder; sort them: "
-                f"cd {shlex.quote(str(folder))} && {_SORT}"
+                f"'{self.spec}': {len(loose)} images of {folder} are in no class folder; sort them into one a wnid, "
+                "as torchvision.datasets.ImageNet(ROOT, split='val') does with the downloaded archives in ROOT"
             )
         names = subfolders(folder)
         if not names:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import geomlab.data.folders
 from geomlab.data.condition import parse_conditions
 from geomlab.data.imagenet import ImageNet, wnids
 from geomlab.data.source import balanced_subset
@@ -108,9 +107,7 @@ def test_images_that_are_not_sorted_into_classes(below: str, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     for number in range(3):
         Image.new("RGB", (4, 4)).save(folder / f"ILSVRC2012_val_{number:08}.JPEG")
-    with pytest.raises(
-        UserError, match=r"3 images of .* are in no class folder; sort them: cd '.*two words.* \| bash"
-    ):
+    with pytest.raises(UserError, match=r"3 images of .* are in no class folder; sort them into one a wnid"):
         open_source(f"imagenet:{tmp_path / 'two words'}")
 
 
@@ -147,6 +144,5 @@ def test_a_class_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.
         return entries(self)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    geomlab.data.folders.image_files.cache_clear()
     with pytest.raises(UserError, match=r"n02102040: cannot be read \(Permission denied\)"):
         source.index("id")

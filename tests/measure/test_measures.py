@@ -108,6 +108,18 @@ def test_eigenvalues_that_did_not_converge_say_so() -> None:
     assert "raise the budget" in str(found["warnings"].item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_eigenvalues_that_are_zero_to_rounding_have_no_ratio(dtype: torch.dtype) -> None:
+    """Of two samples in three classes at most four eigenvalues of a softmax regression are not zero."""
+    subject, few = models.subject(models.softmax_regression(), dtype), models.batches(2, 2, dtype)
+    for k in (5, 6, 7, 8):  # the zeros come with either sign
+        found = Curvature(k=k, probes=2)(subject, few, generator(0, "c"))
+        assert found["status"].item() == "converged"
+        assert float(found["residual"][-1]) > 1
+        assert np.isnan(found["anisotropy"].sel(quantity="lambda1_over_lambdak"))
+        assert "lambda1_over_lambdak not defined" in str(found["warnings"].item())
+
+
 def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:
     found = Curvature("4.bias", k=5, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
     assert found.sizes["eigen"] == 3

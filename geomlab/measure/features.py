@@ -86,7 +86,10 @@ class FeatureGeometry(Measurement):
         labels, clean_labels = batches.labels.cpu(), batches.clean_labels.cpu()
         k = self._k(batches)
         dims, clean_dims = (
-            manifold.lid(f, k) if k > 1 else f.new_full((len(f),), np.nan) for f in (unit, unit_clean)
+            f.new_full((len(f),), np.nan)
+            if k < 2 or similarity.is_constant(f, x.dtype)
+            else manifold.lid(f, k)
+            for f in (unit, unit_clean)
         )
         if batches.paired:
             cosine = _jackknifed(

@@ -102,6 +102,21 @@ def test_too_few_samples_say_so() -> None:
     assert "6 samples are too few" in str(found["warnings"].item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_that_vary_by_rounding_are_constant(dtype: torch.dtype) -> None:
+    flatten, head = models.softmax_regression()
+    network = torch.nn.Sequential(flatten, torch.nn.Linear(head.in_features, 20), torch.nn.Linear(20, 3))
+    subject = models.subject(network, dtype)
+    faint = {"1.weight": 3e-8 * subject.weights["1.weight"], "1.bias": torch.ones(20, dtype=dtype)}
+    subject = subject.at(faint)
+    found = FeatureGeometry(subject, k=5)(subject, models.batches(40, 16, dtype), generator(0, "f"))
+    for name in ("cka_to_clean", "gram_drift", "reference_procrustes", "lid", "delta_lid"):
+        defined = dtype == torch.float64  # which tells 1 + 3e-8 from 1
+        assert bool(np.isfinite(found[name].sel(layer="1"))) == defined
+        assert (f"{name} not defined in 1, 2, features: constant" in str(found["warnings"].item())) != defined
+    assert float(found["centroid_cosine"].sel(layer="1")) == pytest.approx(1)
+
+
 def test_eigenvalues_that_did_not_converge_say_so() -> None:
     found = Curvature(k=6, probes=2, max_products=6, tolerance=1e-12)(SUBJECT, INPUTS, generator(0, "c"))
     assert str(found["status"].item()).startswith("not converged")

@@ -66,6 +66,11 @@ class FeatureGeometry(Measurement):
         bent = extract(perturbed, batches, layers)
         rows = {name: self._layer(batches, here[name], clean[name], bent[name]) for name in here}
         warnings, lost = self._warnings(batches), []
+        if batches.paired and not directions.norm(step):
+            warnings.append(
+                f"--params '{self.subspace}' selects no matrix with a gradient, and only matrices move, by their own "
+                "norm: Gram volume's third vector equals its second, and the volume is 0 by construction"
+            )
         if self.reference is not None:
             theirs = extract(self.reference, batches, [name for name in layers if _has(self.reference, name)])
             for name in here:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
+from geomlab import params
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -133,6 +134,32 @@ def test_eigenvalues_that_are_zero_to_rounding_have_no_ratio(dtype: torch.dtype)
         assert float(found["residual"][-1]) > 1
         assert np.isnan(found["anisotropy"].sel(quantity="lambda1_over_lambdak"))
         assert "lambda1_over_lambdak not defined" in str(found["warnings"].item())
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_a_subspace_of_vectors_gives_a_flat_slice_and_says_so(scale: int) -> None:
+    subject = SUBJECT.at(
+        {name: scale * SUBJECT.weights[name] for name in params.select(SUBJECT.weights, "bias$")}
+    )
+    flat = Landscape("bias$", line_points=3, plane_points=3)(subject, INPUTS, generator(0, "l"))
+    assert np.ptp(flat["line_loss"].values) == np.ptp(flat["plane_loss"].values) == 0
+    assert json.loads(str(flat["warnings"].item())) == [
+        "--params 'bias$' selects no matrix that is not zero, and only matrices move, by their own norm: "
+        "the slice is flat by construction"
+    ]
+
+
+def test_a_subspace_of_vectors_bends_no_features_and_says_so() -> None:
+    seen = replace(INPUTS, clean=INPUTS.images.flip(3))
+    flat = FeatureGeometry(k=5, subspace="bias$")(SUBJECT, seen, generator(0, "f"))
+    np.testing.assert_allclose(flat["gram_volume"], 0, atol=1e-6)
+    assert json.loads(str(flat["warnings"].item())) == [
+        "--params 'bias$' selects no matrix with a gradient, and only matrices move, by their own norm: "
+        "Gram volume's third vector equals its second, and the volume is 0 by construction"
+    ]
+    bent = FeatureGeometry(k=5)(SUBJECT, seen, generator(0, "f"))
+    assert float(bent["gram_volume"].max()) > 1e-3
+    assert json.loads(str(bent["warnings"].item())) == []
 
 
 def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:

@@ -34,8 +34,10 @@ def anisotropy(
         `lambda1_over_lambdak` λ₁/λ_k (NaN unless both are positive; its error is the bound from the residuals);
         `n_lambda1_over_trace` n·λ₁/Tr H, 1 for an isotropic H (NaN unless both are positive); `participation_ratio`
         (Tr H)²/‖H‖_F², the number of directions that share the curvature (a lower bound for an indefinite H, whose
-        trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers.
+        trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers. An eigenvalue is positive only if it is
+        larger than its residual: below that it may be a zero to which rounding gave a sign.
     """
+    positive = (eigenvalues[[0, -1]] > 0) & (residuals[[0, -1]] < 1)
 
     def of_probes(rows: NDArray[np.intp]) -> list[float]:
         tr, fro2, mean_kappa = (
@@ -44,7 +46,7 @@ def anisotropy(
             np.abs(kappa[rows].mean(axis=0)),
         )
         return [
-            float(dim * eigenvalues[0] / tr) if tr > 0 and eigenvalues[0] > 0 else float("nan"),
+            float(dim * eigenvalues[0] / tr) if tr > 0 and positive[0] else float("nan"),
             float(tr**2 / fro2) if fro2 > 0 else float("nan"),
             gini(mean_kappa),
             float(mean_kappa.std() / mean_kappa.mean()) if mean_kappa.mean() > 0 else float("nan"),
@@ -52,8 +54,7 @@ def anisotropy(
 
     values = of_probes(np.arange(len(trace)))
     errors = jackknife(of_probes, len(trace)) if len(trace) > 1 else np.full(len(values), np.nan)
-    both = eigenvalues[0] > 0 and eigenvalues[-1] > 0
-    ratio = float(eigenvalues[0] / eigenvalues[-1]) if both else float("nan")
+    ratio = float(eigenvalues[0] / eigenvalues[-1]) if positive.all() else float("nan")
     first = (ratio, ratio * float(residuals[0] + residuals[-1]))
     rest = [(value, float(error)) for value, error in zip(values, errors, strict=True)]
     return dict(zip(QUANTITIES, [first, *rest], strict=True))

@@ -12,7 +12,7 @@ from geomlab.typing import Features
 
 @torch.no_grad()
 def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, Features]:
-    """Layer -> (n, dim) in fp64 on the CPU, then `features`.
+    """Layer -> (n, dim) on the CPU, in the precision the network computed them in; then `features`.
 
     Tokens (n, tokens, dim) and maps (n, channels, height, width) are averaged over tokens and space.
 
@@ -31,7 +31,7 @@ def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, 
                 raise UserError(
                     f"layer {name} gives {tuple(activation.shape)} for {len(images)} images; expected the batch first"
                 )
-            pieces[name].append(_pool(activation).double().cpu())
+            pieces[name].append(_pool(activation).cpu())
     found = {name: torch.cat(parts) for name, parts in pieces.items()}
     bad = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
@@ -40,8 +40,8 @@ def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, 
 
 
 def normalised(features: Features) -> Features:
-    """Rows scaled to unit length."""
-    return F.normalize(features, dim=1)
+    """Rows scaled to unit length, in fp64."""
+    return F.normalize(features.double(), dim=1)
 
 
 def _pool(activation: Tensor) -> Tensor:

@@ -69,6 +69,6 @@ def gram_volume(first: Features, second: Features, third: Features) -> Float[Ten
         second: (n, d) of another, for example the attacked one.
         third: (n, d) of the last, for example under perturbed weights.
     """
-    views = torch.stack([F.normalize(view, dim=1) for view in (first, second, third)], dim=1)
+    views = torch.stack([F.normalize(view.double(), dim=1) for view in (first, second, third)], dim=1)
     determinant: Tensor = torch.linalg.det(views @ views.transpose(1, 2))
     return determinant.abs().sqrt()

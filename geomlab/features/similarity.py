@@ -1,4 +1,7 @@
-"""Similarity of two representations of the same samples. All invariant to rotation, translation and scale of either."""
+"""Similarity of two representations of the same samples. All invariant to rotation, translation and scale of either.
+
+Features come in the precision they were computed in, which says what is rounding (`is_constant`); sums are in fp64.
+"""
 
 import torch
 from torch import Tensor
@@ -26,7 +29,7 @@ def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
     """Debiased linear centred kernel alignment (Kornblith et al. 2019; debiased as in Nguyen et al. 2021).
 
     1 for representations equal up to rotation and scale; 0 in expectation for independent ones, at any n and d, so it
-    may come out a little below 0. NaN if either representation is constant.
+    may come out a little below 0. NaN if either representation is constant to rounding (`is_constant`).
 
     Args:
         x: (n, d) features, n >= 4.
@@ -37,7 +40,7 @@ def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
     """
     if len(x) != len(y) or len(x) < 4:
         raise ValueError(f"expected the same n >= 4 samples in both, got {len(x)} and {len(y)}")
-    x, y = _centred(x), _centred(y)
+    x, y = _shape(x), _shape(y)
     product = debiased_hsic(x, x) * debiased_hsic(y, y)
     return debiased_hsic(x, y) / product.sqrt() if product > 0 else product.new_tensor(float("nan"))
 
@@ -45,14 +48,14 @@ def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
 def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
     """‖K − K₀‖_F / ‖K₀‖_F of the centred Gram matrices, each divided by its trace; at O(n·d²).
 
-    0 for representations equal up to rotation and scale. In contrast to CKA it grows when one direction takes over.
+    0 for representations equal up to rotation and scale. In contrast to CKA it grows when one direction takes over. NaN
+    if either representation is constant to rounding (`is_constant`).
 
     Args:
         x: (n, d) features.
         reference: (n, d') features of the same samples, those of K₀.
     """
-    x, y = _centred(x), _centred(reference)
-    x, y = x / x.norm(), y / y.norm()  # ‖X‖²_F is the trace of XXᵀ
+    x, y = _shape(x), _shape(reference)  # ‖X‖²_F is the trace of XXᵀ
     xx, yy, xy = (x.T @ x).square().sum(), (y.T @ y).square().sum(), (y.T @ x).square().sum()
     squared: Tensor = (xx + yy - 2 * xy).clamp(min=0) / yy
     return squared.sqrt()
@@ -62,20 +65,36 @@ def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     """Orthogonal Procrustes distance, min over orthogonal Q of ‖X − YQ‖²_F, of centred features of unit norm.
 
     2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4). NaN if either
-    representation is constant.
+    representation is constant to rounding (`is_constant`).
 
     Args:
         x: (n, d) features.
         y: (n, d') features of the same samples.
     """
-    x, y = _centred(x), _centred(y)
-    if not (x.any() and y.any()):
-        return x.new_tensor(float("nan"))
-    nuclear: Tensor = torch.linalg.svdvals((y.T / y.norm()) @ (x / x.norm())).sum()
+    product = _shape(y).T @ _shape(x)
+    if bool(product.isnan().any()):  # of which there is no singular value decomposition
+        return product.new_tensor(float("nan"))
+    nuclear: Tensor = torch.linalg.svdvals(product).sum()
     return (2 - 2 * nuclear).clamp(min=0)
 
 
-def _centred(x: Features) -> Features:
-    centred = x - x.mean(0)
-    # What centring leaves of a constant representation is rounding, not geometry.
-    return centred if bool(centred.norm() > 1e-13 * x.norm()) else torch.zeros_like(centred)
+def is_constant(x: Features, precision: torch.dtype) -> bool:
+    """Whether features vary by no more than rounding: centred, they have at most this share of their norm.
+
+    1e-13 where the network computed in fp64, else 1e-5: some hundred roundings of either (84 ε in fp32, 450 ε in fp64;
+    ours), as deep networks accumulate them. The share does not depend on the features' scale, and a mean of up to 10⁵
+    (10¹³) times the spread leaves them features.
+
+    Args:
+        x: (n, d) features.
+        precision: in which they were computed.
+    """
+    x = x.double()
+    limit = 1e-13 if precision == torch.float64 else 1e-5
+    return not bool((x - x.mean(0)).norm() > limit * x.norm())
+
+
+def _shape(x: Features) -> Features:
+    """Centred features of unit norm, in fp64; NaN for constant ones, of which centring leaves no more than rounding."""
+    centred = x.double() - x.double().mean(0)
+    return torch.full_like(centred, torch.nan) if is_constant(x, x.dtype) else centred / centred.norm()

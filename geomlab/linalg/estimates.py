@@ -47,5 +47,5 @@ class Eigenpairs:
 
     @property
     def relative_residuals(self) -> Float[Tensor, "k"]:
-        """(k,) ‖Av − λv‖ / |λ|, and 0 for an exact pair of λ = 0."""
+        """(k,) ‖Av − λv‖ / |λ|, and 0 for an exact pair of λ = 0; 1 or more where a converged λ is zero to rounding."""
         return torch.where(self.residuals == 0, 0.0, self.residuals / self.values.abs())

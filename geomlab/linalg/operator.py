@@ -32,7 +32,10 @@ class Operator(ABC):
 
     def matmat(self, vectors: Float[Tensor, "dim k"]) -> Float[Tensor, "dim k"]:
         """The products with the columns of (dim, k)."""
-        return torch.stack([self.matvec(column) for column in vectors.unbind(1)], dim=1)
+        images = torch.empty_like(vectors)
+        for number, column in enumerate(vectors.unbind(1)):
+            images[:, number] = self.matvec(column)
+        return images
 
 
 class Dense(Operator):

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geomlab.linalg import rows
 from geomlab.linalg.estimates import Estimate
 from geomlab.linalg.operator import Operator
-from geomlab.typing import Float
+from geomlab.typing import Float, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def traces(
 ) -> Traces:
     """Hutchinson's estimator (1989) with Rademacher probes on the deflated operator.
 
-    Tr A = E zᵀAz, ‖A‖_F² = E ‖Az‖², Tr A_ℓℓ = E z_ℓᵀ(Az)_ℓ.
+    Tr A = E zᵀAz, ‖A‖_F² = E ‖Az‖², Tr A_ℓℓ = E z_ℓᵀ(Az)_ℓ. Sums are in fp64, of some rows at a time.
 
     Args:
         operator: symmetric.
@@ -64,40 +65,35 @@ def traces(
     v, av = vectors, images
     if v is None or av is None:
         v = av = torch.zeros(operator.dim, 0, dtype=operator.dtype, device=operator.device)
-    sizes = list(blocks)
-    sums, squares, parts = [], [], []
+    sizes = list(blocks) or [operator.dim]
+    squares, parts = [], []
     for _ in range(probes):
         z = (torch.randint(0, 2, (operator.dim,), generator=generator) * 2 - 1).to(
             operator.device, operator.dtype
         )
         image = _deflate(operator.matvec(_deflate(z, v)), v)
-        product = z.double() * image.double()
-        sums.append(product.sum())
-        squares.append(image.double().square().sum())
-        parts.append(_block_sums(product, sizes))
-    v, av = v.double(), av.double()
-    inner = v.T @ av
-    known = 2 * v * av - v * (v @ inner)  # row sums: the diagonal of C
-    known_square = 2 * av.square().sum() - inner.square().sum()
-    known_blocks = _block_sums(known.sum(1), sizes)
-    by_block = torch.stack(parts) + known_blocks
+        squares.append(rows.dot(image, image))
+        parts.append([rows.dot(x, y) for x, y in zip(z.split(sizes), image.split(sizes), strict=True)])
+    inner = rows.inner(v, av)
+    known_square = 2 * float(rows.inner(av, av).trace()) - float(inner.square().sum())
+    # The diagonal of C is the row sums of 2 V∘AV − V∘(VM), M = VᵀAV: over the rows of a block 2 Tr(VᵀAV) − Σ VᵀV∘M.
+    known = [
+        2 * float(rows.inner(x, y).trace()) - float((rows.inner(x, x) * inner).sum())
+        for x, y in zip(v.split(sizes), av.split(sizes), strict=True)
+    ]
+    by_block = torch.tensor(parts, dtype=torch.float64) + torch.tensor(known, dtype=torch.float64)
     return Traces(
-        _estimate(torch.stack(sums) + known.sum()),
-        _estimate(torch.stack(squares) + known_square),
-        tuple(_estimate(column) for column in by_block.unbind(1)),
+        _estimate(by_block.sum(1)),
+        _estimate(torch.tensor(squares, dtype=torch.float64) + known_square),
+        tuple(_estimate(column) for column in by_block.unbind(1)) if blocks else (),
         probes,
     )
 
 
-def _deflate(x: Tensor, v: Tensor) -> Tensor:
-    return x - v @ (v.T @ x)
-
-
-def _block_sums(values: Tensor, sizes: list[int]) -> Tensor:
-    return torch.stack([block.sum() for block in values.split(sizes)]) if sizes else values.new_zeros(0)
+def _deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:
+    return x - v @ rows.inner(v, x[:, None])[:, 0].to(v)
 
 
 def _estimate(samples: Tensor) -> Estimate:
-    samples = samples.cpu()
     stderr = float(samples.std() / len(samples) ** 0.5) if len(samples) > 1 else float("nan")
     return Estimate(float(samples.mean()), stderr, samples, len(samples))

@@ -136,7 +136,10 @@ def _warnings(top: Eigenpairs, dim: int, asked: Curvature, undefined: list[str])
     if len(top.values) < asked.k:
         found.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")
     if undefined:
-        found.append(f"{', '.join(undefined)} not defined: an eigenvalue or a trace is not positive")
+        found.append(
+            f"{', '.join(undefined)} not defined: an eigenvalue or a trace is not positive, "
+            "or the eigenvalue no larger than its residual"
+        )
     if asked.probes < 2:
         found.append("a single probe gives no standard errors")
     return found

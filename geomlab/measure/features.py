@@ -66,6 +66,11 @@ class FeatureGeometry(Measurement):
         bent = extract(perturbed, batches, layers)
         rows = {name: self._layer(batches, here[name], clean[name], bent[name]) for name in here}
         warnings, lost = self._warnings(batches), []
+        if batches.paired and not directions.norm(step):
+            warnings.append(
+                f"--params '{self.subspace}' selects no matrix with a gradient, and only matrices move, by their own "
+                "norm: Gram volume's third vector equals its second, and the volume is 0 by construction"
+            )
         if self.reference is not None:
             theirs = extract(self.reference, batches, [name for name in layers if _has(self.reference, name)])
             for name in here:
@@ -86,7 +91,10 @@ class FeatureGeometry(Measurement):
         labels, clean_labels = batches.labels.cpu(), batches.clean_labels.cpu()
         k = self._k(batches)
         dims, clean_dims = (
-            manifold.lid(f, k) if k > 1 else f.new_full((len(f),), np.nan) for f in (unit, unit_clean)
+            f.new_full((len(f),), np.nan)
+            if k < 2 or similarity.is_constant(f, x.dtype)
+            else manifold.lid(f, k)
+            for f in (unit, unit_clean)
         )
         if batches.paired:
             cosine = _jackknifed(

@@ -68,7 +68,7 @@ class Landscape(Measurement):
             "plane_loss": (("alpha", "beta"), plane.loss.reshape(shape).numpy()),
             "plane_accuracy": (("alpha", "beta"), plane.accuracy.reshape(shape).numpy()),
             "direction_norm": ("axis", lengths),
-            "relative_norm": ("axis", lengths / size),
+            "relative_norm": ("axis", lengths / (size or np.nan)),
             "direction": directions.FILTER_NORMALISED,
             "params": self.subspace,
             "inputs": HELD_FIXED,
@@ -77,4 +77,9 @@ class Landscape(Measurement):
         coords = {"step": steps.numpy(), "alpha": side.numpy(), "beta": side.numpy(), "axis": [0, 1]}
         bad = int((~torch.isfinite(torch.cat([line.loss, plane.loss]))).sum())
         warnings = [f"{bad} points of the landscape have a loss that is not finite"] if bad else []
+        if not lengths.any():
+            warnings.append(
+                f"--params '{self.subspace}' selects no matrix that is not zero, and only matrices move, by their own "
+                "norm: the slice is flat by construction"
+            )
         return dataset(values, coords, warnings)

@@ -30,6 +30,17 @@ def test_what_an_indefinite_matrix_leaves_without_meaning_is_not_a_number() -> N
     assert math.isnan(found["n_lambda1_over_trace"][0])
 
 
+@pytest.mark.parametrize(("residual", "defined"), [(0.99, True), (1.0, False), (3e5, False), (np.inf, False)])
+def test_an_eigenvalue_no_larger_than_its_residual_is_no_divisor(residual: float, defined: bool) -> None:
+    tens = np.full(2, 10.0)
+    low = np.array([2.0, 1e-17]), np.array([1e-4, residual])
+    found = anisotropy(*low, 5, tens, tens, np.ones((2, 2)))
+    assert math.isfinite(found["lambda1_over_lambdak"][0]) == defined
+    assert found["n_lambda1_over_trace"][0] == pytest.approx(1.0)
+    zero = anisotropy(low[0][1:], low[1][1:], 5, tens, tens, np.ones((2, 2)))
+    assert math.isfinite(zero["n_lambda1_over_trace"][0]) == defined
+
+
 def test_the_error_of_a_ratio_is_that_of_its_probes() -> None:
     rng = np.random.default_rng(0)
     trace = 100 + rng.normal(size=200)

@@ -85,13 +85,63 @@ def test_procrustes_agrees_with_the_best_rotation() -> None:
     assert float(procrustes(x, y)) == pytest.approx(float((x - y @ u @ vt).square().sum()))
 
 
-@pytest.mark.parametrize("measure", [cka, procrustes])
+@pytest.mark.parametrize("measure", [cka, gram_drift, procrustes])
 @pytest.mark.parametrize("value", [0.0, 0.1])
 def test_a_constant_representation_is_like_none(measure: Callable[..., torch.Tensor], value: float) -> None:
     x, _ = pair()
     constant = torch.full((len(x), 2), value, dtype=torch.float64)
     assert bool(torch.isnan(measure(x, constant)))
     assert bool(torch.isnan(measure(constant, x)))
+
+
+ALL = [cka, gram_drift, procrustes]
+
+
+def nearly_constant(dtype: torch.dtype) -> torch.Tensor:
+    """What a network of that precision makes of inputs 1 + 1e-8 noise (1 + 1e-16 noise in fp64)."""
+    noise = torch.randn(200, 64, generator=generator(0, "noise"), dtype=torch.float64)
+    x = (1 + {torch.float32: 1e-8, torch.float64: 1e-16}[dtype] * noise).to(dtype)
+    for layer in range(12):
+        weight = torch.randn(64, 64, generator=generator(layer, "layer"), dtype=torch.float64) / 8
+        x = torch.tanh(torch.cat([part @ weight.to(dtype) for part in x.split([*range(1, 19), 29])]))
+    return x
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_no_geometry(measure: Callable[..., torch.Tensor], dtype: torch.dtype) -> None:
+    noise = nearly_constant(dtype)
+    assert bool((noise != noise[0]).any())
+    x = torch.randn(200, 5, generator=generator(0, "x"), dtype=torch.float64).to(dtype)
+    for pair in ((x, noise), (noise, x), (noise, noise), (1e-12 * noise, x)):
+        assert bool(torch.isnan(measure(*pair)))
+
+
+@pytest.mark.parametrize("measure", ALL)
+def test_the_same_variation_is_geometry_where_it_was_computed(measure: Callable[..., torch.Tensor]) -> None:
+    x, y = pair()
+    tiny = 1 + 1e-8 * (x - x.mean(0))
+    assert float(measure(tiny, y)) == pytest.approx(float(measure(x, y)), rel=1e-5)
+    assert bool(torch.isnan(measure(tiny.float(), y.float())))
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 1e-5), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("scale", [1e-12, 1e-30, 1e30])
+def test_small_and_large_features_are_features(
+    measure: Callable[..., torch.Tensor], dtype: torch.dtype, rel: float, scale: float
+) -> None:
+    x, y = (z.to(dtype) for z in pair())
+    assert float(measure(scale * x, scale * y)) == pytest.approx(float(measure(x, y)), rel=rel)
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize("mean", [100, 1000, 10_000])
+def test_a_mean_far_from_the_origin_is_no_constant(measure: Callable[..., torch.Tensor], mean: int) -> None:
+    x, y = pair()
+    assert float(measure((x + mean).float(), (y + mean).float())) == pytest.approx(
+        float(measure(x, y)), rel=1e-2
+    )
 
 
 @pytest.mark.parametrize(("n", "m"), [(3, 3), (8, 9)])

@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
+from geomlab import params
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -102,10 +103,63 @@ def test_too_few_samples_say_so() -> None:
     assert "6 samples are too few" in str(found["warnings"].item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_that_vary_by_rounding_are_constant(dtype: torch.dtype) -> None:
+    flatten, head = models.softmax_regression()
+    network = torch.nn.Sequential(flatten, torch.nn.Linear(head.in_features, 20), torch.nn.Linear(20, 3))
+    subject = models.subject(network, dtype)
+    faint = {"1.weight": 3e-8 * subject.weights["1.weight"], "1.bias": torch.ones(20, dtype=dtype)}
+    subject = subject.at(faint)
+    found = FeatureGeometry(subject, k=5)(subject, models.batches(40, 16, dtype), generator(0, "f"))
+    for name in ("cka_to_clean", "gram_drift", "reference_procrustes", "lid", "delta_lid"):
+        defined = dtype == torch.float64  # which tells 1 + 3e-8 from 1
+        assert bool(np.isfinite(found[name].sel(layer="1"))) == defined
+        assert (f"{name} not defined in 1, 2, features: constant" in str(found["warnings"].item())) != defined
+    assert float(found["centroid_cosine"].sel(layer="1")) == pytest.approx(1)
+
+
 def test_eigenvalues_that_did_not_converge_say_so() -> None:
     found = Curvature(k=6, probes=2, max_products=6, tolerance=1e-12)(SUBJECT, INPUTS, generator(0, "c"))
     assert str(found["status"].item()).startswith("not converged")
     assert "raise the budget" in str(found["warnings"].item())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_eigenvalues_that_are_zero_to_rounding_have_no_ratio(dtype: torch.dtype) -> None:
+    """Of two samples in three classes at most four eigenvalues of a softmax regression are not zero."""
+    subject, few = models.subject(models.softmax_regression(), dtype), models.batches(2, 2, dtype)
+    for k in (5, 6, 7, 8):  # the zeros come with either sign
+        found = Curvature(k=k, probes=2)(subject, few, generator(0, "c"))
+        assert found["status"].item() == "converged"
+        assert float(found["residual"][-1]) > 1
+        assert np.isnan(found["anisotropy"].sel(quantity="lambda1_over_lambdak"))
+        assert "lambda1_over_lambdak not defined" in str(found["warnings"].item())
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_a_subspace_of_vectors_gives_a_flat_slice_and_says_so(scale: int) -> None:
+    subject = SUBJECT.at(
+        {name: scale * SUBJECT.weights[name] for name in params.select(SUBJECT.weights, "bias$")}
+    )
+    flat = Landscape("bias$", line_points=3, plane_points=3)(subject, INPUTS, generator(0, "l"))
+    assert np.ptp(flat["line_loss"].values) == np.ptp(flat["plane_loss"].values) == 0
+    assert json.loads(str(flat["warnings"].item())) == [
+        "--params 'bias$' selects no matrix that is not zero, and only matrices move, by their own norm: "
+        "the slice is flat by construction"
+    ]
+
+
+def test_a_subspace_of_vectors_bends_no_features_and_says_so() -> None:
+    seen = replace(INPUTS, clean=INPUTS.images.flip(3))
+    flat = FeatureGeometry(k=5, subspace="bias$")(SUBJECT, seen, generator(0, "f"))
+    np.testing.assert_allclose(flat["gram_volume"], 0, atol=1e-6)
+    assert json.loads(str(flat["warnings"].item())) == [
+        "--params 'bias$' selects no matrix with a gradient, and only matrices move, by their own norm: "
+        "Gram volume's third vector equals its second, and the volume is 0 by construction"
+    ]
+    bent = FeatureGeometry(k=5)(SUBJECT, seen, generator(0, "f"))
+    assert float(bent["gram_volume"].max()) > 1e-3
+    assert json.loads(str(bent["warnings"].item())) == []
 
 
 def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:

@@ -203,10 +203,9 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
 
 def test_a_loss_that_overflows(tmp_path: Path) -> None:
     path = tmp_path / "huge.pt"
-    weights = factories.model().state_dict()
-    weights["3.weight"].fill_(3e38)
-    weights["3.bias"].fill_(3e38)
-    torch.save(weights, path)
+    state = {name: torch.full_like(w, 1e3) for name, w in factories.model().state_dict().items()}
+    state["3.weight"].fill_(3e38)  # times tanh of a large number, six times over: infinite for every sample
+    torch.save(state, path)
     result = cli.run("analyze", path, *MODEL, *DATA, *cli.QUICK, "--out", tmp_path / "out")
     cli.refused(result, "the loss is NaN or infinite", "float64")
 

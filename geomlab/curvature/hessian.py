@@ -81,7 +81,11 @@ class Hessian(Operator):
         self._check(torch.cat(logits))
 
     def matvec(self, vector: Vector) -> Vector:
-        """Hessian-vector product (dim,)."""
+        """Hessian-vector product (dim,).
+
+        Raises:
+            UserError: if it is not finite.
+        """
         pieces = tuple(params.unflatten(vector, self._weights).values())
         total = torch.zeros_like(vector)
         for graph, keep in self._graphs():
@@ -93,6 +97,11 @@ class Hessian(Operator):
                     outputs, graph.weights, grad_outputs=weights, retain_graph=keep, materialize_grads=True
                 )
                 total += torch.cat([piece.reshape(-1) for piece in second])
+        if not bool(torch.isfinite(total).all()):
+            raise UserError(
+                f"{self._subject.name}: a second derivative of the loss is NaN or infinite though the loss is finite; "
+                "try --dtype float64, or leave curvature out of --measure"
+            )
         return total
 
     def _graphs(self) -> Iterator[tuple[_Graph, bool]]:

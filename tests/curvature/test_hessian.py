@@ -256,6 +256,26 @@ def test_rounding_is_no_dice(build: Callable[[], nn.Module], dtype: torch.dtype,
     assert Hessian(subject, batches, list(subject.weights)).dim > 0
 
 
+class Kink(nn.Module):
+    """At gate = 0 the loss and its gradient are finite, and the second derivative is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = models.softmax_regression()
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.base(images)
+        return logits * (1 + self.gate.abs() ** 1.5)
+
+
+def test_a_second_derivative_that_is_not_finite_is_refused() -> None:
+    subject = models.subject(Kink())
+    hessian = Hessian(subject, models.batches(), list(subject.weights))
+    with pytest.raises(UserError, match="second derivative of the loss is NaN or infinite"):
+        hessian.matvec(torch.ones(hessian.dim, dtype=hessian.dtype))
+
+
 def test_a_loss_that_overflows_is_refused() -> None:
     subject = models.subject(models.softmax_regression())
     huge = subject.at({"1.weight": torch.full_like(subject.weights["1.weight"], torch.inf)})

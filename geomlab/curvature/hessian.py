@@ -64,7 +64,10 @@ class Hessian(Operator):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        room = int(memory / max(1, self._bytes_per_sample()))
+        a_sample, a_batch = (
+            self._bytes_per_sample(),
+            self.dim * self.dtype.itemsize,
+        )  # activations; the gradient
         self._kept: list[_Graph] = []
         self.kept, self.loss = 0, 0.0
         self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
@@ -75,7 +78,8 @@ class Hessian(Operator):
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
             # A prefix of the batches is kept: `matvec` recomputes the rest in order.
-            if len(self._kept) == number and self.kept + len(labels) <= room:
+            needs = (self.kept + len(labels)) * a_sample + (number + 1) * a_batch
+            if len(self._kept) == number and needs <= memory:
                 self._kept.append(graph)
                 self.kept += len(labels)
         self._check(torch.cat(logits))

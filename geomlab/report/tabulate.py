@@ -97,9 +97,9 @@ def anisotropy_table(results: Results) -> Table:
         ]
         rows.append((*lead, *(Cell(c.value, c.error, count(one)) for c in cells)))
     caption = (
-        "λ₁/λₖ: first over last of the eigenvalues computed; participation ratio: (Tr H)²/‖H‖F², how many "
-        "directions share the curvature evenly; Gini coefficient and coefficient of variation of κ over "
-        f"the layers. {ONE_ERROR}"
+        "λ₁/λₖ: first over last of the eigenvalues computed, ± the bound from their residuals; participation "
+        "ratio: (Tr H)²/‖H‖F², how many directions share the curvature evenly; Gini coefficient and coefficient "
+        f"of variation of κ over the layers. {ONE_ERROR}"
     )
     return Table("Anisotropy", (*_lead(results), *QUANTITIES.values()), tuple(rows), caption)
 

@@ -1,7 +1,8 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -107,19 +108,17 @@ class Study:
         Raises:
             UserError: if images, labels or losses cannot be used.
         """
-        planned = [self._cell(None, one, None) for one in self.measurements if isinstance(one, Drift)]
+        planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
         inputs = _Inputs(self.subject)
         for condition in self.conditions:
-            digest = self._look_at(condition, inputs)
-            planned += [self._cell(condition, one, digest) for one in each]
+            self._look_at(condition, inputs)
+            planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
         return tuple(planned)
 
-    def _look_at(self, condition: Condition, inputs: "_Inputs") -> str:
-        """Digest of the inputs; of an attack that of the clean ones, with which network and SPEC settle the rest."""
+    def _look_at(self, condition: Condition, inputs: "_Inputs") -> None:
         batches = inputs.clean(condition) if condition.kind == "adversarial" else inputs(condition)
         check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
-        return batches.digest
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.
@@ -127,8 +126,9 @@ class Study:
         Raises:
             UserError: if images, labels, losses, layers or gradients cannot be used.
         """
-        _ = self.cells  # looks at every condition's inputs
-        self._try_on(_Inputs(self.subject).clean(self.conditions[0]).images[:2])
+        with _enough_memory(f"{self.subject.name}, looking at the inputs"):
+            _ = self.cells  # looks at every condition's inputs
+            self._try_on(_Inputs(self.subject).clean(self.conditions[0]).images[:2])
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
@@ -154,22 +154,26 @@ class Study:
             if cell.key.file in missing:
                 where = cell.condition.name if cell.condition else "parameters"
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
-                try:
+                with _enough_memory(f"{where}, {cell.measurement.name}"):
                     found = self._measure(cell, inputs)
-                except (MemoryError, torch.OutOfMemoryError) as error:
-                    raise UserError(
-                        f"{where}, {cell.measurement.name}: not enough memory; go on with --resume and a lower "
-                        "--batch-size, or begin anew with fewer --samples"
-                    ) from error
                 store.write(cell.key, found)
             bar.advance()
 
     def _measure(self, cell: Cell, inputs: "_Inputs") -> xr.Dataset:
         rng = generator(self.seed, cell.measurement.name, cell.condition.spec if cell.condition else "")
-        batches = inputs(cell.condition) if cell.condition else inputs.clean(self.conditions[0])
+        if cell.condition is None:
+            return cell.measurement(self.subject, inputs.clean(self.conditions[0]), rng)
+        batches = inputs(cell.condition)
+        if not inputs.digests(cell.condition).items() <= (cell.key.condition or {}).items():
+            raise UserError(
+                f"{cell.condition.source.spec}: gave other images when {cell.condition.name} was read again; leave the "
+                "data alone while they are measured, and take random augmentation out of them"
+            )
         return cell.measurement(self.subject, batches, rng)
 
-    def _cell(self, condition: Condition | None, measurement: Measurement, digest: str | None) -> Cell:
+    def _cell(
+        self, condition: Condition | None, measurement: Measurement, digests: dict[str, str | None]
+    ) -> Cell:
         inputs = None
         if condition is not None:
             inputs = {
@@ -177,7 +181,7 @@ class Study:
                 "source": condition.source.spec,
                 "n": condition.n,
                 "seed": condition.seed,
-                "inputs": digest,
+                **digests,
             }
         key = CellKey(
             measurement=measurement.name,
@@ -207,6 +211,25 @@ class Study:
         }
 
 
+@contextmanager
+def _enough_memory(where: str) -> Iterator[None]:
+    """Say it in one line where memory runs out.
+
+    Raises:
+        UserError: with what to do.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch's allocator of the CPU has no exception of its own.
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise UserError(
+                f"{where}: not enough memory; go on with --resume and a lower --batch-size, or begin anew with fewer "
+                "--samples"
+            ) from error
+        raise
+
+
 class _Inputs:
     """Realised inputs: the clean ones and those of one condition at a time, however many conditions there are."""
 
@@ -227,3 +250,11 @@ class _Inputs:
             self._last = None  # let go before the next is made
             self._last = condition, condition.realise(self._subject, self.clean(condition))
         return self._last[1]
+
+    def digests(self, condition: Condition) -> dict[str, str | None]:
+        """Digests of the clean inputs and of the condition's own, None for an attack's.
+
+        An attack is made only when it is needed: the clean inputs, the network and the SPEC tell it apart.
+        """
+        attacked = condition.kind == "adversarial"
+        return {"clean": self.clean(condition).digest, "inputs": None if attacked else self(condition).digest}

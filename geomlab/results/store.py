@@ -12,10 +12,10 @@ import xarray as xr
 from geomlab import files
 from geomlab.errors import UserError
 from geomlab.results.cell import CellKey
+from geomlab.results.manifest import problem
 
 SCHEMA = 1
 MANIFEST = "study.json"
-KEYS = ("schema", "checkpoint", "reference", "settings", "conditions", "measurements", "cells")  # of it
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Store:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); use another --out, or --overwrite") from error
-        lost = [key for key in KEYS if key not in content] if isinstance(content, dict) else ["all"]
-        if lost:
-            raise UserError(f"{path}: lacks {', '.join(lost)}; use another --out, or --overwrite")
+        wrong = problem(content)
+        if wrong:
+            raise UserError(f"{path}: damaged ({wrong}); use another --out, or --overwrite")
         if content["schema"] > SCHEMA:
             raise UserError(
                 f"{path}: written by a newer geomlab (schema {content['schema']}); update geomlab"
@@ -141,23 +141,43 @@ def open_results(folder: Path | str, *more: Path | str) -> Results:
     Raises:
         UserError: if a folder holds no results, or two checkpoints have one name.
     """
-    manifests: dict[str, dict[str, Any]] = {}
-    cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
+    found: dict[str, tuple[Store, dict[str, Any]]] = {}
     for store in [store for root in (folder, *more) for store in stores(Path(root))]:
         manifest = store.manifest() or {}
         name = manifest["checkpoint"]["name"]
-        if name in manifests:
+        if name in found:
             raise UserError(
                 f"{store.folder}: a second checkpoint named '{name}'; rename one file and analyse it again"
             )
-        manifests[name] = manifest
-        for cell in manifest["cells"]:
+        found[name] = store, manifest
+    manifests = dict(zip(found, _distinguished([manifest for _, manifest in found.values()]), strict=True))
+    cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
+    for name, (store, _) in found.items():
+        for cell in manifests[name]["cells"]:
             if (store.folder / "results" / cell["file"]).exists():
                 one = store.read(cell["file"])
                 cells.setdefault(cell["measurement"], {}).setdefault(name, {})[cell["condition"] or ""] = one
-    return Results(
-        Path(folder), manifests, {measurement: _join(found) for measurement, found in cells.items()}
-    )
+    return Results(Path(folder), manifests, {measurement: _join(one) for measurement, one in cells.items()})
+
+
+def _distinguished(manifests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Manifests in which a condition has one name and a name one condition: the SPEC where short names collide.
+
+    A name is short within a folder; `pgd` of one may be another attack than `pgd` of the other.
+    """
+    pairs = {(c["name"], c["spec"]) for manifest in manifests for c in manifest["conditions"]}
+    names, specs = ([pair[i] for pair in pairs] for i in (0, 1))
+
+    def named(name: str, spec: str) -> str:
+        return name if names.count(name) == specs.count(spec) == 1 else spec
+
+    renamed = []
+    for manifest in manifests:
+        new = {c["name"]: named(c["name"], c["spec"]) for c in manifest["conditions"]}
+        conditions = [{**c, "name": new[c["name"]]} for c in manifest["conditions"]]
+        cells = [{**c, "condition": new.get(c["condition"], c["condition"])} for c in manifest["cells"]]
+        renamed.append({**manifest, "conditions": conditions, "cells": cells})
+    return renamed
 
 
 def stores(root: Path) -> list[Store]:

@@ -14,6 +14,7 @@ from geomlab.results.store import MANIFEST
 
 COMPARISON = "compare"  # the folder beside those of several checkpoints
 REPLACED = ".replaced"  # results that --overwrite set aside until the new ones are complete
+MOVING = ".replacing"  # the same while they are being moved there
 # What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
 OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
 
@@ -45,15 +46,19 @@ class Output:
         return list(dict.fromkeys([self.root, *(store.folder for store in self.stores.values())]))
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Look at the folders without changing anything.
+        """Look at the folders without changing anything, but for putting back what a kill left half set aside.
 
         Raises:
             UserError: if one holds files that are not ours, or results not to be touched, or cannot be written.
         """
+        if (resume or overwrite) and (self.root / MOVING).exists():
+            with _said(self.root):
+                self._put_back()
         for folder in self._folders:
             _refuse_foreign(folder)
         begun = _begun(self.root)
-        if begun and not (resume or overwrite):
+        aside = [name for name in (REPLACED, MOVING) if (self.root / name).exists()]
+        if (begun or aside) and not (resume or overwrite):
             raise UserError(f"{self.root}: holds results already; use --resume, --overwrite or another --out")
         strange = [folder for folder in begun if folder not in [s.folder for s in self.stores.values()]]
         if resume and strange:
@@ -69,37 +74,48 @@ class Output:
         Raises:
             UserError: what the block raises, and where the results from before are.
         """
-        self._make_room(overwrite=overwrite)
         aside = self.root / REPLACED
         try:
+            with _said(self.root):
+                self._make_room(overwrite=overwrite)
             yield
         except UserError as error:
             kept = f"; the results from before are in {aside}" if aside.exists() else ""
             raise UserError(f"{error}{kept}") from error
-        _remove(aside)
+        with _said(self.root):
+            _remove(aside)
 
     def _make_room(self, *, overwrite: bool) -> None:
         """Set aside what is to be overwritten, and remove what a kill left half written."""
-        aside = self.root / REPLACED
         begun = _begun(self.root) if overwrite else []
-        # If something lies aside already, then what is here now is only the beginning of a run that was cut off.
-        keep = not aside.exists()
-        try:
-            for folder in dict.fromkeys([*begun, self.root]) if begun else ():
+        if begun and (self.root / REPLACED).exists():
+            # What is here is only the beginning of a run that was cut off; what it was to replace still lies aside.
+            for folder in [*begun, self.root]:
                 for name in OUTPUTS:
-                    if keep:
-                        _move(folder / name, aside / folder.relative_to(self.root) / name)
-                    else:
-                        _remove(folder / name)
-                if folder not in self._folders and not any(folder.iterdir()):
-                    folder.rmdir()
-            for folder in self._folders:
-                for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"results/{TEMPORARY}*")]:
-                    _remove(path)
-        except OSError as error:
-            raise UserError(
-                f"{error.filename or self.root}: cannot be moved or removed ({error.strerror}); choose another --out"
-            ) from error
+                    _remove(folder / name)
+        elif begun:
+            try:
+                for folder in dict.fromkeys([*begun, self.root]):
+                    for name in OUTPUTS:
+                        _move(folder / name, self.root / MOVING / folder.relative_to(self.root) / name)
+            except OSError:
+                self._put_back()
+                raise
+            (self.root / MOVING).rename(self.root / REPLACED)
+        for folder in begun:
+            if folder not in self._folders and not any(folder.iterdir()):
+                folder.rmdir()
+        for folder in self._folders:
+            for path in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"*/{TEMPORARY}*")]:
+                _remove(path)
+
+    def _put_back(self) -> None:
+        """Undo a set-aside that was not finished."""
+        moving = self.root / MOVING
+        for path in sorted(moving.rglob("*"), key=lambda path: len(path.parts)):
+            if path.name in OUTPUTS and not (self.root / path.relative_to(moving)).exists():
+                _move(path, self.root / path.relative_to(moving))
+        _remove(moving)
 
 
 def check_comparison(out: Path) -> None:
@@ -149,6 +165,17 @@ def _refuse_unwritable(folder: Path) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         why = f"no permission to write in {there}" if there.is_dir() else f"{there} is not a folder"
         raise UserError(f"{folder}: cannot be used as --out ({why}); choose another folder")
+
+
+@contextmanager
+def _said(root: Path) -> Iterator[None]:
+    """What the file system refuses, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or root}: cannot be moved or removed ({error.strerror}); choose another --out"
+        ) from error
 
 
 def _move(path: Path, to: Path) -> None:

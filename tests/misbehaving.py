@@ -137,3 +137,15 @@ def no_pairs() -> list[int]:
 def grey() -> Any:
     images, labels = factories.data()
     return images[:, :1], labels
+
+
+def augmented() -> Any:
+    """A data set with a random transform, as for training."""
+
+    class Noisy(list):  # type: ignore[type-arg]
+        def __getitem__(self, row: Any) -> Any:
+            image, label = super().__getitem__(row)
+            return image * torch.rand(1), label
+
+    images, labels = factories.data()
+    return Noisy(zip(images, labels.tolist(), strict=True))

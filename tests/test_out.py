@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from geomlab import output
 from tests import cli, factories
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -143,14 +144,62 @@ def test_a_killed_overwrite_goes_on_with_resume(nets: tuple[Path, Path], done: P
     assert not (done / ".replaced").exists()
 
 
+def test_a_set_aside_that_fails_is_undone(
+    nets: tuple[Path, Path], done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cli.snapshot(done)
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "tables" and target.parent.name == ".replacing":
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        cli.refused(analyze(done, nets[1], "--overwrite"), "tables: cannot be moved", "Permission denied")
+    assert cli.snapshot(done) == before
+
+
+@pytest.mark.parametrize("moved", [("summary.json", "results"), output.OUTPUTS])
+def test_a_set_aside_that_was_killed_is_undone(
+    moved: tuple[str, ...], nets: tuple[Path, Path], done: Path
+) -> None:
+    cells = cli.snapshot(done / "results")
+    (done / ".replacing").mkdir()
+    for name in moved:
+        if (done / name).exists():
+            (done / name).rename(done / ".replacing" / name)
+    cli.refused(analyze(done, nets[0]), "holds results already")
+    ok(analyze(done, nets[0], "--resume"))
+    assert cli.snapshot(done / "results") == cells
+    assert not (done / ".replacing").exists()
+
+
+def test_results_that_lie_aside_are_not_lost_unasked(nets: tuple[Path, Path], done: Path) -> None:
+    """As when the first write of the new run failed: nothing but what was set aside is there."""
+    (done.parent / "new").mkdir()
+    done.rename(done.parent / "new" / ".replaced")
+    cli.refused(analyze(done.parent / "new", nets[0]), "holds results already")
+    assert (done.parent / "new" / ".replaced" / "summary.json").exists()
+
+
 def test_resume_and_overwrite_exclude_each_other(nets: tuple[Path, Path], done: Path) -> None:
     before = cli.snapshot(done)
     cli.refused(analyze(done, nets[0], "--resume", "--overwrite"), "give one of them")
     assert cli.snapshot(done) == before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1}', '{"schema": 9}'])
-def test_a_damaged_manifest(content: str, nets: tuple[Path, Path], done: Path) -> None:
+DAMAGES = [
+    *({"schema": "1"}, {"checkpoint": None}, {"settings": None}, {"cells": [{}]}, {"conditions": [{}]}),
+    {"cells": [{"file": "../../secret.nc", "measurement": "accuracy", "condition": "clean"}]},
+]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1}', '{"schema": 9}', *DAMAGES])
+def test_a_damaged_manifest(content: str | dict[str, object], nets: tuple[Path, Path], done: Path) -> None:
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads((done / "study.json").read_text()), **content})
     (done / "study.json").write_text(content)
     before = cli.snapshot(done)
     for result in (analyze(done, nets[0], "--resume"), cli.run("figures", done)):

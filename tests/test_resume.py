@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -148,6 +149,41 @@ def test_other_data_under_the_same_name_are_measured_anew(weights: Path, tmp_pat
     assert summary(out) != first
     assert cli.run(*command[:-1], tmp_path / "anew").returncode == 0
     assert summary(out) == summary(tmp_path / "anew")
+
+
+def test_clean_images_are_part_of_what_is_measured_under_a_shift(weights: Path, tmp_path: Path) -> None:
+    """Features of a domain are compared with the clean ones: when those change, the domain's are old."""
+    root, rng = tmp_path / "images", np.random.default_rng(0)
+
+    def draw(domain: str) -> None:
+        for name in ("a", "b", "c"):
+            (root / domain / name).mkdir(parents=True, exist_ok=True)
+            for number in range(5):
+                pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / domain / name / f"{number}.png")
+
+    draw("photo")
+    draw("sketch")
+    options = (
+        "--model",
+        "tests.factories:model",
+        "--data",
+        f"domains:{root},id=photo",
+        "--measure",
+        "features",
+    )
+    command = ("analyze", weights, *options, "--condition", "domain:sketch", "--out", tmp_path / "out")
+    assert cli.run(*command).returncode == 0
+    draw("photo")
+    assert cli.run(*command, "--resume").returncode == 0
+    assert cli.run(*command[:-1], tmp_path / "anew").returncode == 0
+    assert summary(tmp_path / "out") == summary(tmp_path / "anew")
+
+
+def test_data_that_do_not_repeat_are_refused(weights: Path, tmp_path: Path) -> None:
+    command = ("--model", "tests.factories:model", "--data", "tests.misbehaving:augmented", "--out", tmp_path)
+    result = cli.run("analyze", weights, *command, "--condition", "clean", "--measure", "accuracy")
+    cli.refused(result, "gave other images when clean was read again", "random augmentation")
 
 
 def test_the_same_weights_in_another_network_are_not_resumed(weights: Path, tmp_path: Path) -> None:

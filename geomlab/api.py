@@ -113,7 +113,7 @@ def analyze(
         UserError: on input that cannot be used; nothing is then lost.
     """
     from geomlab.progress import bar
-    from geomlab.render import render
+    from geomlab.render import drawings, render
 
     if not checkpoints:
         raise UserError("no checkpoint given; expected the path of at least one file")
@@ -123,16 +123,18 @@ def analyze(
     output = Output.of(root, paths)
     output.check(resume=resume, overwrite=overwrite)
     planned = _plan(paths, output, reference, settings, resume)
-    for study, _, _ in planned:
-        study.check()
+    with bar(len(planned), "looking at the inputs") as progress:
+        for study, _, _ in planned:
+            study.check()
+            progress.advance()
     with output.writing(overwrite=overwrite):
         for position, (study, store, manifest) in enumerate(planned):
             store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
-        with bar(sum(len(study.cells) for study, _, _ in planned), "analysing") as progress:
+        steps = sum(len(study.cells) for study, _, _ in planned) + drawings(len(planned))
+        with bar(steps, "analysing") as progress:
             for study, store, _ in planned:
                 study.run(store, progress)
-            progress.step("drawing")
-            render(root)
+            render(root, progress)
     return open_results(root)
 
 
@@ -146,6 +148,7 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     Raises:
         UserError: if there are fewer than two checkpoints, or a folder holds no results.
     """
+    from geomlab.progress import bar
     from geomlab.render import render_comparison
 
     if not folders:
@@ -154,7 +157,9 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     if len(results.checkpoints) < 2:
         raise UserError(f"{results.folder}: holds one checkpoint; give folders of at least two to compare")
     check_comparison(Path(out))
-    render_comparison(results, Path(out))
+    with bar(1, "drawing") as progress:
+        render_comparison(results, Path(out))
+        progress.advance()
     return results
 
 
@@ -191,22 +196,24 @@ def _plan(
 
     from geomlab import checkpoint as files
     from geomlab import subject
+    from geomlab.architectures import Labels
     from geomlab.devices import choose
     from geomlab.params import select
+    from geomlab.subject import Subject
 
     place = choose(settings.device), getattr(torch, settings.dtype)
     read = [files.read(path) for path in paths]
     their = files.read(reference) if reference is not None else None
+    baselines: dict[Labels | None, Subject] = {}
     planned = []
     for (name, store), one in zip(output.stores.items(), read, strict=True):
         source = _source(one, settings.data)
         network = subject.load(one, model=settings.model, labels=source.labels).to(*place).named(name)
-        baseline = (
-            subject.load(their, model=_unsaid(their, settings.model), labels=source.labels).to(*place)
-            if their
-            else None
-        )
-        identity = {
+        if their and source.labels not in baselines:
+            loaded = subject.load(their, model=_unsaid(their, settings.model), labels=source.labels)
+            baselines[source.labels] = loaded.to(*place)
+        baseline = baselines.get(source.labels)
+        identity: dict[str, Any] = {
             "checkpoint": _identity(one, network, name),
             "reference": _identity(their, baseline, their.name) if their and baseline else None,
             "settings": {
@@ -226,7 +233,9 @@ def _plan(
         old = store.manifest() if resume else None
         select(network.weights, settings.params)
         network.layers(settings.layers)
-        study = _study(network, baseline, source, settings, _continued(store, old, identity))
+        old = _continued(store, old, identity)
+        identity["earlier_versions"] = _earlier(old, identity["versions"])
+        study = _study(network, baseline, source, settings, old)
         planned.append((study, store, identity))
     return planned
 
@@ -293,6 +302,12 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
             f"{store.folder}: was begun with {', '.join(changed)}; resume with the same, or choose another --out"
         )
     return old
+
+
+def _earlier(old: dict[str, Any] | None, now: dict[str, str]) -> list[dict[str, str]]:
+    """Versions of libraries that cells of a resumed study may have been computed with, but for the present ones."""
+    before = [*old.get("earlier_versions", []), old["versions"]] if old else []
+    return [one for i, one in enumerate(before) if one != now and one not in before[:i]]
 
 
 def _source(read: "Checkpoint", data: str | None) -> "Source":

@@ -271,17 +271,34 @@ def test_a_disk_that_is_full(nets: tuple[Path, Path], tmp_path: Path) -> None:
     ok(analyze(out, nets[0], "--resume"))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("tried to allocate 80 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000000 bytes"),
+    ],
+)
+@pytest.mark.parametrize("where", ["geomlab.measure.Accuracy.__call__", "geomlab.study.sample_losses"])
 def test_memory_that_does_not_suffice(
-    nets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, error: Exception, nets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geomlab.measure import Accuracy
-
     def greedy(*_: object) -> None:
-        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Accuracy, "__call__", greedy)
+        patch.setattr(where, greedy)
         cli.refused(
             analyze(tmp_path / "out", nets[0]), "not enough memory", "--resume and a lower --batch-size"
         )
     ok(analyze(tmp_path / "out", nets[0], "--resume", "--batch-size", "4"))
+
+
+def test_other_versions_of_libraries_are_told(nets: tuple[Path, Path], done: Path) -> None:
+    manifest = json.loads((done / "study.json").read_text())
+    manifest["versions"]["torch"] = "1.0"
+    (done / "study.json").write_text(json.dumps(manifest))
+    for _ in range(2):
+        ok(analyze(done, nets[0], "--resume"))
+        warnings = json.loads((done / "summary.json").read_text())["warnings"]
+        (told,) = (line for line in warnings if line.startswith("resumed: "))
+        assert "torch 1.0 (now " in told

@@ -11,7 +11,7 @@ import xarray as xr
 
 from geomlab.errors import UserError
 from geomlab.render import Rendered, render, render_comparison, summary_table
-from geomlab.render.compare import comparison_tables, describe_comparison
+from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
 from geomlab.report.words import describe
 from geomlab.results import Results, open_results
 from geomlab.stats import mean_stderr, paired_difference
@@ -179,3 +179,46 @@ def test_the_comparison_is_said_in_words(two: Results) -> None:
     assert sharpness.count("(not converged)") == [
         row[-1] for row in comparison_tables(two)["ratios"].rows
     ].count("no")
+
+
+def test_conditions_of_one_short_name_are_told_apart(tmp_path: Path) -> None:
+    """`pgd` is short within a folder; in another it may be another attack."""
+    for name, spec in (("a", "pgd:eps=2/255"), ("b", "pgd:eps=64/255")):
+        write_folder(tmp_path / name, name, conditions=("clean", "pgd"))
+        manifest = json.loads((tmp_path / name / "study.json").read_text())
+        manifest["conditions"][1]["spec"] = spec
+        (tmp_path / name / "study.json").write_text(json.dumps(manifest))
+    results = open_results(tmp_path / "a", tmp_path / "b")
+    assert results.conditions == ("clean", "pgd:eps=2/255", "pgd:eps=64/255")
+    assert [row[1] for row in comparison_tables(results)["differences"].rows] == ["clean"]
+    assert open_results(tmp_path / "a").conditions == ("clean", "pgd")
+
+
+def test_what_was_analysed_otherwise_is_told_and_other_subspaces_are_not_compared(tmp_path: Path) -> None:
+    for name, subspace in (("a", "full"), ("b", "visual")):
+        write_folder(tmp_path / name, name, conditions=("clean",))
+        manifest = json.loads((tmp_path / name / "study.json").read_text())
+        manifest["settings"]["params"] = subspace
+        (tmp_path / name / "study.json").write_text(json.dumps(manifest))
+    results = open_results(tmp_path / "a", tmp_path / "b")
+    (told,) = differing_settings(results)
+    assert "different params (a: full, b: visual)" in told
+    curvature = results["curvature"].copy(deep=True)
+    curvature["params"] = curvature["params"].astype(object)
+    curvature["params"].loc[{"checkpoint": "b"}] = "other"
+    assert "ratios" in comparison_tables(results)
+    changed = Results(results.folder, results.manifests, {**results.data, "curvature": curvature})
+    assert "ratios" not in comparison_tables(changed)
+
+
+def test_what_is_not_there_any_more_is_not_shown(tmp_path: Path) -> None:
+    write_folder(tmp_path, "a", conditions=("clean",))
+    render(tmp_path)
+    before = {path.name for path in tmp_path.glob("*/*") if path.parent.name in ("figures", "tables")}
+    (tmp_path / "figures" / "mine.pdf").write_text("precious")
+    for path in (tmp_path / "results").glob("curvature*"):
+        path.unlink()
+    render(tmp_path)
+    after = {path.name for path in tmp_path.glob("*/*") if path.parent.name in ("figures", "tables")}
+    assert {"spectrum.pdf", "curvature.csv"} <= before - after
+    assert "mine.pdf" in after

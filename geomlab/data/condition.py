@@ -142,15 +142,19 @@ class Condition:
         return balanced_subset(index.labels, self.n, derive_seed(self.seed, "samples", domain)), False
 
     def _attack(self, attack: Attack, subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
-        # All starts are drawn at once, so that the batch size changes nothing.
-        noise = generator(self.seed, "attack", self.spec)
-        start = (torch.rand((attack.restarts, *images.shape), generator=noise) * 2 - 1).to(images)
-        step = self.batch_size
-        pieces = [
-            attack(subject, images[at : at + step], labels[at : at + step], start[:, at : at + step])
-            for at in range(0, len(images), step)
-        ]
-        return torch.cat(pieces)
+        attacked = torch.empty_like(images)
+        for at in range(0, len(images), self.batch_size):
+            rows = slice(at, at + self.batch_size)
+            start = torch.stack(
+                [self._start(attack.restarts, i, images[i]) for i in range(len(images))[rows]], 1
+            )
+            attacked[rows] = attack(subject, images[rows], labels[rows], start)
+        return attacked
+
+    def _start(self, restarts: int, number: int, image: Tensor) -> Tensor:
+        """Starts (restarts, C, H, W) of one sample, in [-1, 1]; its own, so that the batch size changes nothing."""
+        noise = generator(self.seed, "attack", self.spec, number)
+        return (torch.rand((restarts, *image.shape), generator=noise) * 2 - 1).to(image)
 
 
 def _check_classes(subject: Subject, source: Source) -> None:

@@ -86,13 +86,28 @@ def describe_comparison(results: Results) -> list[str]:
     return sentences
 
 
+def differing_settings(results: Results) -> list[str]:
+    """Sentences on settings that the checkpoints do not share: differences may come of them."""
+    sentences = []
+    for key in ("data", "params", "layers", "budget", "samples", "seed", "dtype", "device"):
+        values = {name: str(manifest["settings"].get(key)) for name, manifest in results.manifests.items()}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{name}: {value}" for name, value in values.items())
+            sentences.append(f"analysed with different {key} ({told}): differences may come of that")
+    return sentences
+
+
 def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Dataset, xr.Dataset]]:
-    """Each later checkpoint and condition that the first checkpoint has too, with both cells."""
+    """Each later checkpoint and condition that the first checkpoint has too, with both cells.
+
+    Curvatures in different subspaces of the parameters are not compared.
+    """
     for checkpoint in results.checkpoints[1:]:
         for condition in results.conditions:
             a = cell(results, measurement, checkpoint, condition)
             b = cell(results, measurement, results.checkpoints[0], condition)
-            if a is not None and b is not None:
+            alike = a is not None and b is not None and text(a, "params") == text(b, "params")
+            if a is not None and b is not None and alike:
                 yield checkpoint, condition, a, b
 
 

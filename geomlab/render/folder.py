@@ -1,14 +1,16 @@
 """Writing what a folder of results shows: for each checkpoint, and for all of them side by side."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geomlab.plots import style
-from geomlab.render.catalog import about, pictures
-from geomlab.render.compare import comparison_tables, describe_comparison
+from geomlab.progress import Bar, bar
+from geomlab.render.catalog import KINDS, about, pictures
+from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
 from geomlab.report.cells import gather_warnings
 from geomlab.report.html import Page, Picture, Section, to_html
 from geomlab.report.summary import summarise
@@ -49,11 +51,12 @@ class Rendered:
     parts: tuple["Rendered", ...] = ()
 
 
-def render(folder: Path | str) -> Rendered:
+def render(folder: Path | str, progress: Bar | None = None) -> Rendered:
     """Draw everything of a folder anew, from its store alone.
 
     Args:
         folder: of one checkpoint, or of several; then each is drawn, and `compare/` beside them.
+        progress: a bar that runs already, advanced by `drawings(checkpoints)`; by default one of its own.
 
     Returns:
         What was written; of several checkpoints, the comparison with each checkpoint's files as its parts.
@@ -63,10 +66,23 @@ def render(folder: Path | str) -> Rendered:
     """
     root = Path(folder)
     found = [store.folder for store in stores(root)]
-    parts = tuple(_render_one(open_results(one)) for one in found)
-    if len(parts) == 1:
-        return parts[0]
-    return render_comparison(open_results(root), root / "compare", parts)
+    with nullcontext(progress) if progress else bar(drawings(len(found)), "drawing") as shown:
+        parts = []
+        for one in found:
+            shown.step(f"drawing · {one.name}")
+            parts.append(_render_one(open_results(one)))
+            shown.advance()
+        if len(parts) == 1:
+            return parts[0]
+        shown.step("drawing · comparison")
+        whole = render_comparison(open_results(root), root / "compare", tuple(parts))
+        shown.advance()
+    return whole
+
+
+def drawings(checkpoints: int) -> int:
+    """How many steps `render` takes."""
+    return checkpoints + (checkpoints > 1)
 
 
 def render_comparison(results: Results, folder: Path, parts: tuple[Rendered, ...] = ()) -> Rendered:
@@ -81,7 +97,8 @@ def render_comparison(results: Results, folder: Path, parts: tuple[Rendered, ...
         UserError: if the folder cannot be written.
     """
     tables = {**comparison_tables(results), **tabulate(results)}
-    warnings = [f"{name}: {line}" for name in results.checkpoints for line in gather_warnings(results, name)]
+    warnings = differing_settings(results)
+    warnings += [f"{name}: {line}" for name in results.checkpoints for line in gather_warnings(results, name)]
     page = Page(
         title=f"Comparison of {len(results.checkpoints)} checkpoints",
         subtitle=about(results, ""),
@@ -132,6 +149,7 @@ def _write_tables(tables: Mapping[str, Table], folder: Path) -> tuple[Path, ...]
         for suffix, text in (("csv", table.to_csv()), ("tex", table.to_latex())):
             paths.append(folder / "tables" / f"{name}.{suffix}")
             write_text(paths[-1], text)
+    _clear(folder / "tables", [name for names in SECTIONS.values() for name in names], ("csv", "tex"), paths)
     return tuple(paths)
 
 
@@ -142,7 +160,15 @@ def _write_figures(results: Results, folder: Path) -> tuple[Path, ...]:
         for suffix in ("pdf", "png"):
             paths.append(folder / "figures" / f"{kind.name}.{suffix}")
             write_bytes(paths[-1], style.save(figure, suffix))
+    _clear(folder / "figures", [kind.name for kind in KINDS], ("pdf", "png"), paths)
     return tuple(paths)
+
+
+def _clear(folder: Path, names: Iterable[str], suffixes: Iterable[str], written: Iterable[Path]) -> None:
+    """Remove files of ours from an earlier time that show what is not there any more."""
+    ours = {folder / f"{name}.{suffix}" for name in names for suffix in suffixes}
+    for path in ours - set(written):
+        path.unlink(missing_ok=True)
 
 
 def _sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,21 @@ def gather_warnings(results: Results, checkpoint: str) -> list[str]:
         f"{_where(measurement, conditions)}: not measured yet; run geomlab analyze again with --resume"
         for measurement, conditions in missing.items()
     ]
-    return lines
+    return lines + _other_versions(results.manifests[checkpoint])
+
+
+def _other_versions(manifest: Mapping[str, Any]) -> list[str]:
+    """A sentence for each set of libraries that an earlier part of a resumed study ran with."""
+    now = manifest["versions"]
+    sentences = []
+    for before in manifest.get("earlier_versions", []):
+        changed = [
+            f"{name} {version} (now {now.get(name, 'none')})"
+            for name, version in before.items()
+            if now.get(name) != version
+        ]
+        sentences.append(f"resumed: cells kept from before were computed with {', '.join(changed)}")
+    return sentences
 
 
 def scalar(data: xr.Dataset, name: str) -> float:

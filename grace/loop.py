@@ -79,7 +79,8 @@ def train(
         The checkpoint as written.
 
     Raises:
-        UserError: if a file is there already, the start does not fit, or the loss is no longer finite.
+        UserError: if a file is there already, the start does not fit, the warm-up takes all steps, or the loss is
+            no longer finite.
     """
     method = methods.get(recipe.method)
     written = Files(out, method.name)
@@ -192,12 +193,12 @@ def learning_rate(step: int, steps: int, settings: Optimisation) -> float:
 
     Args:
         step: from 0.
-        steps: of the whole run.
+        steps: of the whole run, more than the warm-up has.
         settings: peak and length of the warm-up.
     """
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, steps - settings.warmup)
+    done = (step - settings.warmup) / (steps - settings.warmup)
     return settings.lr * (1 + math.cos(math.pi * done)) / 2
 
 

@@ -13,7 +13,7 @@ from geomlab.params import relative_distance
 from grace import loop
 from grace.recipe import Optimisation, compose
 
-SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32")
+SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32", "optimisation.warmup=1")
 
 
 def train(out: Path, method: str = "clip", *settings: str, **options: object) -> Checkpoint:
@@ -129,6 +129,19 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
     assert rates[23] == pytest.approx(1 - math.cos(math.pi / 20))
 
 
+def test_a_warm_up_that_takes_all_steps_is_refused(tmp_path: Path) -> None:
+    settings = Optimisation(lr=1, weight_decay=0, warmup=500, clip_norm=1, batch_size=1, epochs=1)
+    assert settings.steps(501) == 501
+    for steps in (500, 150):
+        with pytest.raises(
+            UserError, match=f"500 steps takes all {steps} .* set optimisation.warmup .* to {steps // 10}"
+        ):
+            settings.steps(steps)
+    with pytest.raises(UserError, match="warm-up of 3 steps takes all 3 steps"):
+        train(tmp_path / "run", "ft", "optimisation.warmup=3")
+    assert not (tmp_path / "run").exists()
+
+
 def test_steps() -> None:
     settings = Optimisation(lr=1, weight_decay=0, warmup=0, clip_norm=1, batch_size=1, epochs=2.5)
     assert settings.steps(10) == 25
@@ -148,6 +161,6 @@ def test_gains_and_biases_are_not_decayed() -> None:
 
 def test_training_goes_on_from_a_trained_head(tmp_path: Path) -> None:
     start = checkpoint.read(embedded.checkpoint_path("ft"))
-    went_on = train(tmp_path, "ft", initial="embedded:ft")
+    went_on = train(tmp_path, "ft", "optimisation.lr=1e-4", initial="embedded:ft")
     assert went_on.metadata["initial"] == start.digest
     assert relative_distance(went_on.tensors, {"head.weight": start.tensors["head.weight"]}) < 0.01

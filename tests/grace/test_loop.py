@@ -8,6 +8,7 @@ import torch
 from geomlab import checkpoint, subject
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded
+from geomlab.data.arrays import Arrays
 from geomlab.errors import UserError
 from geomlab.params import relative_distance
 from grace import loop
@@ -140,6 +141,50 @@ def test_a_warm_up_that_takes_all_steps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="warm-up of 3 steps takes all 3 steps"):
         train(tmp_path / "run", "ft", "optimisation.warmup=3")
     assert not (tmp_path / "run").exists()
+
+
+SIDE = 16
+
+
+def digits(side: int = SIDE, channels: int = 3, n: int = 24) -> torch.Tensor:
+    return torch.rand(n, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def spoiled() -> torch.Tensor:
+    images = digits()
+    images[7, 0, 0, 0] = torch.nan
+    return images
+
+
+LABELS = torch.arange(24) % 12 % 10
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((digits(), torch.arange(24) % 12), r"mine:data, id: labels \[10, 11\] are outside .* 10 classes"),
+        ((digits(), LABELS - 1), r"mine:data, id: labels \[-1\] are outside the head of 10 classes"),
+        ((digits(7), LABELS), r"mine:data: the network cannot take images of shape \(3, 7, 7\)"),
+        ((digits(channels=1), LABELS), r"mine:data: the network cannot take images of shape \(1, 16, 16\)"),
+        ((digits() * 255, LABELS), r"mine:data, id: images span .*, expected \[0, 1\]; scale them"),
+        ((spoiled(), LABELS), "mine:data, id: 1 of 24 images hold NaN or infinite values; clean the data"),
+        ((digits()[:0], LABELS[:0]), "mine:data: no images in id"),
+        (
+            {"a": (digits(), LABELS), "b": (digits(7), LABELS)},
+            r"mine:data, b: images of shape \(3, 7, 7\) among those of shape \(3, 16, 16\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["clip", "ft"])
+def test_data_that_cannot_be_used_is_refused_in_one_line(
+    data: object, message: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geomlab.data.sources.open_source", lambda spec: Arrays(spec, data))
+    recipe = compose(method, "mine:data", settings=[*SHORT, "data.domains=all"])
+    with pytest.raises(UserError, match=message) as caught:
+        loop.train(recipe, tmp_path, initial=str(embedded.checkpoint_path("zero-shot")))
+    assert "lower optimisation" not in str(caught.value)
+    assert not (tmp_path / f"{method}.pt").exists()
 
 
 def test_steps() -> None:

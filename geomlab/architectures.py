@@ -271,6 +271,28 @@ def runs_code(spec: str) -> bool:
 
 
 @torch.no_grad()
+def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Preprocessing, name: str) -> Any:
+    """What a network gives for a few images, whatever that is.
+
+    Args:
+        network: images in [0, 1] -> its output.
+        images: (n, C, H, W).
+        preprocessing: what stands before it; its mean tells the channels.
+        name: of the network, for the message.
+
+    Raises:
+        UserError: if it cannot take them.
+    """
+    channels, shape = len(preprocessing.mean), tuple(images.shape[1:])
+    if channels > 1 and channels != shape[0]:
+        raise UserError(f"{name} takes images of {channels} channels, got images of shape {shape}")
+    try:
+        return network(images)
+    except Exception as error:  # the user's own module may fail in any way
+        raise UserError(f"{name} cannot take images of shape {shape}: {reason(error)}") from error
+
+
+@torch.no_grad()
 def check_finite(module: nn.Module) -> None:
     """Refuse weights that are NaN or infinite.
 

@@ -82,7 +82,9 @@ def build(config: Mapping[str, Any]) -> CLIP:
             text_cfg=CLIPTextCfg(**config["text_cfg"]),
             quick_gelu=config.get("quick_gelu", False),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # open_clip's constructors fail in any way on numbers they do not expect
         raise UserError(
             f"its config does not describe a CLIP of open_clip ({type(error).__name__}: {error}); write it anew"
         ) from error

@@ -61,21 +61,13 @@ class Subject:
         state = {**self.weights, **weights, **self.buffers}
         return functional_call(self.module, state, (self._normalise(images),))
 
-    @torch.no_grad()
     def outputs(self, images: Images) -> int:
         """Number of classes, by trying the network on a few images.
 
         Raises:
             UserError: if it cannot take them, or does not give logits.
         """
-        channels, shape = len(self.preprocessing.mean), tuple(images.shape[1:])
-        if channels > 1 and channels != shape[0]:
-            raise UserError(f"{self.name} takes images of {channels} channels, got images of shape {shape}")
-        try:
-            logits = self._run(images, {})
-        except Exception as error:  # the user's own module may fail in any way
-            why = architectures.reason(error)
-            raise UserError(f"{self.name} cannot take images of shape {shape}: {why}") from error
+        logits = architectures.try_on(lambda x: self._run(x, {}), images, self.preprocessing, self.name)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"{self.name} must give logits (N, classes), got {got} for {len(images)} images")

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from geomlab.data.checks import check_images
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.rng import generator
@@ -57,7 +59,24 @@ class Pool:
     seed: int
 
     def __len__(self) -> int:
-        return sum(len(self.source.index(domain).labels) for domain in self.domains)
+        return sum(map(len, self.labels))
+
+    @cached_property
+    def labels(self) -> tuple[Labels, ...]:
+        """Class numbers (n,) of each domain's samples, listed once: a source of many files takes long to."""
+        return tuple(torch.from_numpy(self.source.index(domain).labels) for domain in self.domains)
+
+    @cached_property
+    def example(self) -> Images:
+        """The first image (1, C, H, W); all others must have its shape.
+
+        Raises:
+            UserError: if there is none, or as `batch`.
+        """
+        for domain, labels in zip(self.domains, self.labels, strict=True):
+            if len(labels):
+                return self._read(domain, np.arange(1))
+        raise UserError(f"{self.source.spec}: no images in {', '.join(self.domains)}; check data.train")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,23 +84,40 @@ class Pool:
         return max(1, len(self) // self.batch_size)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+        """The batch of a step, counted from 0.
+
+        Raises:
+            UserError: if images are not finite, outside [0, 1] or of several shapes.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
         chosen = _order(len(self), self.seed, epoch)[place * self.batch_size :][: self.batch_size]
         images: list[Tensor] = []
         labels: list[Tensor] = []
         domains: list[str] = []
         start = 0
-        for domain in self.domains:
-            known = self.source.index(domain).labels
+        for domain, known in zip(self.domains, self.labels, strict=True):
             rows = chosen[(chosen >= start) & (chosen < start + len(known))] - start
             if len(rows):
-                images.append(self.source.images(domain, rows, self.size))
-                labels.append(torch.from_numpy(known[rows]))
+                images.append(self._read(domain, rows))
+                self._check_shape(domain, images[-1])
+                labels.append(known[torch.from_numpy(rows)])
                 domains += [domain] * len(rows)
             start += len(known)
         augmented = augment(torch.cat(images), self.shift, self.flip, generator(self.seed, "augment", step))
         return Batch(augmented, torch.cat(labels), tuple(domains))
+
+    def _read(self, domain: str, rows: NDArray[np.intp]) -> Images:
+        images = self.source.images(domain, rows, self.size)
+        check_images(images, f"{self.source.spec}, {domain}")
+        return images
+
+    def _check_shape(self, domain: str, images: Images) -> None:
+        expected, got = tuple(self.example.shape[1:]), tuple(images.shape[1:])
+        if got != expected:
+            raise UserError(
+                f"{self.source.spec}, {domain}: images of shape {got} among those of shape {expected}; "
+                "give all the same shape"
+            )
 
 
 def training_domains(source: Source, wanted: str | Sequence[str], held_out: Sequence[str]) -> tuple[str, ...]:
@@ -131,5 +167,5 @@ def augment(images: Images, shift: int, flip: bool, rng: torch.Generator) -> Ima
 
 
 @lru_cache(maxsize=1)
-def _order(n: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _order(n: int, seed: int, epoch: int) -> NDArray[np.intp]:
     return np.asarray(torch.randperm(n, generator=generator(seed, "order", epoch)).numpy(), dtype=np.intp)

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from geomlab import checkpoint, progress, stats, subject
 from geomlab.data import sources
 from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.source import Source
 from geomlab.errors import UserError
-from geomlab.spec import parse
+from geomlab.risk import sample_losses
+from geomlab.spec import escape, parse
 from geomlab.subject import Subject
 
 BATCH = 256
@@ -86,12 +85,10 @@ def evaluate(
 def standard(source: Source) -> list[str]:
     """Clean, every other domain, and PGD as the data asks for it."""
     attacks = [text for text in source.conditions if parse(text).head == "pgd"] or ["pgd"]
-    return ["clean", *(f"domain:{domain}" for domain in source.domains[1:]), *attacks]
+    return ["clean", *(f"domain:{escape(domain)}" for domain in source.domains[1:]), *attacks]
 
 
-@torch.no_grad()
 def accuracy(network: Subject, condition: Condition) -> Accuracy:
     """Accuracy under one condition."""
-    batches = condition.realise(network)
-    correct = sum(int((network(images).argmax(dim=1) == labels).sum()) for images, labels in batches)
-    return Accuracy(condition.name, correct, len(batches))
+    correct = sample_losses(network, condition.realise(network)).correct
+    return Accuracy(condition.name, int(correct.sum()), len(correct))

@@ -15,6 +15,7 @@ from geomlab import checkpoint, params, progress
 from geomlab.architectures import Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded, sources
+from geomlab.data.checks import check_labels
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.rng import generator
@@ -79,7 +80,8 @@ def train(
         The checkpoint as written.
 
     Raises:
-        UserError: if a file is there already, the start does not fit, or the loss is no longer finite.
+        UserError: if a file is there already, the start or the data does not fit, the warm-up takes all steps, or
+            the loss is no longer finite.
     """
     method = methods.get(recipe.method)
     written = Files(out, method.name)
@@ -94,6 +96,7 @@ def train(
     size, batch_size = model.preprocessing.size, recipe.optimisation.batch_size
     pool = Pool(source, domains, size, batch_size, recipe.data.shift, recipe.data.flip, seed)
     steps = recipe.optimisation.steps(pool.steps_per_epoch)
+    _check_fits(model, pool)
     _make_room(written)
     run(model, method, recipe, pool, written.running)
     about = describe(model, recipe) | {"step": steps, "seed": seed, "initial": origin}
@@ -131,7 +134,7 @@ def run(model: Model, method: Method, recipe: Recipe, pool: Pool, metrics: Path)
     """Train a model in place, one JSON line of metrics a step.
 
     Raises:
-        UserError: with the step, if the loss or its gradient is not finite.
+        UserError: if images cannot be used; with the step, if the loss or its gradient is not finite.
     """
     settings = recipe.optimisation
     steps = settings.steps(pool.steps_per_epoch)
@@ -192,12 +195,12 @@ def learning_rate(step: int, steps: int, settings: Optimisation) -> float:
 
     Args:
         step: from 0.
-        steps: of the whole run.
+        steps: of the whole run, more than the warm-up has.
         settings: peak and length of the warm-up.
     """
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, steps - settings.warmup)
+    done = (step - settings.warmup) / (steps - settings.warmup)
     return settings.lr * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -244,6 +247,17 @@ def _check_disjoint(recipe: Recipe, source: Source) -> None:
             f"data.train={recipe.data.train} shares {len(shared)} samples with data.test={test}; "
             "train on another split"
         )
+
+
+def _check_fits(model: Model, pool: Pool) -> None:
+    """Refuse images that the model cannot take and labels outside its classes before the first step."""
+    where = pool.source.spec
+    try:
+        classes = model.outputs(pool.example.to(model.get_buffer("mean").device))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    for domain, labels in zip(pool.domains, pool.labels, strict=True):
+        check_labels(labels, classes, f"{where}, {domain}")
 
 
 def _place(text: str) -> tuple[str, str]:

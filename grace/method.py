@@ -13,9 +13,9 @@ from grace.model import Model
 
 
 class Strict(BaseModel):
-    """Part of a recipe: unknown keys are refused, and nothing changes once it is read."""
+    """Part of a recipe: unknown keys and numbers that are not finite are refused; nothing changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NoOptions(Strict):

@@ -73,6 +73,15 @@ class Model(nn.Module):
         logits: Tensor = self.head(self.embed(images))
         return logits
 
+    def outputs(self, images: Images) -> int:
+        """Number of classes, after trying the image tower on a few images.
+
+        Raises:
+            UserError: if it cannot take them.
+        """
+        architectures.try_on(self.embed, images, self.preprocessing, "the network")
+        return len(self.labels.classes) if self.head is None else self.head.out_features
+
     def add_zero_shot_head(self) -> None:
         """Add a head of the class names' embeddings, the logit scale folded in, unless there is one."""
         if self.head is None:

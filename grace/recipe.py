@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
 from geomlab.errors import UserError
 from geomlab.spec import parse
 from grace import methods
 from grace.method import Strict
+
+_SIZES = ("image_size", "patch_size", "width", "head_width", "heads", "layers", "context_length")
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Data(Strict):
@@ -50,7 +53,7 @@ class Optimisation(Strict):
         weight_decay: decoupled; of matrices only, as in open_clip.
         betas: of AdamW.
         eps: of AdamW.
-        warmup: steps of linear warm-up.
+        warmup: steps of linear warm-up, fewer than the run has.
         clip_norm: largest norm of the whole gradient.
         batch_size: samples a step.
         epochs: passes over the training data.
@@ -59,7 +62,7 @@ class Optimisation(Strict):
 
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Share, _Share] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     warmup: int = Field(ge=0)
     clip_norm: float = Field(gt=0)
@@ -68,9 +71,41 @@ class Optimisation(Strict):
     max_steps: int | None = Field(None, ge=1)
 
     def steps(self, steps_per_epoch: int) -> int:
-        """Number of steps of a run."""
+        """Number of steps of a run.
+
+        Raises:
+            UserError: if the warm-up takes them all: the learning rate would reach its peak at the end or never.
+        """
         steps = max(1, round(self.epochs * steps_per_epoch))
-        return steps if self.max_steps is None else min(steps, self.max_steps)
+        steps = steps if self.max_steps is None else min(steps, self.max_steps)
+        if self.warmup >= steps:
+            raise UserError(
+                f"a warm-up of {self.warmup} steps takes all {steps} steps of the run; set optimisation.warmup "
+                f"below that, for example to {steps // 10}, or train longer"
+            )
+        return steps
+
+
+def _check_sizes(needed: str) -> AfterValidator:
+    """Refuse sizes of a tower that are no sizes; all else in its table is left to open_clip."""
+
+    def check(config: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(config.get(needed), int):
+            raise ValueError(f"{needed} is needed, a whole number; got {config.get(needed)!r}")
+        for key in _SIZES:
+            value = config.get(key, 1)
+            for size in value if isinstance(value, list | tuple) else [value]:  # a ResNet has layers by stage
+                if not isinstance(size, int) or size < 1:
+                    raise ValueError(f"{key} must be a whole number of at least 1; got {value!r}")
+        return config
+
+    return AfterValidator(check)
+
+
+def _one_or_three(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) not in (1, 3):
+        raise ValueError(f"expected one number, or three, one a colour; got {list(values)}")
+    return values
 
 
 class Architecture(Strict):
@@ -78,17 +113,17 @@ class Architecture(Strict):
 
     Attributes:
         embed_dim: dimension of the shared space.
-        vision_cfg: open_clip's `CLIPVisionCfg`.
-        text_cfg: open_clip's `CLIPTextCfg`; the vocabulary is added.
-        mean: of each channel, or one for all.
-        std: of each channel, or one for all.
+        vision_cfg: open_clip's `CLIPVisionCfg`; `image_size` is needed, sizes are at least 1.
+        text_cfg: open_clip's `CLIPTextCfg`, the same for `context_length`; the vocabulary is added.
+        mean: of each of the three channels, or one for all.
+        std: of each of the three channels, or one for all; positive.
     """
 
     embed_dim: int = Field(ge=1)
-    vision_cfg: dict[str, Any]
-    text_cfg: dict[str, Any]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    vision_cfg: Annotated[dict[str, Any], _check_sizes("image_size")]
+    text_cfg: Annotated[dict[str, Any], _check_sizes("context_length")]
+    mean: Annotated[tuple[float, ...], AfterValidator(_one_or_three)]
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(_one_or_three)]
 
 
 class Recipe(Strict):
@@ -156,6 +191,8 @@ def validate(kind: type[Recipe], raw: Mapping[str, Any]) -> Recipe:
         key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
         if first["type"] == "extra_forbidden":
             raise UserError(f"the recipe has no key '{key}'; {_nearest(key, dotted_keys(kind))}") from error
+        if first["type"] == "value_error":  # of our own validators, which say what came
+            raise UserError(f"recipe, {key}: {first['ctx']['error']}") from error
         raise UserError(f"recipe, {key}: {first['msg']}; got {first['input']!r}") from error
 
 

@@ -50,7 +50,7 @@ class PGD:
             image where none was higher.
 
         Raises:
-            UserError: if the gradient is not finite.
+            UserError: as `ascend`.
         """
 
         def loss(x: Images) -> Float[Tensor, "n"]:
@@ -108,14 +108,21 @@ def ascend(loss: Loss, images: Images, start: Images, *, eps: float, step: float
         steps: number of steps.
 
     Raises:
-        UserError: if a gradient is not finite: a NaN counted as zero would look like robustness.
+        UserError: if the loss has no gradient in the images, or one that is not finite: a NaN counted as zero
+            would look like robustness.
     """
     low, high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
     x = torch.minimum(torch.maximum(start, low), high).detach()
     for _ in range(steps):
         x.requires_grad_(True)
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(loss(x).sum(), x)
+            total = loss(x).sum()
+        gradient = torch.autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
+        if gradient is None:
+            raise UserError(
+                "the logits have no gradient in the images, so the network cannot be attacked; "
+                "remove no_grad or detach from its forward pass, or leave the attacks out"
+            )
         if not bool(torch.isfinite(gradient).all()):
             raise UserError(
                 "the attack's gradient is not finite; the loss overflows: check the weights or use float64"

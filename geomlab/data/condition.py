@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geomlab.data.attacks import FGSM, PGD, Attack
 from geomlab.data.batches import Batches
+from geomlab.data.checks import check_images, check_labels
 from geomlab.data.corruptions import CORRUPTIONS
 from geomlab.data.source import Source, balanced_subset
 from geomlab.errors import UserError
@@ -171,15 +172,7 @@ def _check_classes(subject: Subject, source: Source) -> None:
 
 
 def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None:
-    if not bool(torch.isfinite(images).all()):
-        bad = int((~torch.isfinite(images)).flatten(1).any(1).sum())
-        raise UserError(f"{where}: {bad} of {len(images)} images hold NaN or infinite values; clean the data")
-    low, high = float(images.min()), float(images.max())
-    if low < 0 or high > 1:
-        raise UserError(
-            f"{where}: images span [{low:.3g}, {high:.3g}], expected [0, 1]; "
-            "scale them, and leave normalisation to the network"
-        )
+    check_images(images, where)
     try:
         classes = subject.outputs(images[:2].to(subject.device, subject.dtype))
     except UserError as error:
@@ -189,12 +182,7 @@ def _check(images: Tensor, labels: Tensor, where: str, subject: Subject) -> None
             f"{where}: {subject.name} has a head of {classes} classes and the names of {len(subject.classes)}; "
             "write the checkpoint with its own class names, or use data of that many classes"
         )
-    outside = sorted({int(label) for label in labels if not 0 <= label < classes})
-    if outside:
-        raise UserError(
-            f"{where}: labels {outside[:5]} are outside the head of {classes} classes; "
-            "check --data, or use the right checkpoint"
-        )
+    check_labels(labels, classes, where)
 
 
 def parse_conditions(

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch.nn import functional as F
 
 from geomlab.typing import Features, Float, Int, Scalar
@@ -25,6 +25,14 @@ class Options(Strict):
 
     caption: str | None = None
     any_template: float = Field(0.0, ge=0, le=1)
+
+    @field_validator("caption")
+    @classmethod
+    def _has_known_fields(cls, caption: str | None) -> str | None:
+        rest = (caption or "").replace("{domain}", "").replace("{name}", "")
+        if "{" in rest or "}" in rest:
+            raise ValueError(f"only {{domain}} and {{name}} may stand in braces; got '{caption}'")
+        return caption
 
 
 def loss(model: Model, batch: Batch, options: Options, rng: torch.Generator) -> dict[str, Scalar]:
@@ -69,9 +77,9 @@ def write_captions(model: Model, batch: Batch, options: Options, rng: torch.Gene
     for i, (label, domain) in enumerate(zip(batch.labels.tolist(), batch.domains, strict=True)):
         name = model.labels.classes[label]
         if own is None or random[i]:
-            captions.append(templates[drawn[i]].format(name))
+            captions.append(templates[drawn[i]].replace("{}", name))
         else:
-            captions.append(own.format(domain=domain, name=name))
+            captions.append(own.replace("{domain}", domain).replace("{name}", name))
     return captions
 
 

@@ -63,6 +63,20 @@ def test_a_gradient_that_is_not_finite_is_an_error_and_no_zero() -> None:
         FGSM(0.1)(overflowing, INPUTS.images, INPUTS.labels, start())
 
 
+@pytest.mark.parametrize("attack", [FGSM(0.1), PGD(0.1)])
+@pytest.mark.parametrize("trains", [False, True])
+def test_a_network_without_a_gradient_in_the_images_cannot_be_attacked(
+    attack: FGSM | PGD, trains: bool
+) -> None:
+    weight = torch.ones((), dtype=torch.float64, requires_grad=trains)
+
+    def detached(images: torch.Tensor) -> torch.Tensor:
+        return SUBJECT(images.detach()) * weight
+
+    with pytest.raises(UserError, match="no gradient in the images, so the network cannot be attacked"):
+        attack(detached, INPUTS.images, INPUTS.labels, start())
+
+
 def test_noise_grows_with_severity() -> None:
     grey = torch.full((20, 3, 16, 16), 0.5)
     spread = [float(gaussian_noise(grey, s, generator(0, "noise")).std()) for s in range(1, 6)]

@@ -28,7 +28,7 @@ def batch() -> Batch:
 @pytest.fixture
 def short(tmp_path: Path) -> list[str]:
     """Arguments of a run of three steps."""
-    settings = ["optimisation.max_steps=3", "optimisation.batch_size=32"]
+    settings = ["optimisation.max_steps=3", "optimisation.batch_size=32", "optimisation.warmup=1"]
     return ["--out", str(tmp_path / "run"), *(part for text in settings for part in ("--set", text))]
 
 

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from geomlab.data import sources
+from geomlab.data.glyphs import Glyphs
+from geomlab.data.source import Index
 from geomlab.errors import UserError
 from geomlab.rng import generator
 from grace import methods
@@ -47,6 +49,21 @@ def test_a_pool_smaller_than_a_batch_gives_what_there_is() -> None:
     assert len(pool.batch(0).labels) == 1200
 
 
+def test_a_source_is_listed_once_however_many_steps_are_taken() -> None:
+    class Listed(Glyphs):
+        listings = 0
+
+        def index(self, domain: str) -> Index:
+            self.listings += 1
+            return super().index(domain)
+
+    source = Listed("train")
+    pool = Pool(source, ("photo", "sketch"), None, 50, shift=0, flip=False, seed=0)
+    for step in range(5):
+        pool.batch(step)
+    assert (len(pool), source.listings) == (2400, 2)
+
+
 def test_augment_moves_whole_pixels() -> None:
     images = torch.zeros(500, 1, 5, 5)
     images[:, :, 2, 2] = 1
@@ -69,6 +86,14 @@ def test_no_shipped_recipe_trains_on_the_held_out_domain(name: str) -> None:
     domains = training_domains(sources.open_source(data.train), data.domains, data.held_out)
     assert domains
     assert "variant" not in domains
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_shipped_recipes_reach_their_peak_on_the_embedded_data(name: str) -> None:
+    recipe = compose(name)
+    domains = training_domains(TRAIN, recipe.data.domains, recipe.data.held_out)
+    pool = Pool(TRAIN, domains, 16, recipe.optimisation.batch_size, shift=1, flip=False, seed=0)
+    assert recipe.optimisation.steps(pool.steps_per_epoch) > 5 * recipe.optimisation.warmup
 
 
 def test_training_domains() -> None:

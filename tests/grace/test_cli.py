@@ -6,6 +6,7 @@ import typer
 from geomlab import console
 from geomlab.data import embedded
 from grace import cli
+from tests import factories
 
 ZERO_SHOT = str(embedded.checkpoint_path("zero-shot"))
 
@@ -75,6 +76,31 @@ def test_a_checkpoint_without_data_asks_for_it(tmp_path: Path, capfd: pytest.Cap
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "bare.pt")
     assert cli.main(["evaluate", str(tmp_path / "bare.pt")]) == 2
     assert "names no data; give --data SPEC" in capfd.readouterr().err
+
+
+def test_a_network_that_cannot_be_attacked_is_said_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    with torch.random.fork_rng():
+        torch.save(factories.model().state_dict(), tmp_path / "bare.pt")
+    asked = ["--model", "tests.misbehaving:detached", "--data", "tests.factories:data", "--condition", "pgd"]
+    assert cli.main(["evaluate", str(tmp_path / "bare.pt"), *asked]) == 2
+    error = capfd.readouterr().err
+    assert "no gradient in the images" in error
+    assert error.count("\n") == 1
+
+
+def test_standard_conditions_name_domains_as_a_spec_does() -> None:
+    from geomlab.data.arrays import Arrays
+    from geomlab.data.condition import parse_conditions
+    from grace.evaluate import standard
+
+    images, labels = factories.data()
+    source = Arrays("x", {"id": (images, labels), "k=v,w": (images, labels)})
+    chosen = parse_conditions(standard(source), source, n=4, seed=0, batch_size=4)
+    assert [condition.kind for condition in chosen] == ["clean", "domain", "adversarial"]
 
 
 def test_data_that_a_checkpoint_names_is_never_code(

@@ -8,12 +8,13 @@ import torch
 from geomlab import checkpoint, subject
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded
+from geomlab.data.arrays import Arrays
 from geomlab.errors import UserError
 from geomlab.params import relative_distance
 from grace import loop
 from grace.recipe import Optimisation, compose
 
-SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32")
+SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32", "optimisation.warmup=1")
 
 
 def train(out: Path, method: str = "clip", *settings: str, **options: object) -> Checkpoint:
@@ -129,6 +130,63 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
     assert rates[23] == pytest.approx(1 - math.cos(math.pi / 20))
 
 
+def test_a_warm_up_that_takes_all_steps_is_refused(tmp_path: Path) -> None:
+    settings = Optimisation(lr=1, weight_decay=0, warmup=500, clip_norm=1, batch_size=1, epochs=1)
+    assert settings.steps(501) == 501
+    for steps in (500, 150):
+        with pytest.raises(
+            UserError, match=f"500 steps takes all {steps} .* set optimisation.warmup .* to {steps // 10}"
+        ):
+            settings.steps(steps)
+    with pytest.raises(UserError, match="warm-up of 3 steps takes all 3 steps"):
+        train(tmp_path / "run", "ft", "optimisation.warmup=3")
+    assert not (tmp_path / "run").exists()
+
+
+SIDE = 16
+
+
+def digits(side: int = SIDE, channels: int = 3, n: int = 24) -> torch.Tensor:
+    return torch.rand(n, channels, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def spoiled() -> torch.Tensor:
+    images = digits()
+    images[7, 0, 0, 0] = torch.nan
+    return images
+
+
+LABELS = torch.arange(24) % 12 % 10
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((digits(), torch.arange(24) % 12), r"mine:data, id: labels \[10, 11\] are outside .* 10 classes"),
+        ((digits(), LABELS - 1), r"mine:data, id: labels \[-1\] are outside the head of 10 classes"),
+        ((digits(7), LABELS), r"mine:data: the network cannot take images of shape \(3, 7, 7\)"),
+        ((digits(channels=1), LABELS), r"mine:data: the network cannot take images of shape \(1, 16, 16\)"),
+        ((digits() * 255, LABELS), r"mine:data, id: images span .*, expected \[0, 1\]; scale them"),
+        ((spoiled(), LABELS), "mine:data, id: 1 of 24 images hold NaN or infinite values; clean the data"),
+        ((digits()[:0], LABELS[:0]), "mine:data: no images in id"),
+        (
+            {"a": (digits(), LABELS), "b": (digits(7), LABELS)},
+            r"mine:data, b: images of shape \(3, 7, 7\) among those of shape \(3, 16, 16\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["clip", "ft"])
+def test_data_that_cannot_be_used_is_refused_in_one_line(
+    data: object, message: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geomlab.data.sources.open_source", lambda spec: Arrays(spec, data))
+    recipe = compose(method, "mine:data", settings=[*SHORT, "data.domains=all"])
+    with pytest.raises(UserError, match=message) as caught:
+        loop.train(recipe, tmp_path, initial=str(embedded.checkpoint_path("zero-shot")))
+    assert "lower optimisation" not in str(caught.value)
+    assert not (tmp_path / f"{method}.pt").exists()
+
+
 def test_steps() -> None:
     settings = Optimisation(lr=1, weight_decay=0, warmup=0, clip_norm=1, batch_size=1, epochs=2.5)
     assert settings.steps(10) == 25
@@ -148,6 +206,6 @@ def test_gains_and_biases_are_not_decayed() -> None:
 
 def test_training_goes_on_from_a_trained_head(tmp_path: Path) -> None:
     start = checkpoint.read(embedded.checkpoint_path("ft"))
-    went_on = train(tmp_path, "ft", initial="embedded:ft")
+    went_on = train(tmp_path, "ft", "optimisation.lr=1e-4", initial="embedded:ft")
     assert went_on.metadata["initial"] == start.digest
     assert relative_distance(went_on.tensors, {"head.weight": start.tensors["head.weight"]}) < 0.01

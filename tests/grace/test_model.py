@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from geomlab.architectures import Labels
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded
 from geomlab.errors import UserError
+from grace import loop
 from grace import model as models
+from grace.recipe import compose
 
 LABELS = Labels(("cat", "dog"))
 
@@ -70,3 +73,11 @@ def test_what_is_no_clip_is_refused() -> None:
         models.from_checkpoint(Checkpoint(tensors, resnet), LABELS)
     with pytest.raises(UserError, match="a CLIP needs class names"):
         models.from_open_clip("open_clip:ViT-S-32-alt", None, seed=0)
+
+
+@pytest.mark.parametrize("layers", ["[1, 1]", "[1, 1, 1, 1]"])
+def test_an_architecture_that_open_clip_cannot_build_or_run_is_refused(layers: str, tmp_path: Path) -> None:
+    """Two stages make open_clip's ResNet index past its end; four make one too deep for 16 pixels."""
+    recipe = compose("clip", settings=[f"architecture.vision_cfg.layers={layers}"])
+    with pytest.raises(UserError, match=r"does not describe a CLIP|cannot take images of shape"):
+        loop.train(recipe, tmp_path)

@@ -50,6 +50,22 @@ def test_text_needs_no_quotes_in_a_setting() -> None:
         ("optimisation.lr=fast", "recipe, optimisation.lr: .*valid number.*; got 'fast'"),
         ("data.domains=1", "recipe, data.domains: .*; got 1"),
         ("optimisation=1", "recipe, optimisation: .*; got 1"),
+        ("optimisation.betas=[1.5,2]", "recipe, optimisation.betas.0: .*less than 1; got 1.5"),
+        ("optimisation.betas=[0.9,-1]", "recipe, optimisation.betas.1: .*greater than or equal to 0; got -1"),
+        ("optimisation.epochs=inf", "recipe, optimisation.epochs: Input should be a finite number"),
+        ("architecture.mean=[0.5,0.5]", "recipe, architecture.mean: .* or three, .*; got .0.5, 0.5."),
+        ("architecture.std=[1,1]", "recipe, architecture.std: .* or three, .*; got .1.0, 1.0."),
+        ("architecture.std=[0]", "recipe, architecture.std.0: .*greater than 0; got 0"),
+        ("architecture.vision_cfg.image_size=-4", "vision_cfg: image_size must be .* at least 1; got -4"),
+        ("architecture.vision_cfg.patch_size=0", "vision_cfg: patch_size must be .* at least 1; got 0"),
+        ("architecture.vision_cfg.image_size=[16,16]", "vision_cfg: image_size is needed, .*; got .16, 16."),
+        ("architecture.text_cfg.layers=-1", "text_cfg: layers must be .* at least 1; got -1"),
+        (
+            "options.caption='a {style} {name}'",
+            "caption: only {domain} and {name} .*; got 'a {style} {name}'",
+        ),
+        ("options.caption='a {name'", "caption: only {domain} and {name} .*; got 'a {name'"),
+        ("options.caption='a {}'", "caption: only {domain} and {name} .*; got 'a {}'"),
         ("method=ft", "it is for the method 'ft', not 'clip'"),
         ("optimisation.lr", "write key=value"),
         ("=3", "write key=value"),
@@ -59,6 +75,13 @@ def test_what_is_not_valid_is_refused_in_one_line(setting: str, message: str) ->
     with pytest.raises(UserError, match=message) as caught:
         compose("clip", settings=[setting])
     assert "\n" not in str(caught.value)
+
+
+def test_an_architecture_must_say_its_sizes(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[architecture]\nembed_dim = 8\nmean = [0]\nstd = [1]\nvision_cfg = {}\ntext_cfg = {}\n")
+    with pytest.raises(UserError, match="vision_cfg: image_size is needed, a whole number; got None"):
+        compose("clip", "folder:x", file=mine)
 
 
 def test_an_own_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from geomlab.architectures import Labels
 from geomlab.rng import generator
 from grace.batches import Batch
 from grace.methods import clip
@@ -81,3 +82,9 @@ def test_captions_name_the_domain_or_use_any_template(model: Model, batch: Batch
         model, batch, OWN.model_copy(update={"any_template": 0.5}), generator(0, "loss")
     )
     assert 0 < sum(a != b for a, b in zip(mixed, own, strict=True)) < 30
+
+
+def test_braces_of_a_template_are_text_but_for_the_name(model: Model, batch: Batch) -> None:
+    model.labels = Labels(model.labels.classes, ("a {} in {style} {",))
+    texts = clip.write_captions(model, batch, clip.Options(), generator(0, "loss"))
+    assert texts[0] == f"a {model.labels.classes[int(batch.labels[0])]} in {{style}} {{"

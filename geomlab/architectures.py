@@ -1,10 +1,11 @@
 """Name -> network. `open_clip:NAME`, `timm:NAME`, `torchvision:NAME`, `MODULE:FACTORY`."""
 
 import importlib
+import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from geomlab import clip
+from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
 
 KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
+CLASSES = 1000  # of the networks of timm and torchvision, where nobody says another number
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def build(
     *,
     config: Mapping[str, Any] | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> Network:
     """Build a classifier and load weights into it.
 
@@ -72,14 +75,15 @@ def build(
         tensors: the state_dict to load, or None to keep the builder's own weights (those of a pretrained tag).
         config: the network's full description for `open_clip:custom`.
         labels: class names and templates; a CLIP without a trained head needs them.
-        preprocessing: overrides the builder's own.
+        preprocessing: fields of `Preprocessing`, in place of the builder's own.
 
     Raises:
         UserError: if the SPEC is unknown or the weights do not fit.
     """
     parsed = parse(spec)
     if parsed.head == "open_clip":
-        return _open_clip(parsed, tensors, config, labels, preprocessing)
+        network = _open_clip(parsed, tensors, config, labels)
+        return replace(network, preprocessing=replace(network.preprocessing, **preprocessing or {}))
     if parsed.head in ("timm", "torchvision"):
         parsed.only()
         module, own = (_timm if parsed.head == "timm" else _torchvision)(parsed, tensors)
@@ -93,7 +97,7 @@ def build(
     if tensors is not None:
         load(module, tensors, spec)
     names = labels.classes if labels else None
-    return Network(module.eval(), preprocessing or own, names)
+    return Network(module.eval(), replace(own, **preprocessing or {}), names)
 
 
 def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
@@ -173,7 +177,6 @@ def _open_clip(
     tensors: Mapping[str, Tensor] | None,
     config: Mapping[str, Any] | None,
     labels: Labels | None,
-    preprocessing: Preprocessing | None,
 ) -> Network:
     """A CLIP's image tower with its trained head (`head.weight`), or else the zero-shot head."""
     import open_clip
@@ -193,11 +196,14 @@ def _open_clip(
             tuple(info.get("std", open_clip.OPENAI_DATASET_STD)),
         )
         own_config = {}
+    described = own_config or open_clip.get_model_config(spec.positional)
     head = None
     if tensors is not None:
         rest = dict(tensors)
         head = rest.pop("head.weight", None)
         load(model, rest, spec.text)
+        if head is not None:
+            head = clip.checked_head(head, described["embed_dim"]).to(model.logit_scale.dtype)
     if head is None:
         if labels is None:
             raise UserError(
@@ -207,7 +213,7 @@ def _open_clip(
             model.eval(), clip.tokenizer(own_config, spec.positional), labels.classes, labels.templates
         )
     classifier = clip.ClipClassifier(model.visual, head)
-    return Network(classifier.eval(), preprocessing or own, labels.classes if labels else None)
+    return Network(classifier.eval(), own, labels.classes if labels else None)
 
 
 def _timm(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, Preprocessing]:
@@ -215,7 +221,14 @@ def _timm(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, 
 
     if not timm.is_model(spec.positional):
         raise UserError(f"'{spec.text}': timm has no model '{spec.positional}'; see timm.list_models()")
-    module = timm.create_model(spec.positional, num_classes=_outputs(tensors))
+    try:
+        config = timm.models.get_pretrained_cfg(spec.positional)
+    except RuntimeError as error:
+        raise UserError(f"'{spec.text}': {error} See timm.list_pretrained()") from error
+    name = config.classifier if config else None  # of a distilled network two, of as many classes each
+    module = timm.create_model(
+        spec.positional, num_classes=_rows(tensors, name if isinstance(name, str | None) else name[0])
+    )
     config = timm.data.resolve_data_config({}, model=module)
     return module, Preprocessing(config["input_size"][-1], config["mean"], config["std"])
 
@@ -227,21 +240,39 @@ def _torchvision(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.M
         raise UserError(
             f"'{spec.text}': torchvision has no model '{spec.positional}'; see models.list_models()"
         )
-    module = torchvision.models.get_model(spec.positional, weights=None, num_classes=_outputs(tensors))
+    module = torchvision.models.get_model(spec.positional, weights=None)
+    # In each of its classifiers the head is the last of these in the module, in whatever order a file has the names.
+    maps = [name for name, child in module.named_modules() if isinstance(child, nn.Linear | nn.Conv2d)]
+    outputs = _rows(tensors, maps[-1] if maps else None)
+    if outputs != CLASSES:
+        module = torchvision.models.get_model(spec.positional, weights=None, num_classes=outputs)
     # torchvision's classification weights are all trained with these (its docs, "Classification").
     return module, Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def _outputs(tensors: Mapping[str, Tensor] | None) -> int:
-    """Number of classes: rows of the last matrix of a state_dict (the head comes last in timm and torchvision)."""
-    matrices: Sequence[Tensor] = [tensor for tensor in (tensors or {}).values() if tensor.ndim == 2]
-    return int(matrices[-1].shape[0]) if matrices else 1000
+def _rows(tensors: Mapping[str, Tensor] | None, classifier: str | None) -> int:
+    """Number of classes: rows of the classifier's weight; the builders' own where there is no such tensor."""
+    weight = (tensors or {}).get(f"{classifier}.weight")
+    return CLASSES if weight is None or weight.ndim == 0 else len(weight)
 
 
 def from_metadata(
     metadata: Mapping[str, Any],
 ) -> tuple[str, dict[str, Any] | None, Labels | None, Preprocessing]:
-    """What a checkpoint says of itself: SPEC, config, labels, preprocessing. Never a factory: that is code.
+    """What a checkpoint says of itself: SPEC, config, labels, preprocessing (none is the identity).
+
+    Raises:
+        UserError: as `network_of` and `preprocessing_of`.
+    """
+    return (
+        *network_of(metadata),
+        labels_of(metadata),
+        replace(Preprocessing(), **preprocessing_of(metadata)),
+    )
+
+
+def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """SPEC and config of the network a checkpoint says it is. Never a factory: that is code.
 
     Raises:
         UserError: if the checkpoint asks for the user's own code, which only `--model` may name.
@@ -252,17 +283,40 @@ def from_metadata(
         raise UserError(
             f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}"
         )
+    return spec, architecture.get("config")
+
+
+def labels_of(metadata: Mapping[str, Any], data: Labels | None = None) -> Labels | None:
+    """Class names and templates of a checkpoint; those of the data where it has none."""
     classes, templates = metadata.get("classes"), metadata.get("templates")
-    labels = Labels(tuple(classes), tuple(templates or Labels.templates)) if classes else None
-    prep = metadata.get("preprocessing") or {}
+    if classes:
+        return Labels(tuple(classes), tuple(templates or Labels.templates))
+    return replace(data, templates=tuple(templates)) if data and templates else data
+
+
+def preprocessing_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Preprocessing` that a checkpoint records; a size of null is any size.
+
+    Raises:
+        UserError: if they are no such numbers.
+    """
+    given = metadata.get("preprocessing") or {}
     try:
-        size, mean, std = prep.get("size"), prep.get("mean", (0.0,)), prep.get("std", (1.0,))
-        preprocessing = Preprocessing(size and int(size), tuple(map(float, mean)), tuple(map(float, std)))
+        fields: dict[str, Any] = {
+            name: tuple(map(float, given[name])) for name in ("mean", "std") if given.get(name) is not None
+        }
+        if "size" in given:
+            fields["size"] = None if given["size"] is None else operator.index(given["size"])
+        channels = {len(fields[name]) for name in ("mean", "std") if name in fields}
+        size = fields.get("size")
+        if len(channels) > 1 or 0 in channels or (size is not None and size < 1):
+            raise ValueError("numbers, but not such ones")
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"the checkpoint's preprocessing is {prep}; expected numbers: size, and mean and std a channel"
+            f"the checkpoint's preprocessing is {given}; expected numbers: size, a whole one of at least 1, "
+            "and mean and std, one a channel each"
         ) from error
-    return spec, architecture.get("config"), labels, preprocessing
+    return fields
 
 
 def runs_code(spec: str) -> bool:
@@ -281,7 +335,7 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
         name: of the network, for the message.
 
     Raises:
-        UserError: if it cannot take them.
+        UserError: if it cannot take them, or memory does not suffice.
     """
     channels, shape = len(preprocessing.mean), tuple(images.shape[1:])
     if channels > 1 and channels != shape[0]:
@@ -289,7 +343,12 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
     try:
         return network(images)
     except Exception as error:  # the user's own module may fail in any way
-        raise UserError(f"{name} cannot take images of shape {shape}: {reason(error)}") from error
+        many = f"{len(images)} images of shape {shape} at once"
+        if out_of_memory(error):
+            raise UserError(
+                f"{name}: not enough memory for {many}; give a lower --batch-size, and --resume where there are results"
+            ) from error
+        raise UserError(f"{name} cannot take {many}: {reason(error)}") from error
 
 
 @torch.no_grad()

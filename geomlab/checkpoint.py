@@ -115,6 +115,8 @@ def read(path: Path | str) -> Checkpoint:
     is_safetensors = path.suffix == ".safetensors" or content[8:10] == b'{"'
     tensors, metadata = (_read_safetensors if is_safetensors else _read_torch)(path, content)
     _check_metadata(path, metadata)
+    metadata = {key: value for key, value in metadata.items() if value is not None}
+    _check_tensors(path, tensors)
     if metadata.get("version", VERSION) > VERSION:
         raise UserError(
             f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab"
@@ -204,16 +206,28 @@ def _check_metadata(path: Path, metadata: Any) -> None:
         ]
         texts = [*(metadata.get("classes") or ()), *(metadata.get("templates") or ())] if not wrong else []
         wrong += ["classes or templates"] if any(not isinstance(text, str) for text in texts) else []
-    if (
-        not wrong
-        and metadata.get("architecture")
-        and not isinstance(metadata["architecture"].get("spec"), str)
-    ):
-        wrong = ["architecture.spec"]
+    if not wrong and metadata.get("architecture") is not None:
+        architecture = metadata["architecture"]
+        wrong += [] if isinstance(architecture.get("spec"), str) else ["architecture.spec"]
+        wrong += [] if isinstance(architecture.get("config"), dict | None) else ["architecture.config"]
     if wrong:
         raise UserError(
             f"{path}: its metadata is not what docs/checkpoint.md says ({', '.join(wrong)}); write it anew, "
             "or save a bare state_dict and give --model and --data"
+        )
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no plain arrays of numbers, which no network here could hold."""
+    odd = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta
+    ]
+    if odd:
+        raise UserError(
+            f"{path}: {odd[0]} is no dense tensor of plain numbers, but sparse, quantized, nested or empty of data; "
+            "save it as tensor.to_dense() or tensor.dequantize() gives it"
         )
 
 

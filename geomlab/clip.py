@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import open_clip
 import torch
@@ -122,11 +122,44 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def tokenizer(config: Mapping[str, Any], name: str) -> Tokenizer:
-    """The tokenizer of a model: its own word list, or open_clip's for a model name."""
-    if "words" in config:
-        return WordTokenizer(config["words"], config["text_cfg"]["context_length"])
-    tokenize: Tokenizer = open_clip.get_tokenizer(name)
-    return tokenize
+    """The tokenizer of a model: of its own config, with or without a word list, or open_clip's for a model name.
+
+    Args:
+        config: one that `build` takes, with `words` where it has a vocabulary of its own; empty for a model name.
+        name: of the model.
+
+    Raises:
+        UserError: if the words are no list of texts, or the text tower has fewer tokens than the tokenizer.
+    """
+    text = CLIPTextCfg(**config.get("text_cfg", {}))
+    words = config.get("words")
+    if words is None:
+        tokenize = open_clip.get_tokenizer(name, context_length=text.context_length if config else None)
+    elif isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
+        tokenize = WordTokenizer(words, text.context_length)
+    else:
+        raise UserError(f"the config's words are {str(words)[:60]}; expected a list of texts")
+    if config and tokenize.vocab_size > text.vocab_size:
+        raise UserError(
+            f"the config's text_cfg has a vocab_size of {text.vocab_size}, fewer than the {tokenize.vocab_size} "
+            "tokens of its tokenizer (the words, and three); write it anew"
+        )
+    return cast(Tokenizer, tokenize)
+
+
+def checked_head(head: Tensor, dim: int) -> Float[Tensor, "classes dim"]:
+    """The trained head of a checkpoint, (classes, dim).
+
+    Raises:
+        UserError: if it is no such matrix of floating-point numbers.
+    """
+    if head.ndim != 2 or head.shape[1] != dim or not head.is_floating_point():
+        kind = str(head.dtype).removeprefix("torch.")
+        raise UserError(
+            f"head.weight is {kind} {tuple(head.shape)}, expected floating-point numbers (classes, {dim}); "
+            "write the head anew, or leave it out for the zero-shot head"
+        )
+    return head
 
 
 @torch.no_grad()

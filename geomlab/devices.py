@@ -22,3 +22,8 @@ def choose(name: str) -> str:
             f"--device '{name}' cannot be used here; give auto, cpu, or cuda where there is a GPU"
         ) from error
     return name
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. torch's allocator of the CPU has no exception of its own for that."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

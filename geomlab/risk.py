@@ -27,10 +27,14 @@ class SampleLosses:
 
 @torch.no_grad()
 def sample_losses(subject: Subject, batches: Batches, weights: Params | None = None) -> SampleLosses:
-    """Per-sample losses, at other weights where given."""
+    """Per-sample losses, at other weights where given.
+
+    Raises:
+        UserError: if the network cannot take a batch, or does not give logits for it.
+    """
     losses, correct = [], []
     for images, labels in batches:
-        logits = subject(images, weights)
+        logits = subject.logits(images, weights)
         losses.append(F.cross_entropy(logits, labels, reduction="none"))
         correct.append(logits.argmax(1) == labels)
     return SampleLosses(torch.cat(losses), torch.cat(correct))

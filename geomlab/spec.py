@@ -93,10 +93,10 @@ def _join(characters: list[str]) -> str:
 
 
 def number(spec: Spec, key: str, default: float) -> float:
-    """A number option, as a decimal or a fraction such as `4/255`.
+    """A number option, zero or more, as a decimal or a fraction such as `4/255`.
 
     Raises:
-        UserError: if the option is not such a number, or not finite and positive.
+        UserError: if the option is not such a number, or negative or not finite.
     """
     text = spec.option(key)
     if text is None:

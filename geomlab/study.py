@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 import xarray as xr
 from torch import Tensor
 
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
+from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.progress import Bar
@@ -221,8 +221,7 @@ def _enough_memory(where: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # torch's allocator of the CPU has no exception of its own.
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if out_of_memory(error):
             raise UserError(
                 f"{where}: not enough memory; go on with --resume and a lower --batch-size, or begin anew with fewer "
                 "--samples"

@@ -67,11 +67,25 @@ class Subject:
         Raises:
             UserError: if it cannot take them, or does not give logits.
         """
-        logits = architectures.try_on(lambda x: self._run(x, {}), images, self.preprocessing, self.name)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        return self.logits(images).shape[1]
+
+    def logits(self, images: Images, weights: Params | None = None) -> Logits:
+        """As a call, where the module may be seeing images of this kind, or so many, for the first time.
+
+        Raises:
+            UserError: if it cannot take them, for lack of memory or by its own fault, or does not give logits.
+        """
+        n, shape = len(images), tuple(images.shape[1:])
+        logits = architectures.try_on(
+            lambda x: self._run(x, weights or {}), images, self.preprocessing, self.name
+        )
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(f"{self.name} must give logits (N, classes), got {got} for {len(images)} images")
-        return logits.shape[1]
+            raise UserError(
+                f"{self.name} must give logits (N, classes) for any N, got {got} for {n} images of shape {shape}; "
+                "mend its forward pass"
+            )
+        return logits
 
     def at(self, weights: Params) -> "Subject":
         """The same network elsewhere in parameter space; names that are missing keep their values."""
@@ -81,17 +95,13 @@ class Subject:
         return replace(self, weights={**self.weights, **weights})
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Subject":
-        """A copy on another device or of another precision."""
-
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if tensor.is_floating_point() else None)
-
-        return replace(
-            self,
-            module=deepcopy(self.module).to(device, dtype),
-            weights={name: move(tensor) for name, tensor in self.weights.items()},
-            buffers={name: move(tensor) for name, tensor in self.buffers.items()},
-        )
+        """The same on another device or of another precision; the new module and weights share their memory."""
+        module = deepcopy(self.module).to(device, dtype)
+        state = {**self.weights, **self.buffers}  # elsewhere than the module's own after `at`
+        for name, own in (*module.named_parameters(), *module.named_buffers()):
+            tensor = state[name].detach()
+            own.data = tensor.to(device, dtype if tensor.is_floating_point() else None)
+        return replace(self, module=module, weights=_weights(module), buffers=_buffers(module))
 
     def named(self, name: str) -> "Subject":
         """The same under another name."""
@@ -203,11 +213,16 @@ def from_network(
     """
     module = deepcopy(network.module).eval()
     architectures.check_finite(module)
-    weights = {key: tensor.detach() for key, tensor in module.named_parameters()}
-    buffers = {key: tensor.detach() for key, tensor in module.named_buffers()}
     module.requires_grad_(False)
     return Subject(
-        module, weights, buffers, network.preprocessing, network.classes, name, architecture, config
+        module,
+        _weights(module),
+        _buffers(module),
+        network.preprocessing,
+        network.classes,
+        name,
+        architecture,
+        config,
     )
 
 
@@ -216,7 +231,7 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
 
     Args:
         checkpoint: what was read.
-        model: a model SPEC; it overrides what the checkpoint says of itself.
+        model: a model SPEC, in place of the checkpoint's `architecture`; its classes, templates and preprocessing hold.
         labels: class names and templates of the data, for a checkpoint that has none.
 
     Raises:
@@ -224,15 +239,17 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
     """
     config = None
     try:
-        if model is not None:
-            network = architectures.build(model, checkpoint.tensors, labels=labels)
-        elif checkpoint.architecture is None:
-            raise UserError("a bare state_dict does not say its network; give --model (and --data)")
-        else:
-            model, config, own, preprocessing = architectures.from_metadata(checkpoint.metadata)
-            network = architectures.build(
-                model, checkpoint.tensors, config=config, labels=own or labels, preprocessing=preprocessing
-            )
+        if model is None:
+            if checkpoint.architecture is None:
+                raise UserError("a bare state_dict does not say its network; give --model (and --data)")
+            model, config = architectures.network_of(checkpoint.metadata)
+        network = architectures.build(
+            model,
+            checkpoint.tensors,
+            config=config,
+            labels=architectures.labels_of(checkpoint.metadata, labels),
+            preprocessing=architectures.preprocessing_of(checkpoint.metadata),
+        )
         return from_network(network, name=checkpoint.name, architecture=model, config=config)
     except UserError as error:
         raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
@@ -243,6 +260,15 @@ def twice_differentiable() -> Iterator[None]:
     """Attention by plain matrix products: the fused kernels have no second derivative."""
     with sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a module by name, in its own memory."""
+    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in module.named_buffers()}
 
 
 def _blocks(module: nn.Module) -> list[str]:

@@ -48,7 +48,32 @@ class Dice(Classifier):
         return self.layers(images) + torch.rand(len(images), 3)
 
 
+class TwoAtATime(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) != 2:
+            raise ValueError("only pairs")
+        return self.layers(images)
+
+
+class Greedy(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 2:
+            raise MemoryError
+        return self.layers(images)
+
+
+class Squeezed(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).squeeze()
+
+
+class Flattened(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).reshape(2, -1)
+
+
 raising, pair, scalar, detached, dice = Raising, Pair, Scalar, Detached, Dice
+two_at_a_time, greedy, squeezed, flattened = TwoAtATime, Greedy, Squeezed, Flattened
 
 
 class Attention(nn.Module):

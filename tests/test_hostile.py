@@ -73,12 +73,52 @@ def test_a_config_that_describes_nothing(config: dict[str, Any]) -> None:
         ({"classes": [1, 2]}, "(classes or templates)"),
         ({"data": 3}, "(data)"),
         ({"preprocessing": [1]}, "(preprocessing)"),
-        ({"preprocessing": {"mean": "grey"}}, "expected numbers: size, and mean and std"),
+        ({"preprocessing": {"mean": "grey"}}, "expected numbers: size, a whole one"),
+        ({"preprocessing": {"mean": [0, 0], "std": [1, 1, 1]}}, "one a channel each"),
+        ({"preprocessing": {"size": 0}}, "size, a whole one of at least 1"),
+        ({"preprocessing": {"size": -3}}, "size, a whole one of at least 1"),
+        ({"preprocessing": {"size": 16.5}}, "size, a whole one of at least 1"),
         ({"preprocessing": {"std": [0, 0, 0]}}, "the loss is NaN or infinite"),
+        ({"architecture": {"spec": "open_clip:custom", "config": [1]}}, "(architecture.config)"),
     ],
 )
 def test_metadata_of_another_form(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
     cli.refused(analyze(forged(tmp_path, **changes)), words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"words": 5}, "the config's words are 5; expected a list of texts"),
+        ({"words": "zero"}, "the config's words are zero"),
+        ({"words": [1, 2]}, "expected a list of texts"),
+        ({"words": [f"w{i}" for i in range(100)]}, "fewer than the 103 tokens of its tokenizer"),
+        ({"words": None}, "fewer than the 49408 tokens of its tokenizer"),
+    ],
+)
+def test_words_that_are_no_vocabulary(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    zero_shot = checkpoint.read(checkpoint_path("zero-shot"))
+    own = {key: value for key, value in zero_shot.metadata.items() if key not in ("digest", "versions")}
+    config = {**own["architecture"]["config"], **changes}
+    about = {**own, "architecture": {"spec": "open_clip:custom", "config": config}}
+    checkpoint.write(tmp_path / "x.pt", zero_shot.tensors, about)
+    cli.refused(analyze(tmp_path / "x.pt"), words)
+
+
+HEAD = FT.tensors["head.weight"]
+
+
+@pytest.mark.parametrize("head", [HEAD[0], HEAD.long(), HEAD[:, 1:], HEAD.sum()])
+def test_a_head_that_is_no_head(head: torch.Tensor, tmp_path: Path) -> None:
+    own = {key: value for key, value in FT.metadata.items() if key not in ("digest", "versions")}
+    checkpoint.write(tmp_path / "x.pt", {**FT.tensors, "head.weight": head}, own)
+    cli.refused(analyze(tmp_path / "x.pt"), "head.weight is", f"(classes, {HEAD.shape[1]})")
+
+
+@pytest.mark.parametrize("odd", [torch.eye(3).to_sparse(), torch.empty(2, device="meta")])
+def test_tensors_that_are_not_dense(odd: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"good": torch.ones(2), "odd.weight": odd}, tmp_path / "x.pt")
+    cli.refused(cli.run("info", tmp_path / "x.pt"), "odd.weight is no dense tensor", "to_dense()")
 
 
 def test_braces_in_a_template_are_text(tmp_path: Path) -> None:
@@ -89,9 +129,15 @@ def test_braces_in_a_template_are_text(tmp_path: Path) -> None:
 
 
 def test_null_metadata_is_no_metadata(tmp_path: Path) -> None:
-    path = forged(tmp_path, classes=None, templates=None, data=None)
-    assert "classes:      not said" in cli.run("info", path).stdout
+    names = ("version", "digest", "versions", "classes", "templates", "data", "preprocessing", "architecture")
+    path = forged(tmp_path, **dict.fromkeys(names))
+    assert not set(names) & set(checkpoint.read(path).metadata)
+    shown = cli.run("info", path)
+    assert shown.returncode == 0, shown.stderr
+    for line in ("classes:      not said", "architecture: not said", "data:         not said"):
+        assert line in shown.stdout
     cli.refused(analyze(path), "does not say its data")
+    cli.refused(analyze(path, "--data", "glyphs"), "does not say its network")
 
 
 def test_safetensors_metadata_of_another_form(tmp_path: Path) -> None:

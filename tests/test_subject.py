@@ -43,6 +43,70 @@ def test_timm_with_its_own_normalisation_and_features(name: str, tmp_path: Path)
     assert loaded.preprocessing.size == size
 
 
+def test_another_network_keeps_what_the_checkpoint_says_of_its_classes_and_pixels(tmp_path: Path) -> None:
+    model = timm.create_model("test_resnet", num_classes=2).eval()
+    about = {
+        "architecture": {"spec": "timm:test_vit"},
+        "classes": ["dark", "bright"],
+        "preprocessing": {"size": 32, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+    }
+    written = checkpoint.write(tmp_path / "net.pt", model.state_dict(), about)
+    data = Labels(("bright", "dark"))
+    loaded = subject.load(written, model="timm:test_resnet", labels=data)
+    assert loaded.architecture == "timm:test_resnet"
+    assert loaded.classes == ("dark", "bright")
+    assert loaded.preprocessing == Preprocessing(32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded(IMAGES), model(normalised(IMAGES, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+        )
+
+
+@pytest.mark.parametrize("given", [None, "timm:test_resnet"])
+def test_what_is_not_recorded_of_the_pixels_is_the_library_s(given: str | None, tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet", num_classes=2).state_dict()
+    config = timm.get_pretrained_cfg("test_resnet")
+    for recorded, size in (({}, config.input_size[-1]), ({"size": 32}, 32), ({"size": None}, None)):
+        about = {"architecture": {"spec": "timm:test_resnet"}, "preprocessing": recorded}
+        loaded = subject.load(checkpoint.write(tmp_path / "net.pt", state, about), model=given)
+        assert loaded.preprocessing == Preprocessing(size, config.mean, config.std)
+
+
+def test_templates_of_a_checkpoint_without_classes_are_for_those_of_the_data() -> None:
+    data = Labels(("cat", "dog"), ("a {}",))
+    assert architectures.labels_of({"templates": ["my {}"]}, data) == Labels(("cat", "dog"), ("my {}",))
+    assert architectures.labels_of({"classes": ["x"]}, data) == Labels(("x",))
+    assert architectures.labels_of({}, data) == data
+
+
+@pytest.mark.parametrize("name", ["timm:test_convnext", "timm:test_resnet", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_the_classifier_is_found_in_whatever_order_the_file_has_its_names(
+    name: str, ending: str, tmp_path: Path
+) -> None:
+    library, _, network = name.partition(":")
+    make = timm.create_model if library == "timm" else torchvision.models.get_model
+    model = make(network, num_classes=5).eval()
+    checkpoint.write(tmp_path / f"net.{ending}", model.state_dict(), {})
+    loaded = subject.load(checkpoint.read(tmp_path / f"net.{ending}"), model=name)
+    assert loaded.outputs(torch.rand(2, 3, 64, 64)) == 5
+    assert params.digest({**loaded.weights, **loaded.buffers}) == params.digest(model.state_dict())
+
+
+def test_the_classifier_of_torchvision_s_convnext() -> None:
+    """Its blocks hold matrices whose names come after the head's in the alphabet."""
+    with torch.device("meta"):
+        state = torchvision.models.get_model("convnext_tiny", num_classes=5).state_dict()
+    tensors = {key: torch.zeros(state[key].shape, dtype=state[key].dtype) for key in sorted(state)}
+    network = architectures.build("torchvision:convnext_tiny", tensors)
+    assert [m for m in network.module.modules() if isinstance(m, nn.Linear)][-1].out_features == 5
+
+
+def test_a_tag_that_timm_does_not_have() -> None:
+    with pytest.raises(UserError, match=r"Invalid pretrained tag \(nonsense\).*list_pretrained"):
+        architectures.build("timm:test_vit.nonsense", None)
+
+
 def test_torchvision_with_its_normalisation(tmp_path: Path) -> None:
     model = torchvision.models.shufflenet_v2_x0_5(num_classes=4).eval()
     loaded = subject.load(saved(model, tmp_path), model="torchvision:shufflenet_v2_x0_5")
@@ -97,6 +161,26 @@ def test_another_point_is_another_subject() -> None:
     torch.testing.assert_close(one(images, {"1.bias": one.weights["1.bias"] + 1}), one(images) + 1)
     with pytest.raises(KeyError, match="not parameters"):
         one.at({"nothing": torch.ones(1)})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_moved_network_holds_its_weights_once(dtype: torch.dtype) -> None:
+    one = models.subject(models.convolution())
+    elsewhere = one.at({"0.weight": one.weights["0.weight"] + 1})
+    images = models.batches().images
+    for network in (one, elsewhere):
+        before = network.digest
+        moved = network.to("cpu", dtype)
+        held = {**moved.weights, **moved.buffers}
+        inside = dict((*moved.module.named_parameters(), *moved.module.named_buffers()))
+        assert {n: t.data_ptr() for n, t in inside.items()} == {n: t.data_ptr() for n, t in held.items()}
+        assert list(moved.weights) == list(network.weights)
+        assert moved.dtype == dtype
+        torch.testing.assert_close(moved(images.to(dtype)), network(images).to(dtype))
+        assert moved.to("cpu", torch.float64).module is not network.module
+        assert (moved.digest == before) == (dtype == torch.float64)
+        assert network.digest == params.digest({**network.weights, **network.buffers}) + before[64:]
+    assert not torch.equal(one.module.get_parameter("0.weight"), elsewhere.weights["0.weight"])
 
 
 class OwnFeatures(nn.Module):

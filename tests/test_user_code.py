@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from geomlab import architectures, checkpoint, params, subject
 from geomlab.checkpoint import Checkpoint
@@ -24,9 +25,12 @@ def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", d
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("raising", ("cannot take images of shape (3, 4, 4): KeyError: 'no such head' (misbehaving.py:",)),
-        ("pair", ("must give logits (N, classes), got tuple",)),
-        ("scalar", ("must give logits (N, classes), got shape (2,) for 2 images",)),
+        (
+            "raising",
+            ("cannot take 2 images of shape (3, 4, 4) at once: KeyError: 'no such head' (misbehaving.py:",),
+        ),
+        ("pair", ("must give logits (N, classes) for any N, got tuple",)),
+        ("scalar", ("must give logits (N, classes) for any N, got shape (2,) for 2 images",)),
         ("detached", ("no gradient in the images", "leave the attacks out")),
         ("exiting", ("the factory failed: SystemExit: I give up",)),
         ("thousand_words", ("the factory failed: ValueError: word word",)),
@@ -34,6 +38,24 @@ def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", d
 )
 def test_networks(name: str, words: tuple[str, ...], weights: Path, tmp_path: Path) -> None:
     result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}")
+    cli.refused(result, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "words"),
+    [
+        ("two_at_a_time", "5", ("cannot take 5 images of shape (3, 4, 4) at once: ValueError: only pairs",)),
+        ("greedy", "5", ("not enough memory for 5 images", "a lower --batch-size")),
+        ("squeezed", "19", ("logits (N, classes) for any N, got shape (3,) for 1 images",)),
+        ("flattened", "20", ("logits (N, classes) for any N, got shape (2, 30) for 20 images",)),
+    ],
+)
+def test_networks_that_take_two_images_but_not_every_number(
+    name: str, batch_size: str, words: tuple[str, ...], weights: Path, tmp_path: Path
+) -> None:
+    more = ("--samples", "20", "--condition", "clean", "--batch-size", batch_size)
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
     cli.refused(result, *words)
     assert not (tmp_path / "out").exists()
 
@@ -81,7 +103,7 @@ def test_a_module_that_fails_to_import(weights: Path, tmp_path: Path) -> None:
         ("named_labels", ("labels cannot be read", "TypeError: 'str' object")),
         ("soft_labels", ("labels cannot be read", "TypeError: 'float' object")),
         ("no_pairs", ("labels cannot be read", "TypeError: 'int' object is not subscriptable")),
-        ("grey", ("cannot take images of shape (1, 4, 4)",)),
+        ("grey", ("cannot take 2 images of shape (1, 4, 4)",)),
     ],
 )
 def test_data(name: str, words: tuple[str, ...], weights: Path, tmp_path: Path) -> None:
@@ -140,7 +162,7 @@ def test_a_reference_that_takes_other_images(weights: Path, tmp_path: Path) -> N
     checkpoint.write(tmp_path / "large.pt", tensors, changed)
     more = ("--reference", tmp_path / "large.pt", "--out", tmp_path / "out", *cli.QUICK)
     cli.refused(
-        cli.run("analyze", checkpoint_path("ft"), *more), "large cannot take images of shape (3, 16, 16)"
+        cli.run("analyze", checkpoint_path("ft"), *more), "large cannot take 2 images of shape (3, 16, 16)"
     )
     assert not (tmp_path / "out").exists()
 
@@ -166,6 +188,17 @@ def test_a_reference_that_says_its_own_network_may_be_another(weights: Path, tmp
     assert summary["reference"]["architecture"] == name
     assert -1 < summary["features"]["reference"]["clean"]["cka"] < 1
     assert any("4 of 4 parameters have no twin in the reference" in text for text in summary["warnings"])
+
+
+def test_the_classes_of_a_checkpoint_hold_whatever_the_model(weights: Path, tmp_path: Path) -> None:
+    """The data's names would pass for the network's, and every label mean another class."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "data" / name / "0.png")
+    state = torch.load(weights, weights_only=True)
+    checkpoint.write(tmp_path / "net.pt", state, {"classes": ["c", "b", "a"]})
+    result = analyze(tmp_path / "net.pt", tmp_path / "out", data=f"folder:{tmp_path / 'data'}")
+    cli.refused(result, "its classes are not those of net", "0: c / a")
 
 
 def test_layers_that_are_not_called_are_said(weights: Path, tmp_path: Path) -> None:

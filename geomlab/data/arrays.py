@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab import architectures
-from geomlab.data.folders import fit
+from geomlab.data.folders import fit, rgb
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.spec import escape
@@ -74,6 +74,8 @@ class Arrays(Source):
             return _scaled(data[torch.from_numpy(rows)])
         try:
             images = torch.stack([_image(data[int(row)][0], size) for row in rows])
+        except UserError as error:
+            raise UserError(f"'{self.spec}': the data set '{domain}' holds {error}") from error
         except Exception as error:  # the user's own data set may fail in any way
             raise UserError(
                 f"'{self.spec}': the data set '{domain}' cannot give its images: {architectures.reason(error)}; "
@@ -134,7 +136,7 @@ def _scaled(images: Tensor) -> Tensor:
 def _image(image: Any, size: int | None) -> Tensor:
     """One image of a data set as (C, H, W); of arrays the last axis is the channels if only it can be."""
     if isinstance(image, Image.Image):
-        return fit(image.convert("RGB"), size)
+        return fit(rgb(image), size)
     if isinstance(image, Tensor):
         return _scaled(image)
     tensor = torch.tensor(image)
@@ -186,18 +188,26 @@ def _set(spec: str, data: Any) -> tuple[Any, NDArray[np.int64]]:
 
 
 def _labels_of_set(data: Any) -> NDArray[np.int64]:
-    """All labels. Reading an item decodes its image, so a list of labels is taken where a few items agree with it."""
+    """All labels. Reading an item decodes its image, so torchvision's own sets are asked for the list they keep.
+
+    That list is taken where a few items agree with it: of some sets it is no list of classes.
+    """
     rows, kept = range(len(data)), _kept_labels(data)
-    few = slice(None, None, max(1, len(rows) // 8))
-    probe = _whole_numbers([data[row][1] for row in rows[few]])
-    if len(kept) == len(rows) and np.array_equal(kept[few], probe):
-        return kept
+    if len(kept) == len(rows):
+        few = slice(None, None, max(1, len(rows) // 8))
+        if np.array_equal(kept[few], _whole_numbers([data[row][1] for row in rows[few]])):
+            return kept
     return _whole_numbers([data[row][1] for row in rows])
 
 
 def _kept_labels(data: Any) -> NDArray[np.int64]:
-    """The list of labels that many data sets keep; empty where there is none, or a transform changes it."""
-    if getattr(data, "target_transform", None) is None:
+    """The list of labels that a set of torchvision keeps; empty where there is none, or a transform changes it.
+
+    A list of the user's own class is not looked at: nothing says that its items go by it.
+    """
+    pair = getattr(data, "transforms", None)  # one of the user's own, or made of the transforms of either
+    changes = (getattr(data, "target_transform", None), getattr(pair, "target_transform", pair))
+    if type(data).__module__.startswith("torchvision.datasets") and changes == (None, None):
         for name in ("targets", "labels", "_labels"):
             with suppress(Exception):  # the user's own attribute may be anything
                 return _whole_numbers(getattr(data, name))

@@ -220,7 +220,9 @@ def _shift(spec: Spec, source: Source) -> Shift:
             return FGSM(number(spec, "eps", 4 / 255))
         case "pgd":
             spec.only("eps", "steps", "step", "restarts")
-            step = number(spec, "step", 0.0) or None
+            step = None if spec.option("step") is None else number(spec, "step", 0.0)
+            if step == 0:
+                raise UserError(f"'{spec.text}': step must be above 0; leave it out for 2.5·eps/steps")
             return PGD(
                 number(spec, "eps", 4 / 255), integer(spec, "steps", 10), step, integer(spec, "restarts", 1)
             )

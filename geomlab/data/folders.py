@@ -16,6 +16,7 @@ from geomlab.spec import escape
 from geomlab.typing import Float, Images
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")  # modes of Pillow
 
 
 class DomainFolders(Source):
@@ -92,7 +93,8 @@ def read_images(files: Sequence[Path], size: int | None) -> Images:
     """Decode image files to RGB in [0, 1].
 
     Raises:
-        UserError: naming a file that cannot be decoded, or that has another size where none was asked for.
+        UserError: naming a file that cannot be decoded or has more than 8 bits a channel, or a folder whose images
+            have several sizes where none was asked for.
     """
     images = [_read(file, size) for file in files]
     shapes = {tuple(image.shape) for image in images}
@@ -108,10 +110,25 @@ def _read(file: Path, size: int | None) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as opened:
-                image = opened.convert("RGB")
+                image = rgb(opened)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
     except Exception as error:  # Pillow's readers raise anything on a damaged file
         raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
     return fit(image, size)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """An image of 8 bits a channel as RGB.
+
+    Raises:
+        UserError: if it has more bits: Pillow would cut the values off at 255, not scale them.
+    """
+    if image.mode not in _EIGHT_BITS:
+        raise UserError(
+            f"an image of mode {image.mode}, expected 8 bits a channel ({', '.join(_EIGHT_BITS)}); convert it first"
+        )
+    return image.convert("RGB")
 
 
 def fit(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:

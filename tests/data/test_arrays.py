@@ -9,6 +9,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
+from torchvision.datasets.vision import StandardTransform
 
 from geomlab.data.arrays import Arrays
 from geomlab.data.sources import open_source
@@ -131,11 +132,47 @@ class Keeping(Dataset[Any]):
         return torch.zeros(3, 2, 2), self.given[row]
 
 
-def test_a_list_of_labels_spares_the_images() -> None:
-    many = list(range(1000))
-    data = Keeping(many, targets=torch.tensor(many))
-    assert Arrays("my:data", data).index("id").labels.tolist() == many
-    assert data.decoded < 20
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """40 files in two folders; what is in them does not matter."""
+    for row in range(40):
+        path = tmp_path / str(row % 2) / f"{row}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def picture(_: str) -> Image.Image:
+    return PILS[0]
+
+
+def test_the_list_of_labels_that_torchvision_keeps_spares_the_images(files: Path) -> None:
+    read: list[str] = []
+    data = torchvision.datasets.ImageFolder(files, loader=lambda path: read.append(path) or PILS[0])
+    assert Arrays("my:data", data).index("id").labels.tolist() == [0] * 20 + [1] * 20
+    assert 0 < len(read) < 10
+
+
+def test_a_list_of_labels_of_the_user_s_own_class_is_not_trusted() -> None:
+    given = [row % 2 for row in range(40)]
+    kept = [1 - label if row in (7, 13, 29) else label for row, label in enumerate(given)]
+    data = Keeping(given, targets=kept)
+    assert Arrays("my:data", data).index("id").labels.tolist() == given
+    assert data.decoded == 40
+
+
+@pytest.mark.parametrize("how", ["target_transform", "transforms", "StandardTransform"])
+def test_a_transform_of_the_labels_counts(how: str, files: Path) -> None:
+    """Its items are then read: here one of them differs from the list, where no probe looks."""
+    data = torchvision.datasets.ImageFolder(files, loader=picture)
+    if how == "target_transform":
+        data.target_transform = int
+    if how == "transforms":
+        data.transforms = lambda image, label: (image, label)
+    if how == "StandardTransform":
+        data.transforms = StandardTransform(None, int)
+    data.samples[3] = (data.samples[3][0], 1)
+    assert Arrays("my:data", data).index("id").labels.tolist()[:5] == [0, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +188,14 @@ def test_a_list_of_labels_spares_the_images() -> None:
 )
 def test_what_the_items_give_counts(attributes: dict[str, Any]) -> None:
     assert Arrays("my:data", Keeping([2, 0, 1], **attributes)).index("id").labels.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_images_of_more_than_eight_bits_are_refused(mode: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"'my:data': .* 'id' holds an image of mode {mode}, expected 8 bits"
+    ):
+        read(samples([*PILS[:4], Image.new(mode, (6, 4))]))
 
 
 def test_names_of_domains_may_hold_commas() -> None:

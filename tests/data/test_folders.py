@@ -45,6 +45,23 @@ def test_a_file_that_is_no_image_is_named(root: Path) -> None:
         open_source(f"domains:{root},id=photo").images("photo", np.array([0]), 6)
 
 
+@pytest.mark.parametrize(("mode", "ending"), [("I;16", "png"), ("I;16", "tif"), ("I", "tif"), ("F", "tif")])
+def test_images_of_more_than_eight_bits_are_refused(mode: str, ending: str, root: Path) -> None:
+    Image.new(mode, (12, 8), 100).save(root / "photo" / "cat" / f"a.{ending}")
+    source = open_source(f"domains:{root},id=photo")
+    with pytest.raises(
+        UserError, match=rf"cat/a\.{ending}: an image of mode I?F?.*, expected 8 bits a channel"
+    ):
+        source.images("photo", np.arange(5), 6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_images_of_eight_bits_and_fewer_are_read(mode: str, root: Path) -> None:
+    Image.new("L", (12, 8), 255).convert(mode).save(root / "photo" / "cat" / "0.png")
+    images = open_source(f"domains:{root},id=photo").images("photo", np.array([0]), 6)
+    assert (images == 1).all()
+
+
 def test_a_decompression_bomb_is_not_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(UserError, match="not a readable image"):

@@ -1,0 +1,26 @@
+"""A file appears whole, with the permissions of any new file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from geomlab import files
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_the_umask_holds(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        files.replace(tmp_path / "deep" / "file", b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "file").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "deep" / "file").read_bytes() == b"content"
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        files.replace(tmp_path / "file", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -188,14 +188,7 @@ def _open_clip(
         model, own, own_config = clip.build(config), Preprocessing(), config
     else:
         model = clip.create(spec)
-        info = model.visual.preprocess_cfg if hasattr(model.visual, "preprocess_cfg") else {}
-        size = info.get("size", model.visual.image_size)
-        own = Preprocessing(
-            size if isinstance(size, int) else size[0],
-            tuple(info.get("mean", open_clip.OPENAI_DATASET_MEAN)),
-            tuple(info.get("std", open_clip.OPENAI_DATASET_STD)),
-        )
-        own_config = {}
+        own, own_config = preprocessing_of_clip(model), {}
     described = own_config or open_clip.get_model_config(spec.positional)
     head = None
     if tensors is not None:
@@ -214,6 +207,19 @@ def _open_clip(
         )
     classifier = clip.ClipClassifier(model.visual, head)
     return Network(classifier.eval(), own, labels.classes if labels else None)
+
+
+def preprocessing_of_clip(model: Any) -> Preprocessing:
+    """What open_clip puts before a CLIP of its own list."""
+    import open_clip
+
+    info = getattr(model.visual, "preprocess_cfg", {})
+    size = info.get("size", model.visual.image_size)
+    return Preprocessing(
+        size if isinstance(size, int) else size[0],
+        tuple(info.get("mean", open_clip.OPENAI_DATASET_MEAN)),
+        tuple(info.get("std", open_clip.OPENAI_DATASET_STD)),
+    )
 
 
 def _timm(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, Preprocessing]:
@@ -254,21 +260,6 @@ def _rows(tensors: Mapping[str, Tensor] | None, classifier: str | None) -> int:
     """Number of classes: rows of the classifier's weight; the builders' own where there is no such tensor."""
     weight = (tensors or {}).get(f"{classifier}.weight")
     return CLASSES if weight is None or weight.ndim == 0 else len(weight)
-
-
-def from_metadata(
-    metadata: Mapping[str, Any],
-) -> tuple[str, dict[str, Any] | None, Labels | None, Preprocessing]:
-    """What a checkpoint says of itself: SPEC, config, labels, preprocessing (none is the identity).
-
-    Raises:
-        UserError: as `network_of` and `preprocessing_of`.
-    """
-    return (
-        *network_of(metadata),
-        labels_of(metadata),
-        replace(Preprocessing(), **preprocessing_of(metadata)),
-    )
 
 
 def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
@@ -343,7 +334,7 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
     try:
         return network(images)
     except Exception as error:  # the user's own module may fail in any way
-        many = f"{len(images)} images of shape {shape} at once"
+        many = f"{len(images)} image{'s' if len(images) > 1 else ''} of shape {shape} at once"
         if out_of_memory(error):
             raise UserError(
                 f"{name}: not enough memory for {many}; give a lower --batch-size, and --resume where there are results"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import open_clip
@@ -138,7 +139,8 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     where = checkpoint.path or checkpoint.name
     if checkpoint.architecture is None:
         raise UserError(f"{where}: a bare state_dict does not say its network; start from open_clip:NAME")
-    spec, config, own, preprocessing = architectures.from_metadata(checkpoint.metadata)
+    spec, config = architectures.network_of(checkpoint.metadata)
+    own = architectures.labels_of(checkpoint.metadata)
     labels = labels or own
     if parse(spec).head != "open_clip" or labels is None:
         raise UserError(
@@ -150,8 +152,16 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     tensors = dict(checkpoint.tensors)
     head = tensors.pop(HEAD, None)
     architectures.load(network, tensors, spec)
+    standard = Preprocessing() if config else architectures.preprocessing_of_clip(network)
+    preprocessing = replace(standard, **architectures.preprocessing_of(checkpoint.metadata))
     model = Model(network, clip.tokenizer(config or {}, name), labels, preprocessing, checkpoint.architecture)
     if head is not None and own is not None and own.classes == labels.classes:
+        described = config or open_clip.get_model_config(name)
+        head = clip.checked_head(head, described["embed_dim"])
+        if len(head) != len(own.classes):
+            raise UserError(
+                f"{where}: a head of {len(head)} classes and the names of {len(own.classes)}; write the checkpoint anew"
+            )
         model.set_head(head)
     return model
 
@@ -173,9 +183,7 @@ def from_open_clip(text: str, labels: Labels | None, seed: int) -> Model:
     with _initialised(seed):
         network = clip.create(spec)
     name, tag = spec.positional, spec.option("pretrained")
-    info = network.visual.preprocess_cfg
-    size = info["size"] if isinstance(info["size"], int) else info["size"][0]
-    preprocessing = Preprocessing(size, tuple(info["mean"]), tuple(info["std"]))
+    preprocessing = architectures.preprocessing_of_clip(network)
     architecture = {"spec": f"open_clip:{built_name(name, tag)}", "config": None}
     return Model(network, clip.tokenizer({}, name), labels, preprocessing, architecture)
 

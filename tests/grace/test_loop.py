@@ -164,8 +164,8 @@ LABELS = torch.arange(24) % 12 % 10
     [
         ((digits(), torch.arange(24) % 12), r"mine:data, id: labels \[10, 11\] are outside .* 10 classes"),
         ((digits(), LABELS - 1), r"mine:data, id: labels \[-1\] are outside the head of 10 classes"),
-        ((digits(7), LABELS), r"mine:data: the network cannot take images of shape \(3, 7, 7\)"),
-        ((digits(channels=1), LABELS), r"mine:data: the network cannot take images of shape \(1, 16, 16\)"),
+        ((digits(7), LABELS), r"mine:data: the network cannot take 1 image of shape \(3, 7, 7\)"),
+        ((digits(channels=1), LABELS), r"mine:data: the network cannot take 1 image of shape \(1, 16, 16\)"),
         ((digits() * 255, LABELS), r"mine:data, id: images span .*, expected \[0, 1\]; scale them"),
         ((spoiled(), LABELS), "mine:data, id: 1 of 24 images hold NaN or infinite values; clean the data"),
         ((digits()[:0], LABELS[:0]), "mine:data: no images in id"),

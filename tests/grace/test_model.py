@@ -1,6 +1,7 @@
 import logging
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 
@@ -79,5 +80,22 @@ def test_what_is_no_clip_is_refused() -> None:
 def test_an_architecture_that_open_clip_cannot_build_or_run_is_refused(layers: str, tmp_path: Path) -> None:
     """Two stages make open_clip's ResNet index past its end; four make one too deep for 16 pixels."""
     recipe = compose("clip", settings=[f"architecture.vision_cfg.layers={layers}"])
-    with pytest.raises(UserError, match=r"does not describe a CLIP|cannot take images of shape"):
+    with pytest.raises(UserError, match=r"does not describe a CLIP|cannot take 1 image of shape"):
         loop.train(recipe, tmp_path)
+
+
+def test_a_head_of_other_classes_than_named_is_refused() -> None:
+    read = checkpoint.read(embedded.checkpoint_path("ft"))
+    tensors = {**read.tensors, "head.weight": read.tensors["head.weight"][:9]}
+    with pytest.raises(UserError, match="a head of 9 classes and the names of 10"):
+        models.from_checkpoint(Checkpoint(tensors, read.metadata), None)
+
+
+def test_pixels_are_normalised_as_geomlab_does_where_a_checkpoint_does_not_say() -> None:
+    """Else a network would be trained on other inputs than it is judged on."""
+    with torch.random.fork_rng():
+        network = open_clip.create_model("ViT-S-32-alt")
+    about = {"architecture": {"spec": "open_clip:ViT-S-32-alt"}, "classes": ["a", "b"]}
+    read = Checkpoint(network.state_dict(), about)
+    assert models.from_checkpoint(read, None).preprocessing == subject.load(read).preprocessing
+    assert models.from_checkpoint(read, None).preprocessing.mean == open_clip.OPENAI_DATASET_MEAN

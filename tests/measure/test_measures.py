@@ -11,7 +11,9 @@ import torch
 import xarray as xr
 
 from geomlab import params
+from geomlab.linalg.estimates import Eigenpairs
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.measure.curvature import _warnings
 from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
@@ -122,6 +124,17 @@ def test_eigenvalues_that_did_not_converge_say_so() -> None:
     found = Curvature(k=6, probes=2, max_products=6, tolerance=1e-12)(SUBJECT, INPUTS, generator(0, "c"))
     assert str(found["status"].item()).startswith("not converged")
     assert "raise the budget" in str(found["warnings"].item())
+
+
+def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge() -> None:
+    """A zero to rounding has converged at a relative residual of 600."""
+    values, residuals = torch.tensor([[2.0, 1.0, 1e-18], [1e-9, 0.03, 6e-16]], dtype=torch.float64)
+    converged = torch.tensor([True, False, True])
+    vectors = torch.eye(3, dtype=torch.float64)
+    top = Eigenpairs(values, vectors, vectors, residuals, converged, "not converged: 1 of 3", 9)
+    assert _warnings(top, 3, Curvature(k=3), []) == [
+        "eigenvalues not converged: 1 of 3 (largest relative residual of those 3.0e-02); raise the budget"
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

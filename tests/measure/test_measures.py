@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import xarray as xr
 
 from geomlab import params
 from geomlab.linalg.estimates import Eigenpairs
+from geomlab.linalg.trace import Traces, traces
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.measure.curvature import _warnings
 from geomlab.rng import generator
@@ -179,3 +181,20 @@ def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:
     found = Curvature("4.bias", k=5, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
     assert found.sizes["eigen"] == 3
     assert "only 3 eigenvalues" in str(found["warnings"].item())
+
+
+@pytest.mark.parametrize(("subspace", "k", "columns"), [("full", 3, 4), ("4.bias", 3, 3)])
+def test_the_traces_deflate_top_and_bottom(
+    subspace: str, k: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def spy(*args: Any, vectors: torch.Tensor, **kwargs: Any) -> Traces:
+        seen.append(vectors)
+        return traces(*args, vectors=vectors, **kwargs)
+
+    monkeypatch.setattr("geomlab.measure.curvature.traces", spy)
+    Curvature(subspace, k=k, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
+    (vectors,) = seen
+    assert vectors.shape[1] == columns
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(columns, dtype=torch.float64))

@@ -54,7 +54,9 @@ class Hessian(Operator):
 
     Raises:
         UserError: if the loss is not finite, or the logits of two passes over the data differ by more than √eps of the
-            largest one: rounding in the same kernels stays far below, dropout of a hundredth far above.
+            largest one: rounding in the same kernels stays far below, dropout of a hundredth far above; or if the
+            gradient goes through a function that is `once_differentiable`. A function whose backward hides by other
+            means what it depends on (`detach`, results of its forward pass kept as constants) is not seen.
     """
 
     def __init__(
@@ -74,6 +76,11 @@ class Hessian(Operator):
         logits: list[Tensor] = []
         for number, (images, labels) in enumerate(batches):
             graph = self._graph(images, labels)
+            if number == 0 and _is_cut(graph.gradient):
+                raise UserError(
+                    f"{subject.name}: a torch.autograd.Function in it is once_differentiable, so it has no Hessian; "
+                    "write its backward in differentiable operations, or leave curvature out of --measure"
+                )
             logits.append(graph.logits)
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
@@ -155,3 +162,23 @@ class Hessian(Operator):
                 f"largest is {largest:.2g}; the network must be deterministic in eval mode (dropout, sampling or "
                 "random augmentation inside it?)"
             )
+
+
+def _is_cut(gradient: tuple[Tensor, ...]) -> bool:
+    """Whether a graph goes through a function that torch's `once_differentiable` has cut.
+
+    Its results are made outputs of an `Error` node that would raise. But that node leads to none of the weights, so
+    `autograd.grad`, which runs only what leads to its inputs, leaves it out and gives a wrong derivative.
+    """
+    waiting = [piece.grad_fn for piece in gradient]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        if node.name().rpartition("::")[2] == "Error":
+            return True
+        new = {following for following, _ in node.next_functions} - seen
+        seen |= new
+        waiting += new
+    return False

@@ -1,6 +1,7 @@
 """Similarity of two representations of the same samples. All invariant to rotation, translation and scale of either.
 
 Features come in the precision they were computed in, which says what is rounding (`is_constant`); sums are in fp64.
+What is taken over pairs of features or over pairs of samples is taken over whichever are fewer.
 """
 
 import torch
@@ -10,7 +11,7 @@ from geomlab.typing import Features, Float, Scalar
 
 
 def debiased_hsic(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
-    """Unbiased estimate of the HSIC of two sets of centred features with linear kernels, at O(n·d²).
+    """Unbiased estimate of the HSIC of two sets of centred features with linear kernels, at O(n·d·min(n, d)).
 
     [‖YᵀX‖²_F − n/(n−2)·⟨r_x, r_y⟩ + Σr_x Σr_y/((n−1)(n−2))] / (n(n−3)), r the squared row norms: the estimator of Song
     et al. 2012 in the feature form of Kornblith et al. (their code, `_debiased_dot_product_similarity_helper`).
@@ -21,7 +22,7 @@ def debiased_hsic(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     """
     n = len(x)
     rx, ry = x.square().sum(1), y.square().sum(1)
-    total = (y.T @ x).square().sum() - n / (n - 2) * (rx @ ry) + rx.sum() * ry.sum() / ((n - 1) * (n - 2))
+    total = _inner(x, y) - n / (n - 2) * (rx @ ry) + rx.sum() * ry.sum() / ((n - 1) * (n - 2))
     return total / (n * (n - 3))
 
 
@@ -46,17 +47,18 @@ def cka(x: Features, y: Float[Tensor, "m other"]) -> Scalar:
 
 
 def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
-    """‖K − K₀‖_F / ‖K₀‖_F of the centred Gram matrices, each divided by its trace; at O(n·d²).
+    """‖K − K₀‖_F / ‖K₀‖_F of the centred Gram matrices, each divided by its trace; at O(n·d·min(n, d)).
 
-    0 for representations equal up to rotation and scale. In contrast to CKA it grows when one direction takes over. NaN
-    if either representation is constant to rounding (`is_constant`).
+    0 for representations equal up to rotation and scale. In contrast to CKA it grows when one direction takes over. It
+    is not debiased: for independent representations it grows with n (d = 64: 0.93 at n = 50, 1.37 at n = 1,000), so
+    only values at the same n may be compared. NaN if either representation is constant to rounding (`is_constant`).
 
     Args:
         x: (n, d) features.
         reference: (n, d') features of the same samples, those of K₀.
     """
     x, y = _shape(x), _shape(reference)  # ‖X‖²_F is the trace of XXᵀ
-    xx, yy, xy = (x.T @ x).square().sum(), (y.T @ y).square().sum(), (y.T @ x).square().sum()
+    xx, yy, xy = _inner(x, x), _inner(y, y), _inner(x, y)
     squared: Tensor = (xx + yy - 2 * xy).clamp(min=0) / yy
     return squared.sqrt()
 
@@ -64,18 +66,33 @@ def gram_drift(x: Features, reference: Float[Tensor, "n other"]) -> Scalar:
 def procrustes(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
     """Orthogonal Procrustes distance, min over orthogonal Q of ‖X − YQ‖²_F, of centred features of unit norm.
 
-    2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4). NaN if either
-    representation is constant to rounding (`is_constant`).
+    2 − 2‖YᵀX‖_* in [0, 2]; 0 for equal shapes (Ding et al. 2021, arXiv 2108.01661, eq. 4). At O(n²·d + n³) where
+    n < d. NaN if either representation is constant to rounding (`is_constant`).
 
     Args:
         x: (n, d) features.
         y: (n, d') features of the same samples.
     """
-    product = _shape(y).T @ _shape(x)
+    product = _triangle(_shape(y)).T @ _triangle(_shape(x))
     if bool(product.isnan().any()):  # of which there is no singular value decomposition
         return product.new_tensor(float("nan"))
     nuclear: Tensor = torch.linalg.svdvals(product).sum()
     return (2 - 2 * nuclear).clamp(min=0)
+
+
+def _inner(x: Features, y: Float[Tensor, "n other"]) -> Scalar:
+    """‖YᵀX‖²_F, which is ⟨XXᵀ, YYᵀ⟩."""
+    if len(x) < min(x.shape[1], y.shape[1]):
+        return ((x @ x.T) * (y @ y.T)).sum()
+    return (y.T @ x).square().sum()
+
+
+def _triangle(x: Features) -> Float[Tensor, "n fewer"]:
+    """(n, min(n, d)): x turned into as few coordinates as it has samples, Xᵀ = QR, X = RᵀQᵀ, which leaves ‖YᵀX‖_*."""
+    if len(x) >= x.shape[1] or bool(x.isnan().any()):
+        return x
+    triangle: Tensor = torch.linalg.qr(x.T, mode="r").R
+    return triangle.T
 
 
 def is_constant(x: Features, precision: torch.dtype) -> bool:

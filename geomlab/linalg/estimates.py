@@ -1,11 +1,11 @@
 """A number is never bare: value, standard error, status, and what it cost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from geomlab.typing import Float
+from geomlab.typing import Bool, Float
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Eigenpairs:
         vectors: (dim, k) orthonormal.
         images: (dim, k) the operator times `vectors`, recomputed on what is returned.
         residuals: (k,) ‖Av − λv‖ of those, absolute; an eigenvalue lies within that distance of each value.
+        converged: (k,) whether the residual is within the tolerance asked for.
         status: `converged`, or which pairs are not and why.
         products: matrix-vector products spent, those for `images` included.
     """
@@ -42,8 +43,15 @@ class Eigenpairs:
     vectors: Float[Tensor, "dim k"]
     images: Float[Tensor, "dim k"]
     residuals: Float[Tensor, "k"]
+    converged: Bool[Tensor, "k"]
     status: str
     products: int
+
+    @property
+    def bare(self) -> "Eigenpairs":
+        """The same without vectors and images, which are large: they are (0, k)."""
+        none = self.vectors.new_empty(0, len(self.values))
+        return replace(self, vectors=none, images=none)
 
     @property
     def relative_residuals(self) -> Float[Tensor, "k"]:

@@ -153,6 +153,7 @@ def _verify(operator: Operator, vectors: Tensor, spent: int, scale: float, toler
     rows.rotate(vectors, s)
     rows.rotate(images, s)
     residuals = rows.residual_norms(images, vectors, theta)
-    late = residuals > _bound(theta, scale, operator.dtype, tolerance)
-    status = "converged" if not bool(late.any()) else f"not converged: {int(late.sum())} of {len(theta)}"
-    return Eigenpairs(theta.cpu(), vectors, images, residuals.cpu(), status, spent + len(theta))
+    theta, residuals = theta.cpu(), residuals.cpu()
+    good = residuals <= _bound(theta, scale, operator.dtype, tolerance)
+    status = "converged" if bool(good.all()) else f"not converged: {int((~good).sum())} of {len(theta)}"
+    return Eigenpairs(theta, vectors, images, residuals, good, status, spent + len(theta))

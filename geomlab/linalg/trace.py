@@ -1,7 +1,8 @@
 """Trace, Frobenius norm and block traces from the same random probes, with deflation.
 
 With orthonormal V and P = I − VVᵀ, A = PAP + C where C = QA + AQ − QAQ, Q = VVᵀ, is known exactly from AV. Only PAP is
-left to chance: if V spans the dominant eigenvectors, that is where the variance was (Hutch++, Meyer et al. 2021). All
+left to chance: if V spans the dominant eigenvectors, that is where the variance was (Hutch++, Meyer et al. 2021). Those
+are of either sign: of an indefinite A the bottom of the spectrum counts as well as the top (`together`). All
 identities hold for any orthonormal V; an eigenpair that has not converged costs variance, not bias.
 """
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geomlab.linalg import rows
-from geomlab.linalg.estimates import Estimate
+from geomlab.linalg.estimates import Eigenpairs, Estimate
 from geomlab.linalg.operator import Operator
 from geomlab.typing import Float, Vector
 
@@ -87,6 +88,29 @@ def traces(
         _estimate(torch.tensor(squares, dtype=torch.float64) + known_square),
         tuple(_estimate(column) for column in by_block.unbind(1)) if blocks else (),
         probes,
+    )
+
+
+def together(
+    top: Eigenpairs, bottom: Eigenpairs
+) -> tuple[Float[Tensor, "dim several"], Float[Tensor, "dim several"]]:
+    """Orthonormal vectors (dim, k or k + 1) that span the top eigenvectors and the bottom one, and their images.
+
+    Args:
+        top: k pairs.
+        bottom: the smallest one; it is left out where it lies in the span of the others, as for k = dim.
+    """
+    vector, image = bottom.vectors[:, 0].clone(), bottom.images[:, 0].clone()
+    for _ in range(2):  # "twice is enough"; the image follows by linearity
+        along = rows.inner(top.vectors, vector[:, None])[:, 0].to(vector)
+        vector -= top.vectors @ along
+        image -= top.images @ along
+    length = rows.norm(vector)
+    if length < 0.5:  # vectors of one symmetric operator: nearly 1, or rounding
+        return top.vectors, top.images
+    return (
+        torch.cat([top.vectors, vector[:, None] / length], dim=1),
+        torch.cat([top.images, image[:, None] / length], dim=1),
     )
 
 

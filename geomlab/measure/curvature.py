@@ -14,7 +14,7 @@ from geomlab.curvature.hessian import Hessian
 from geomlab.data.batches import Batches
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import eigenpairs
-from geomlab.linalg.trace import Traces, traces
+from geomlab.linalg.trace import Traces, together, traces
 from geomlab.measure.base import Measurement, dataset
 from geomlab.subject import Subject
 
@@ -54,9 +54,9 @@ class Curvature(Measurement):
         top, bottom = eigenpairs(
             hessian, self.k, generator, tolerance=self.tolerance, max_products=self.max_products
         )
-        found = traces(
-            hessian, generator, probes=self.probes, blocks=sizes, vectors=top.vectors, images=top.images
-        )
+        vectors, images = together(top, bottom)
+        top, bottom = top.bare, bottom.bare  # so that the traces hold each vector once
+        found = traces(hessian, generator, probes=self.probes, blocks=sizes, vectors=vectors, images=images)
         unequal = _anisotropy(top, found, hessian.dim, np.array(sizes))
         values = {
             **_spectrum(top, bottom),
@@ -131,8 +131,10 @@ def _anisotropy(
 def _warnings(top: Eigenpairs, dim: int, asked: Curvature, undefined: list[str]) -> list[str]:
     found = []
     if top.status != "converged":
-        worst = float(top.relative_residuals.max())
-        found.append(f"eigenvalues {top.status} (largest relative residual {worst:.1e}); raise the budget")
+        worst = float(top.relative_residuals[~top.converged].max())
+        found.append(
+            f"eigenvalues {top.status} (largest relative residual of those {worst:.1e}); raise the budget"
+        )
     if len(top.values) < asked.k:
         found.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")
     if undefined:

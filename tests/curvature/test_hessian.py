@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pyhessian
 import pytest
@@ -8,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from geomlab import params
-from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.hessian import Hessian, _is_cut
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg.lanczos import eigenpairs
@@ -283,3 +285,60 @@ def test_a_loss_that_overflows_is_refused() -> None:
     huge = subject.at({"1.weight": torch.full_like(subject.weights["1.weight"], torch.inf)})
     with pytest.raises(UserError, match="not finite"):
         Hessian(huge, models.batches(), list(huge.weights))
+
+
+class _Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * slope
+
+
+class _CutSquare(_Square):
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
+        return _Square.backward(ctx, slope)
+
+
+class Custom(nn.Module):
+    """With a function of the user's own between two linear maps."""
+
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        super().__init__()
+        self.function, self.first, self.last = function, nn.Linear(72, 5), nn.Linear(5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(self.function.apply(self.first(images.flatten(1))))
+
+
+@pytest.mark.parametrize("memory", [0, 1e9])
+def test_a_function_that_cuts_the_second_derivative_is_refused(memory: float) -> None:
+    subject, batches = models.subject(Custom(_CutSquare)), models.batches()
+    with pytest.raises(UserError, match=r"once_differentiable, so it has no Hessian; write [^\n]*$"):
+        Hessian(subject, batches, list(subject.weights), memory=memory)
+    after = ["last.weight", "last.bias"]  # no derivative of theirs goes through it
+    dense = models.dense_hessian(subject, batches, after)
+    v = torch.ones(len(dense), dtype=torch.float64)
+    torch.testing.assert_close(Hessian(subject, batches, after).matvec(v), dense @ v)
+
+
+def test_a_function_that_does_not_cut_it_passes() -> None:
+    subject, batches = models.subject(Custom(_Square)), models.batches()
+    names = list(subject.weights)
+    dense = models.dense_hessian(subject, batches, names)
+    v = torch.ones(len(dense), dtype=torch.float64)
+    torch.testing.assert_close(Hessian(subject, batches, names).matvec(v), dense @ v)
+
+
+def test_the_search_for_a_cut_passes_each_node_once() -> None:
+    w = torch.ones(2, requires_grad=True)
+    doubled = w
+    for _ in range(2000):  # 2²⁰⁰⁰ paths
+        doubled = (doubled + doubled) / 2
+    assert not _is_cut((doubled, w))

@@ -148,3 +148,43 @@ def test_a_mean_far_from_the_origin_is_no_constant(measure: Callable[..., torch.
 def test_too_few_or_different_samples_are_refused(n: int, m: int) -> None:
     with pytest.raises(ValueError, match="the same n >= 4 samples"):
         cka(torch.ones(n, 2).double(), torch.ones(m, 2).double())
+
+
+def wide(measure: Callable[..., torch.Tensor], n: int, d: int) -> tuple[float, float]:
+    """The value of features with more coordinates than samples, and that after these are turned and cut to n each."""
+    x, y = pair(n, d)
+    turned = [(u * s) for u, s, _ in (torch.linalg.svd(z - z.mean(0), full_matrices=False) for z in (x, y))]
+    return float(measure(x, y)), float(measure(*turned))
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize(("n", "d"), [(20, 21), (20, 90)])
+def test_wide_features_are_reduced_without_a_change(
+    measure: Callable[..., torch.Tensor], n: int, d: int
+) -> None:
+    found, reduced = wide(measure, n, d)
+    assert found == pytest.approx(reduced, rel=1e-12, abs=1e-12)
+    x, y = pair(n, d)
+    x, y = ((z - z.mean(0)) / (z - z.mean(0)).norm() for z in (x, y))
+    if measure is procrustes:
+        assert found == pytest.approx(2 - 2 * float(torch.linalg.svdvals(y.T @ x).sum()), rel=1e-12)
+    if measure is gram_drift:
+        xx, yy, xy = (float((a.T @ b).square().sum()) for a, b in ((x, x), (y, y), (x, y)))
+        assert found**2 == pytest.approx((xx + yy - 2 * xy) / yy, rel=1e-11)
+
+
+@pytest.mark.parametrize("narrow", [3, 30])
+def test_procrustes_of_different_widths_is_the_nuclear_norm(narrow: int) -> None:
+    x, y = pair(20, 40)[0], pair(20, narrow)[0]
+    x, y = ((z - z.mean(0)) / (z - z.mean(0)).norm() for z in (x, y))
+    assert float(procrustes(x, y)) == pytest.approx(
+        2 - 2 * float(torch.linalg.svdvals(y.T @ x).sum()), rel=1e-12
+    )
+
+
+def test_no_matrix_of_the_width_is_decomposed_where_samples_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    whole = torch.linalg.svdvals
+    monkeypatch.setattr(torch.linalg, "svdvals", lambda a: (sizes.append(a.shape), whole(a))[1])
+    procrustes(*pair(10, 300))
+    assert sizes == [(10, 10)]

@@ -77,6 +77,8 @@ def test_a_pair_has_converged_at_the_tolerance_and_no_further(dtype: torch.dtype
     reached = float(cut_short(1e-12, dtype).relative_residuals)
     assert cut_short(1.001 * reached, dtype).status == "converged"
     assert cut_short(0.999 * reached, dtype).status == "not converged: 1 of 1"
+    assert cut_short(1.001 * reached, dtype).converged.tolist() == [True]
+    assert cut_short(0.999 * reached, dtype).converged.tolist() == [False]
 
 
 @pytest.mark.parametrize("name", SPECTRA)

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.operator import Dense
-from geomlab.linalg.trace import traces
+from geomlab.linalg.trace import together, traces
 from geomlab.rng import generator
 
 SIZES = [3, 5, 12]
@@ -65,3 +66,40 @@ def test_deflating_the_top_eigenvectors_lowers_the_error() -> None:
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="probes >= 1, blocks that add up"):
         traces(Dense(symmetric()), generator(0, "probes"), **arguments)  # type: ignore[arg-type]
+
+
+def indefinite() -> torch.Tensor:
+    """Two eigenvalues stand out above and one below, as of a loss under attack."""
+    values = torch.cat([torch.tensor([20.0, 10.0]), torch.linspace(-0.2, 0.2, 37), torch.tensor([-50.0])])
+    q, _ = torch.linalg.qr(torch.randn(40, 40, generator=generator(3, "q"), dtype=torch.float64))
+    a = q @ torch.diag(values.double()) @ q.T
+    return (a + a.T) / 2
+
+
+def test_the_bottom_eigenvector_is_deflated_as_well() -> None:
+    a = indefinite()
+    top, bottom = eigenpairs(Dense(a), 2, generator(0, "start"))
+    alone = traces(Dense(a), generator(4, "p"), probes=50, vectors=top.vectors, images=top.images)
+    v, av = together(top, bottom)
+    both = traces(Dense(a), generator(4, "p"), probes=50, vectors=v, images=av)
+    assert both.trace.stderr < alone.trace.stderr / 10
+    assert both.squared_frobenius.stderr < alone.squared_frobenius.stderr / 10
+    assert abs(both.trace.value - float(a.trace())) < 4 * both.trace.stderr
+
+
+@pytest.mark.parametrize("products", [4, 9, 200])
+@pytest.mark.parametrize(("k", "columns"), [(2, 3), (39, 40), (40, 40), (50, 40)])
+def test_top_and_bottom_together_are_orthonormal_with_their_images(
+    k: int, columns: int, products: int
+) -> None:
+    a = indefinite()
+    v, av = together(*eigenpairs(Dense(a), k, generator(0, "start"), max_products=products))
+    assert v.shape[1] == columns or (products < 200 and v.shape[1] == min(k, 40))
+    torch.testing.assert_close(v.T @ v, torch.eye(v.shape[1], dtype=torch.float64))
+    torch.testing.assert_close(av, a @ v)
+
+
+def test_a_bottom_vector_within_the_top_space_is_dropped() -> None:
+    for a in (torch.eye(9).double(), torch.zeros(9, 9).double(), torch.ones(1, 1).double()):
+        top, bottom = eigenpairs(Dense(a), len(a), generator(0, "start"))
+        assert together(top, bottom)[0] is top.vectors

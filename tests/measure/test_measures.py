@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ import torch
 import xarray as xr
 
 from geomlab import params
+from geomlab.linalg.estimates import Eigenpairs
+from geomlab.linalg.trace import Traces, traces
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.measure.curvature import _warnings
 from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
@@ -124,6 +128,17 @@ def test_eigenvalues_that_did_not_converge_say_so() -> None:
     assert "raise the budget" in str(found["warnings"].item())
 
 
+def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge() -> None:
+    """A zero to rounding has converged at a relative residual of 600."""
+    values, residuals = torch.tensor([[2.0, 1.0, 1e-18], [1e-9, 0.03, 6e-16]], dtype=torch.float64)
+    converged = torch.tensor([True, False, True])
+    vectors = torch.eye(3, dtype=torch.float64)
+    top = Eigenpairs(values, vectors, vectors, residuals, converged, "not converged: 1 of 3", 9)
+    assert _warnings(top, 3, Curvature(k=3), []) == [
+        "eigenvalues not converged: 1 of 3 (largest relative residual of those 3.0e-02); raise the budget"
+    ]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_eigenvalues_that_are_zero_to_rounding_have_no_ratio(dtype: torch.dtype) -> None:
     """Of two samples in three classes at most four eigenvalues of a softmax regression are not zero."""
@@ -166,3 +181,20 @@ def test_a_subspace_of_few_dimensions_has_few_eigenvalues() -> None:
     found = Curvature("4.bias", k=5, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
     assert found.sizes["eigen"] == 3
     assert "only 3 eigenvalues" in str(found["warnings"].item())
+
+
+@pytest.mark.parametrize(("subspace", "k", "columns"), [("full", 3, 4), ("4.bias", 3, 3)])
+def test_the_traces_deflate_top_and_bottom(
+    subspace: str, k: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def spy(*args: Any, vectors: torch.Tensor, **kwargs: Any) -> Traces:
+        seen.append(vectors)
+        return traces(*args, vectors=vectors, **kwargs)
+
+    monkeypatch.setattr("geomlab.measure.curvature.traces", spy)
+    Curvature(subspace, k=k, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
+    (vectors,) = seen
+    assert vectors.shape[1] == columns
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(columns, dtype=torch.float64))

@@ -60,7 +60,7 @@ def test_they_come_of_the_shipped_recipes(name: str, method: str) -> None:
     assert about["recipe"] == compose(method).model_dump(mode="json")
     assert (about["seed"], about["data"]) == (0, "glyphs")
     origin = None if method == "clip" else checkpoint.read(embedded.checkpoint_path("zero-shot")).digest
-    assert about["initial"] == origin
+    assert about.get("initial") == origin  # null, which reading drops, where training began from nothing
 
 
 def test_no_training_digit_is_in_the_test_set() -> None:

@@ -179,8 +179,6 @@ def _open_clip(
     labels: Labels | None,
 ) -> Network:
     """A CLIP's image tower with its trained head (`head.weight`), or else the zero-shot head."""
-    import open_clip
-
     spec.only("pretrained")
     if spec.positional == "custom":
         if config is None:
@@ -189,14 +187,13 @@ def _open_clip(
     else:
         model = clip.create(spec)
         own, own_config = preprocessing_of_clip(model), {}
-    described = own_config or open_clip.get_model_config(spec.positional)
     head = None
     if tensors is not None:
         rest = dict(tensors)
         head = rest.pop("head.weight", None)
         load(model, rest, spec.text)
         if head is not None:
-            head = clip.checked_head(head, described["embed_dim"]).to(model.logit_scale.dtype)
+            head = clip.checked_head(head, own_config, spec.positional).to(model.logit_scale.dtype)
     if head is None:
         if labels is None:
             raise UserError(

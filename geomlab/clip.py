@@ -147,12 +147,18 @@ def tokenizer(config: Mapping[str, Any], name: str) -> Tokenizer:
     return cast(Tokenizer, tokenize)
 
 
-def checked_head(head: Tensor, dim: int) -> Float[Tensor, "classes dim"]:
-    """The trained head of a checkpoint, (classes, dim).
+def checked_head(head: Tensor, config: Mapping[str, Any] | None, name: str) -> Float[Tensor, "classes dim"]:
+    """The trained head of a checkpoint, (classes, dim), dim that of the embeddings.
+
+    Args:
+        head: as read.
+        config: one that `build` takes; empty or None for a model name.
+        name: of the model, in open_clip's list.
 
     Raises:
         UserError: if it is no such matrix of floating-point numbers.
     """
+    dim = (config or open_clip.get_model_config(name))["embed_dim"]
     if head.ndim != 2 or head.shape[1] != dim or not head.is_floating_point():
         kind = str(head.dtype).removeprefix("torch.")
         raise UserError(

@@ -60,7 +60,8 @@ class Output:
         aside = [name for name in (REPLACED, MOVING) if (self.root / name).exists()]
         if (begun or aside) and not (resume or overwrite):
             raise UserError(f"{self.root}: holds results already; use --resume, --overwrite or another --out")
-        strange = [folder for folder in begun if folder not in [s.folder for s in self.stores.values()]]
+        ours = [store.folder for store in self.stores.values()]
+        strange = [folder for folder in begun if folder not in ours]
         if resume and strange:
             raise UserError(
                 f"{strange[0]}: holds a checkpoint that is not among those given; choose another --out"

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 from torch import Tensor
 
+from geomlab.data.attacks import ascend
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
@@ -106,29 +107,32 @@ class Study:
         """The whole plan, condition by condition. The inputs are looked at once: a cell's key holds their digest.
 
         Raises:
-            UserError: if images, labels or losses cannot be used.
+            UserError: if images, labels, losses, layers or gradients cannot be used.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
         inputs = _Inputs(self.subject)
+        from_clean = ("clean", "adversarial")  # an attack is made when it is needed
+        if any(condition.kind in from_clean for condition in self.conditions):
+            self._look_at(inputs.clean(self.conditions[0]), "clean")
         for condition in self.conditions:
-            self._look_at(condition, inputs)
+            if condition.kind not in from_clean:
+                self._look_at(inputs(condition), condition.name)
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
+        self._try_on(inputs.clean(self.conditions[0]).images[:2])
         return tuple(planned)
-
-    def _look_at(self, condition: Condition, inputs: "_Inputs") -> None:
-        batches = inputs.clean(condition) if condition.kind == "adversarial" else inputs(condition)
-        check_finite(sample_losses(self.subject, batches), self.subject, condition.name)
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.
 
         Raises:
-            UserError: if images, labels, losses, layers or gradients cannot be used.
+            UserError: as `cells`, or if memory does not suffice.
         """
         with _enough_memory(f"{self.subject.name}, looking at the inputs"):
-            _ = self.cells  # looks at every condition's inputs
-            self._try_on(_Inputs(self.subject).clean(self.conditions[0]).images[:2])
+            _ = self.cells
+
+    def _look_at(self, batches: Batches, where: str) -> None:
+        check_finite(sample_losses(self.subject, batches), self.subject, where)
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
@@ -139,12 +143,11 @@ class Study:
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
                     measurement.reference.activations(images, [])
-        inputs = images.clone().requires_grad_()
-        if not self.subject(inputs).requires_grad and any(c.kind == "adversarial" for c in self.conditions):
-            raise UserError(
-                f"{self.subject.name}: its logits have no gradient in the images, so it cannot be attacked; "
-                "remove no_grad or detach from its forward pass, or leave the attacks out"
-            )
+        if any(condition.kind == "adversarial" for condition in self.conditions):
+            try:
+                ascend(lambda x: self.subject(x).sum(1), images, images, eps=0, step=0, steps=1)
+            except UserError as error:
+                raise UserError(f"{self.subject.name}: {error}") from error
 
     def run(self, store: Store, bar: Bar) -> None:
         """Compute and store the cells that are missing."""

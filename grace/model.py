@@ -156,8 +156,7 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     preprocessing = replace(standard, **architectures.preprocessing_of(checkpoint.metadata))
     model = Model(network, clip.tokenizer(config or {}, name), labels, preprocessing, checkpoint.architecture)
     if head is not None and own is not None and own.classes == labels.classes:
-        described = config or open_clip.get_model_config(name)
-        head = clip.checked_head(head, described["embed_dim"])
+        head = clip.checked_head(head, config, name)
         if len(head) != len(own.classes):
             raise UserError(
                 f"{where}: a head of {len(head)} classes and the names of {len(own.classes)}; write the checkpoint anew"

@@ -66,10 +66,8 @@ class Hessian(Operator):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        a_sample, a_batch = (
-            self._bytes_per_sample(),
-            self.dim * self.dtype.itemsize,
-        )  # activations; the gradient
+        a_sample = self._bytes_per_sample()
+        a_batch = self.dim * self.dtype.itemsize  # its gradient
         self._kept: list[_Graph] = []
         self.kept, self.loss = 0, 0.0
         self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geomlab.report.cells import cell, count, text
+from geomlab.report.cells import cell, converged, count, text
 from geomlab.report.tabulate import largest, ratio, stderr_cell
 from geomlab.report.words import listed, under
 from geomlab.results import Results
@@ -49,7 +49,7 @@ def ratios_table(results: Results) -> Table:
             ratio(largest(a), largest(b)),
             ratio(stderr_cell(a, "trace"), stderr_cell(b, "trace")),
             ratio(stderr_cell(a, "frobenius"), stderr_cell(b, "frobenius")),
-            "yes" if _converged(a) and _converged(b) else "no",
+            "yes" if converged(a) and converged(b) else "no",
         )
         for checkpoint, condition, a, b in _pairs(results, "curvature")
     ]
@@ -109,10 +109,6 @@ def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Da
             alike = a is not None and b is not None and text(a, "params") == text(b, "params")
             if a is not None and b is not None and alike:
                 yield checkpoint, condition, a, b
-
-
-def _converged(one: xr.Dataset) -> bool:
-    return text(one, "status") == "converged"
 
 
 def _same_samples(a: xr.Dataset, b: xr.Dataset) -> bool:

@@ -93,6 +93,11 @@ def text(data: xr.Dataset, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def converged(curvature: xr.Dataset) -> bool:
+    """Whether all top eigenvalues of a cell have."""
+    return text(curvature, "status") == "converged"
+
+
 def count(data: xr.Dataset, name: str = "n") -> int | None:
     """A whole number of a cell, None where the cell lacks it."""
     value = scalar(data, name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from geomlab.report.cells import cell, cells, scalar, text
+from geomlab.report.cells import cell, cells, converged, scalar
 from geomlab.report.tabulate import accuracy_cell, largest, last_layer, ratio, stderr_cell
 from geomlab.results import Results
 from geomlab.tables import Cell
@@ -57,7 +57,7 @@ def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
             told += f", {_times(ratio(top, largest(base)))}"
         if scalar(one, "smallest_eigenvalue") < -abs(top.value):
             told += f", but {_number(scalar(one, 'smallest_eigenvalue'))} at the other end: mostly downhill"
-        if text(one, "status") != "converged":
+        if not converged(one):
             told += " (its spectrum did not converge)"
         parts.append(told)
     return f"The largest Hessian eigenvalue λmax is {'; '.join(parts)}."

@@ -5,14 +5,14 @@ import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from geomlab import clip
+from geomlab import clip, params
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
@@ -44,11 +44,13 @@ class Network:
         module: normalised images -> logits, its weights loaded, in eval mode.
         preprocessing: applied before it.
         classes: names of the classes where they are known.
+        zero_shot: what a zero-shot head was computed from, JSON-able; None where the head was read or there is none.
     """
 
     module: nn.Module
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None = None
+    zero_shot: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,10 +189,10 @@ def _open_clip(
     else:
         model = clip.create(spec)
         own, own_config = preprocessing_of_clip(model), {}
-    head = None
+    head, zero_shot = None, None
     if tensors is not None:
         rest = dict(tensors)
-        head = rest.pop("head.weight", None)
+        head = rest.pop(clip.HEAD, None)
         load(model, rest, spec.text)
         if head is not None:
             head = clip.checked_head(head, own_config, spec.positional).to(model.logit_scale.dtype)
@@ -202,8 +204,9 @@ def _open_clip(
         head = clip.zero_shot_head(
             model.eval(), clip.tokenizer(own_config, spec.positional), labels.classes, labels.templates
         )
+        zero_shot = {**asdict(labels), "text": params.digest(clip.text_state(model))}
     classifier = clip.ClipClassifier(model.visual, head)
-    return Network(classifier.eval(), own, labels.classes if labels else None)
+    return Network(classifier.eval(), own, labels.classes if labels else None, zero_shot)
 
 
 def preprocessing_of_clip(model: Any) -> Preprocessing:

@@ -168,6 +168,11 @@ def checked_head(head: Tensor, config: Mapping[str, Any] | None, name: str) -> F
     return head
 
 
+def text_state(model: CLIP) -> dict[str, Tensor]:
+    """What a zero-shot head is computed with: the state_dict without the image tower."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("visual.")}
+
+
 @torch.no_grad()
 def zero_shot_head(
     model: CLIP, tokenize: Tokenizer, classes: Sequence[str], templates: Sequence[str]
@@ -190,6 +195,9 @@ def zero_shot_head(
         rows.append(F.normalize(mean, dim=-1))
     scale: Tensor = model.logit_scale.exp()
     return torch.stack(rows) * scale
+
+
+HEAD = "head.weight"  # of a ClipClassifier
 
 
 class ClipClassifier(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from geomlab import architectures, params
+from geomlab import architectures, clip, params
 from geomlab.architectures import Labels, Network, Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
@@ -40,6 +40,7 @@ class Subject:
         name: for people.
         architecture: the model SPEC.
         config: what describes an `open_clip:custom` in full.
+        zero_shot: what the head was computed from, if it is a CLIP's zero-shot head.
     """
 
     module: nn.Module
@@ -50,6 +51,7 @@ class Subject:
     name: str = "network"
     architecture: str = ""
     config: Mapping[str, Any] | None = None
+    zero_shot: Mapping[str, Any] | None = None
 
     def __call__(self, images: Images, weights: Params | None = None) -> Logits:
         """Logits (n, C) of images in [0, 1], at `weights` where given (missing names keep their values)."""
@@ -92,7 +94,7 @@ class Subject:
         unknown = [name for name in weights if name not in self.weights]
         if unknown:
             raise KeyError(f"not parameters of {self.name}: {unknown[:5]}")
-        return replace(self, weights={**self.weights, **weights})
+        return replace(self, weights={**self.weights, **weights}, zero_shot=None)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Subject":
         """The same on another device or of another precision; the new module and weights share their memory."""
@@ -121,15 +123,20 @@ class Subject:
     def digest(self) -> str:
         """SHA-256 over parameters and buffers, then the start of one over what is computed with them.
 
-        That is the SPEC, the config and the preprocessing; the code behind a `MODULE:FACTORY` is not looked at.
+        That is the SPEC, the config and the preprocessing; the code behind a `MODULE:FACTORY` is not looked at. A
+        zero-shot head counts by what it was computed from: its last bits depend on the machine and its threads.
         """
         described = {
             "spec": self.architecture,
             "config": self.config,
             "preprocessing": asdict(self.preprocessing),
+            "zero_shot": self.zero_shot,
         }
+        state = {**self.weights, **self.buffers}
+        if self.zero_shot is not None:
+            del state[clip.HEAD]
         network = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-        return f"{params.digest({**self.weights, **self.buffers})}-{network[:12]}"
+        return f"{params.digest(state)}-{network[:12]}"
 
     def layers(self, pattern: str | None = None) -> list[str]:
         """Names of inner layers whose outputs can be looked at, in the order of the module.
@@ -223,6 +230,7 @@ def from_network(
         name,
         architecture,
         config,
+        network.zero_shot,
     )
 
 

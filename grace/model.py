@@ -14,13 +14,11 @@ from torch.nn import functional as F
 from geomlab import architectures, clip
 from geomlab.architectures import Labels, Preprocessing
 from geomlab.checkpoint import Checkpoint
-from geomlab.clip import Tokenizer, WordTokenizer
+from geomlab.clip import HEAD, Tokenizer, WordTokenizer
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
 from geomlab.spec import parse
 from geomlab.typing import Features, Images, Logits
-
-HEAD = "head.weight"
 
 
 class Model(nn.Module):

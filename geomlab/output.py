@@ -10,6 +10,7 @@ from pathlib import Path
 from geomlab.errors import UserError
 from geomlab.files import TEMPORARY
 from geomlab.results import Store
+from geomlab.results.names import distinct
 from geomlab.results.store import MANIFEST
 
 COMPARISON = "compare"  # the folder beside those of several checkpoints
@@ -195,10 +196,7 @@ def _remove(path: Path) -> None:
 def _names(paths: Sequence[Path]) -> list[str]:
     """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
     stems = [path.stem.lstrip(".") for path in paths]  # a hidden folder would be no results
-    names = [
-        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}-{stem}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]
+    names = distinct(stems, [path.resolve().parent.name for path in paths])
     twice = sorted({name for name in names if names.count(name) > 1})
     taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
     if taken:

@@ -13,6 +13,7 @@ from geomlab import files
 from geomlab.errors import UserError
 from geomlab.results.cell import CellKey
 from geomlab.results.manifest import problem
+from geomlab.results.names import distinct
 
 SCHEMA = 1
 MANIFEST = "study.json"
@@ -139,28 +140,43 @@ def open_results(folder: Path | str, *more: Path | str) -> Results:
     """Open folders that `geomlab analyze` wrote: of one checkpoint, or holding a folder a checkpoint.
 
     Raises:
-        UserError: if a folder holds no results, or two checkpoints have one name.
+        UserError: if a folder holds no results, or is given twice.
     """
-    found: dict[str, tuple[Store, dict[str, Any]]] = {}
-    for store in [store for root in (folder, *more) for store in stores(Path(root))]:
-        manifest = store.manifest() or {}
-        name = manifest["checkpoint"]["name"]
-        if name in found:
-            raise UserError(
-                f"{store.folder}: a second checkpoint named '{name}'; rename one file and analyse it again"
-            )
-        found[name] = store, manifest
-    manifests = dict(zip(found, _distinguished([manifest for _, manifest in found.values()]), strict=True))
+    found = [store for root in (folder, *more) for store in stores(Path(root))]
+    where = [store.folder.resolve() for store in found]
+    twice = [store.folder for store, path in zip(found, where, strict=True) if where.count(path) > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: given twice; give each folder once")
+    named = _conditions_apart(_checkpoints_apart(where, [store.manifest() or {} for store in found]))
+    manifests = {manifest["checkpoint"]["name"]: manifest for manifest in named}
     cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
-    for name, (store, _) in found.items():
-        for cell in manifests[name]["cells"]:
+    for store, (name, manifest) in zip(found, manifests.items(), strict=True):
+        for cell in manifest["cells"]:
             if (store.folder / "results" / cell["file"]).exists():
                 one = store.read(cell["file"])
                 cells.setdefault(cell["measurement"], {}).setdefault(name, {})[cell["condition"] or ""] = one
     return Results(Path(folder), manifests, {measurement: _join(one) for measurement, one in cells.items()})
 
 
-def _distinguished(manifests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _checkpoints_apart(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Manifests in which no two checkpoints have one name.
+
+    Equal names get the folder of the checkpoint's file in front; of one file's several results, the folder of these.
+    """
+    names = distinct(
+        [manifest["checkpoint"]["name"] for manifest in manifests],
+        [Path(manifest["checkpoint"]["path"]).parent.name for manifest in manifests],
+        [folder.name for folder in folders],
+        [folder.parent.name for folder in folders],
+        [str(folder) for folder in folders],
+    )
+    return [
+        {**manifest, "checkpoint": {**manifest["checkpoint"], "name": name}}
+        for manifest, name in zip(manifests, names, strict=True)
+    ]
+
+
+def _conditions_apart(manifests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Manifests in which a condition has one name and a name one condition: the SPEC where short names collide.
 
     A name is short within a folder; `pgd` of one may be another attack than `pgd` of the other.

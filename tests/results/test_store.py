@@ -10,6 +10,7 @@ import xarray as xr
 from geomlab.errors import UserError
 from geomlab.results import CellKey, Store, open_results
 from geomlab.results import store as module
+from geomlab.results.names import distinct
 from tests.synthetic import write_folder
 
 KEY = CellKey(
@@ -92,5 +93,26 @@ def test_a_failed_write_leaves_the_old_cell(tmp_path: Path, monkeypatch: pytest.
 
 def test_two_checkpoints_of_one_name_are_not_mixed(tmp_path: Path) -> None:
     one, two = (write_folder(tmp_path / part, "ft", measurements=["accuracy"]) for part in "ab")
-    with pytest.raises(UserError, match="a second checkpoint named 'ft'"):
-        open_results(one, two)
+    with pytest.raises(UserError, match="given twice"):
+        open_results(one, two, one)
+    found = open_results(one, two)
+    assert found.checkpoints == ("a-ft", "b-ft")
+    assert [found.manifests[name]["checkpoint"]["name"] for name in found.checkpoints] == ["a-ft", "b-ft"]
+    assert list(found["accuracy"]["checkpoint"].values) == ["a-ft", "b-ft"]
+
+
+@pytest.mark.parametrize(
+    ("names", "folders", "expected"),
+    [
+        (["a", "b"], [["x", "x"]], ["a", "b"]),
+        (["a", "a", "b"], [["x", "y", "z"]], ["x-a", "y-a", "b"]),
+        (["a", "a"], [["x", "x"], ["p", "q"]], ["p-a", "q-a"]),
+        (["a", "a", "x-a"], [["x", "y", "z"], ["p", "q", "r"]], ["p-a", "q-a", "x-a"]),
+        (["a", "a"], [["", ""], ["p", "q"]], ["p-a", "q-a"]),
+        (["a", "a"], [["x", "x"]], ["x-a", "x-a"]),
+    ],
+)
+def test_names_are_told_apart_by_the_first_folders_that_do(
+    names: list[str], folders: list[list[str]], expected: list[str]
+) -> None:
+    assert distinct(names, *folders) == expected

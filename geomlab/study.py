@@ -195,6 +195,7 @@ class Study:
             seed=self.seed,
             dtype=str(self.subject.dtype).removeprefix("torch."),
             device=self.subject.device.type,
+            revision=measurement.revision,
         )
         return Cell(key, condition, measurement)
 

@@ -38,6 +38,7 @@ class Curvature(Measurement):
     max_products: int = 200
 
     name = "curvature"
+    revision = 2
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -79,15 +80,17 @@ class Curvature(Measurement):
         lost = [
             name for name, value in zip(QUANTITIES, unequal["anisotropy"][1], strict=True) if np.isnan(value)
         ]
-        return dataset(values, coords, _warnings(top, hessian.dim, self, lost))
+        return dataset(values, coords, _warnings(top, bottom, hessian.dim, self, lost))
 
 
 def _spectrum(top: Eigenpairs, bottom: Eigenpairs) -> dict[str, Any]:
     return {
         "eigenvalue": ("eigen", top.values.numpy()),
         "residual": ("eigen", top.relative_residuals.numpy()),
+        "converged": ("eigen", top.converged.numpy().astype(np.int8)),
         "smallest_eigenvalue": float(bottom.values[0]),
         "smallest_residual": float(bottom.relative_residuals[0]),
+        "smallest_converged": int(bottom.converged[0]),
         "status": top.status,
     }
 
@@ -128,12 +131,18 @@ def _anisotropy(
     }
 
 
-def _warnings(top: Eigenpairs, dim: int, asked: Curvature, undefined: list[str]) -> list[str]:
+def _warnings(
+    top: Eigenpairs, bottom: Eigenpairs, dim: int, asked: Curvature, undefined: list[str]
+) -> list[str]:
     found = []
     if top.status != "converged":
         worst = float(top.relative_residuals[~top.converged].max())
         found.append(
             f"eigenvalues {top.status} (largest relative residual of those {worst:.1e}); raise the budget"
+        )
+    if not bool(bottom.converged.all()):
+        found.append(
+            "the smallest eigenvalue has not converged: λmin is at most what is shown; raise the budget"
         )
     if len(top.values) < asked.k:
         found.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")

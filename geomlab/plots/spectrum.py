@@ -129,8 +129,8 @@ def _series(one: xr.Dataset, k: int) -> tuple[Array, Array, Array]:
 
 
 def _open(one: xr.Dataset) -> NDArray[np.bool_]:
-    """Where a marker is hollow: residual over a hundredth in a spectrum that did not converge."""
-    return (_with_smallest(one, "residual") > 0.01) & (select.words(one, "status") != "converged")
+    """Where a marker is hollow."""
+    return _with_smallest(one, "converged") == 0
 
 
 def _with_smallest(one: xr.Dataset, name: str) -> Array:
@@ -141,6 +141,6 @@ def _with_smallest(one: xr.Dataset, name: str) -> Array:
 
 def _say_open(ax: Axes, checkpoint: xr.Dataset) -> None:
     measured = select.per_condition(checkpoint, "eigenvalue")
-    names = [name for name, one in measured if select.words(one, "status") != "converged"]
+    names = [name for name, one in measured if _open(one).any()]
     if names:
         note(ax, "not converged (hollow): " + plain(", ".join(names)))

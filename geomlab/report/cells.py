@@ -98,6 +98,11 @@ def converged(curvature: xr.Dataset) -> bool:
     return text(curvature, "status") == "converged"
 
 
+def smallest_converged(curvature: xr.Dataset) -> bool:
+    """Whether the smallest eigenvalue of a cell has."""
+    return scalar(curvature, "smallest_converged") == 1
+
+
 def count(data: xr.Dataset, name: str = "n") -> int | None:
     """A whole number of a cell, None where the cell lacks it."""
     value = scalar(data, name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, text, vector
+from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
 from geomlab.results import Results
 
 SCHEMA = 1
@@ -98,6 +98,7 @@ def _curvature(one: xr.Dataset) -> Json:
         "residuals": vector(one, "residual"),
         "smallest_eigenvalue": scalar(one, "smallest_eigenvalue"),
         "smallest_residual": scalar(one, "smallest_residual"),
+        "smallest_status": "converged" if smallest_converged(one) else "not converged",
         "status": text(one, "status"),
         "trace": {"value": scalar(one, "trace"), "stderr": scalar(one, "trace_stderr")},
         "frobenius": {"value": scalar(one, "frobenius"), "stderr": scalar(one, "frobenius_stderr")},

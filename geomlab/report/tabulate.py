@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import xarray as xr
 
-from geomlab.report.cells import cell, cells, count, scalar, text
+from geomlab.report.cells import cell, cells, count, scalar, smallest_converged, text
 from geomlab.results import Results
 from geomlab.tables import Cell, Entry, Table
 
@@ -78,13 +78,21 @@ def curvature_table(results: Results) -> Table:
             ),
             stderr_cell(one, "trace"),
             stderr_cell(one, "frobenius"),
-            text(one, "status") or "",
+            _status(one),
         )
         for lead, one in _each(results, "curvature")
     ]
     columns = (*_lead(results), "λmax", "λmin", "Tr H", "‖H‖F", "status")
     caption = f"Hessian of the mean cross-entropy (nats) over the {_params(results)}. {RESIDUAL} {ONE_ERROR}"
     return Table("Curvature", columns, tuple(rows), caption)
+
+
+def _status(one: xr.Dataset) -> str:
+    """What has not converged, of both ends of the spectrum."""
+    largest = text(one, "status") or ""
+    if smallest_converged(one):
+        return largest
+    return "λmin not converged" if largest == "converged" else f"{largest}; λmin neither"
 
 
 def anisotropy_table(results: Results) -> Table:

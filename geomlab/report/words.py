@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from geomlab.report.cells import cell, cells, converged, scalar
+from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged
 from geomlab.report.tabulate import accuracy_cell, largest, last_layer, ratio, stderr_cell
 from geomlab.results import Results
 from geomlab.tables import Cell
@@ -74,7 +74,8 @@ def _saddle(found: dict[str, xr.Dataset], clean: str | None) -> str:
         verdict = f"{abs(low / high):.2g} of λmax in size, so that the network is at no minimum of this loss"
     else:
         verdict = "no negative curvature to speak of"
-    return f"On clean inputs the smallest eigenvalue is {_number(low)}: {verdict}."
+    so_far = "" if smallest_converged(one) else "at most "
+    return f"On clean inputs the smallest eigenvalue is {so_far}{_number(low)}: {verdict}."
 
 
 def _spread(found: dict[str, xr.Dataset], clean: str | None) -> str:

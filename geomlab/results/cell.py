@@ -21,6 +21,7 @@ class CellKey:
         seed: of the measurement's own randomness.
         dtype: `float32` or `float64`.
         device: `cpu` or `cuda`.
+        revision: of the measurement's code.
     """
 
     measurement: str
@@ -31,6 +32,7 @@ class CellKey:
     seed: int
     dtype: str
     device: str
+    revision: int = 1
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""

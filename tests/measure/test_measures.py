@@ -126,6 +126,22 @@ def test_eigenvalues_that_did_not_converge_say_so() -> None:
     found = Curvature(k=6, probes=2, max_products=6, tolerance=1e-12)(SUBJECT, INPUTS, generator(0, "c"))
     assert str(found["status"].item()).startswith("not converged")
     assert "raise the budget" in str(found["warnings"].item())
+    assert not found["converged"].values.all()
+
+
+def test_a_smallest_eigenvalue_that_did_not_converge_says_so() -> None:
+    """The iteration waits for the largest only; with as many products as dimensions nothing is left to wait for."""
+    dim = sum(weight.numel() for weight in SUBJECT.weights.values())
+    short, whole = (
+        Curvature(k=k, probes=2, max_products=dim, tolerance=3e-2)(SUBJECT, INPUTS, generator(0, "c"))
+        for k in (1, dim)
+    )
+    sentence = "the smallest eigenvalue has not converged: λmin is at most what is shown"
+    assert short["status"].item() == whole["status"].item() == "converged"
+    assert (int(short["smallest_converged"]), int(whole["smallest_converged"])) == (0, 1)
+    assert sentence in json.loads(str(short["warnings"].item()))[0]
+    assert sentence not in str(whole["warnings"].item())
+    assert float(short["smallest_eigenvalue"]) > float(whole["smallest_eigenvalue"])
 
 
 def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge() -> None:
@@ -134,7 +150,10 @@ def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge(
     converged = torch.tensor([True, False, True])
     vectors = torch.eye(3, dtype=torch.float64)
     top = Eigenpairs(values, vectors, vectors, residuals, converged, "not converged: 1 of 3", 9)
-    assert _warnings(top, 3, Curvature(k=3), []) == [
+    bottom = Eigenpairs(
+        values[2:], vectors[:, 2:], vectors[:, 2:], residuals[2:], converged[2:], "converged", 1
+    )
+    assert _warnings(top, bottom, 3, Curvature(k=3), []) == [
         "eigenvalues not converged: 1 of 3 (largest relative residual of those 3.0e-02); raise the budget"
     ]
 

@@ -1,9 +1,11 @@
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from geomlab.report.summary import summarise
 from geomlab.report.summary_table import summary_table
 from geomlab.report.tabulate import largest, ratio, tabulate
 from geomlab.results import Results
@@ -29,6 +31,21 @@ def test_the_largest_eigenvalue_carries_its_residual(one: Results) -> None:
     top = largest(cell)
     assert top.value == cell["eigenvalue"][0].item()
     assert top.error == pytest.approx(top.value * cell["residual"][0].item())
+
+
+def test_the_status_is_of_both_ends(one: Results) -> None:
+    """Of clean, all has converged; of pgd, neither end; of a third, only the smallest has not."""
+    data = dict(one.data)
+    smallest = data["curvature"]["smallest_converged"].copy()
+    smallest.loc[{"condition": "domain:sketch"}] = 0
+    data["curvature"] = data["curvature"].assign(smallest_converged=smallest)
+    changed = replace(one, data=data)
+    status = {row[0]: row[-1] for row in tabulate(changed)["curvature"].rows}
+    assert status["clean"] == "converged"
+    assert status["pgd"] == "2 of 10 eigenvalues above the tolerance of 0.01; λmin neither"
+    assert status["domain:sketch"] == "λmin not converged"
+    told = {name: found["smallest_status"] for name, found in summarise(changed)["curvature"].items()}
+    assert (told["clean"], told["pgd"], told["domain:sketch"]) == ("converged", *["not converged"] * 2)
 
 
 def test_ratios_propagate_errors_to_first_order() -> None:

@@ -113,28 +113,31 @@ def analyze(
         UserError: on input that cannot be used; nothing is then lost.
     """
     from geomlab.progress import bar
-    from geomlab.render import drawings, render
+    from geomlab.render import DRAWN, drawings, render
 
     if not checkpoints:
         raise UserError("no checkpoint given; expected the path of at least one file")
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
     settings, root, paths = Settings(**options), Path(out), [Path(path) for path in checkpoints]
-    output = Output.of(root, paths)
-    output.check(resume=resume, overwrite=overwrite)
-    planned = _plan(paths, output, reference, settings, resume)
-    with bar(len(planned), "looking at the inputs") as progress:
-        for study, _, _ in planned:
-            study.check()
-            progress.advance()
-    with output.writing(overwrite=overwrite):
-        for position, (study, store, manifest) in enumerate(planned):
-            store.write_manifest({"command": command, "position": position, **manifest, **study.describe()})
-        steps = sum(len(study.cells) for study, _, _ in planned) + drawings(len(planned))
-        with bar(steps, "analysing") as progress:
-            for study, store, _ in planned:
-                study.run(store, progress)
-            render(root, progress)
+    output = Output.of(root, paths, DRAWN)
+    with output.in_view():
+        output.check(resume=resume, overwrite=overwrite)
+        planned = _plan(paths, output, reference, settings, resume)
+        with bar(len(planned), "looking at the inputs") as progress:
+            for study, _, _ in planned:
+                study.check()
+                progress.advance()
+        with output.writing(overwrite=overwrite):
+            for position, (study, store, manifest) in enumerate(planned):
+                store.write_manifest(
+                    {"command": command, "position": position, **manifest, **study.describe()}
+                )
+            steps = sum(len(study.cells) for study, _, _ in planned) + drawings(len(planned))
+            with bar(steps, "analysing") as progress:
+                for study, store, _ in planned:
+                    study.run(store, progress)
+                render(root, progress)
     return open_results(root)
 
 

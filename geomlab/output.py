@@ -10,11 +10,11 @@ from pathlib import Path
 from geomlab.errors import UserError
 from geomlab.files import TEMPORARY
 from geomlab.results import Store
+from geomlab.results.cell import NAME
 from geomlab.results.names import distinct
-from geomlab.results.store import MANIFEST
+from geomlab.results.store import MANIFEST, REPLACED, set_aside
 
 COMPARISON = "compare"  # the folder beside those of several checkpoints
-REPLACED = ".replaced"  # results that --overwrite set aside until the new ones are complete
 MOVING = ".replacing"  # the same while they are being moved there
 # What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
 OUTPUTS = ("summary.json", "report.html", "results", "figures", "tables", COMPARISON, MANIFEST)
@@ -27,20 +27,23 @@ class Output:
     Attributes:
         root: the folder the user gave.
         stores: checkpoint name -> its store: `root` itself for one checkpoint, else a subfolder for each.
+        drawn: paths of the tables and figures that may be written, within each folder.
     """
 
     root: Path
     stores: Mapping[str, Store]
+    drawn: frozenset[str]
 
     @classmethod
-    def of(cls, root: Path, checkpoints: Sequence[Path]) -> "Output":
+    def of(cls, root: Path, checkpoints: Sequence[Path], drawn: frozenset[str]) -> "Output":
         """The output of these files.
 
         Raises:
             UserError: if two of them would have one name, or one the name of a folder of ours.
         """
         names = _names(checkpoints)
-        return cls(root, {name: Store(root if len(names) == 1 else root / name) for name in names})
+        stores = {name: Store(root if len(names) == 1 else root / name) for name in names}
+        return cls(root, stores, drawn)
 
     @property
     def _folders(self) -> list[Path]:
@@ -58,6 +61,8 @@ class Output:
         for folder in self._folders:
             _refuse_foreign(folder)
         begun = _begun(self.root)
+        if overwrite and begun:
+            self._refuse_guests([*begun, self.root / COMPARISON])
         aside = [name for name in (REPLACED, MOVING) if (self.root / name).exists()]
         if (begun or aside) and not (resume or overwrite):
             raise UserError(f"{self.root}: holds results already; use --resume, --overwrite or another --out")
@@ -69,23 +74,50 @@ class Output:
             )
         _refuse_unwritable(self.root)
 
-    @contextmanager
-    def writing(self, *, overwrite: bool) -> Iterator[None]:
-        """Make room, and let go of what was replaced once all is written.
+    def _refuse_guests(self, folders: Sequence[Path]) -> None:
+        """Refuse to move files of others that lie between ours. Hidden ones, and what a link leads to, are no matter.
 
         Raises:
-            UserError: what the block raises, and where the results from before are.
+            UserError: naming some.
         """
-        aside = self.root / REPLACED
+        inner = [folder / name for folder in folders for name in ("figures", "tables", "results")]
+        guests = [
+            path.relative_to(self.root).as_posix()
+            for there in inner
+            if there.is_dir() and not there.is_symlink()
+            for path in sorted(there.iterdir())
+            if not path.name.startswith(".") and not self._is_ours(path)
+        ]
+        if guests:
+            raise UserError(
+                f"{self.root}: --overwrite would remove files that are not geomlab's ({', '.join(guests[:3])}); move "
+                "them elsewhere, or choose another --out"
+            )
+
+    def _is_ours(self, path: Path) -> bool:
+        is_cell = path.parent.name == "results" and NAME.fullmatch(path.name)
+        return path.is_file() and bool(is_cell or f"{path.parent.name}/{path.name}" in self.drawn)
+
+    @contextmanager
+    def in_view(self) -> Iterator[None]:
+        """Whatever is refused in the block, say where results lie that --overwrite set aside.
+
+        Raises:
+            UserError: what the block raises.
+        """
         try:
-            with _said(self.root):
-                self._make_room(overwrite=overwrite)
             yield
         except UserError as error:
-            kept = f"; the results from before are in {aside}" if aside.exists() else ""
-            raise UserError(f"{error}{kept}") from error
+            raise UserError(f"{error}{set_aside(self.root)}") from error
+
+    @contextmanager
+    def writing(self, *, overwrite: bool) -> Iterator[None]:
+        """Make room, and let go of what was replaced once all is written."""
         with _said(self.root):
-            _remove(aside)
+            self._make_room(overwrite=overwrite)
+        yield
+        with _said(self.root):
+            _remove(self.root / REPLACED)
 
     def _make_room(self, *, overwrite: bool) -> None:
         """Set aside what is to be overwritten, and remove what a kill left half written."""

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 import geomlab
+from geomlab.data.embedded import checkpoint_path
+from geomlab.output import Output
+from geomlab.render import DRAWN
 from tests import cli
 from tests.test_imports import WITHOUT_TORCH
 
@@ -144,9 +147,22 @@ def test_a_second_run_refuses_to_overwrite(demo: tuple[Path, str]) -> None:
     assert cli.snapshot(demo[0]) == before
 
 
-def test_info_of_an_embedded_checkpoint() -> None:
-    from geomlab.data.embedded import checkpoint_path
+def test_all_that_was_written_could_be_overwritten(demo: tuple[Path, str]) -> None:
+    """No file of geomlab's own is taken for another's."""
+    files = {path.name for path in demo[0].rglob("figures/*")}
+    assert len(files) == 14
+    Output.of(demo[0], [checkpoint_path(name) for name in ("zero-shot", "ft")], DRAWN).check(
+        resume=False, overwrite=True
+    )
+    (demo[0] / "compare" / "tables" / "mine.csv").write_text("precious")
+    cli.refused(
+        cli.run("demo", "--out", demo[0], "--overwrite"),
+        "files that are not geomlab's (compare/tables/mine.csv)",
+    )
+    (demo[0] / "compare" / "tables" / "mine.csv").unlink()
 
+
+def test_info_of_an_embedded_checkpoint() -> None:
     result = cli.run("info", checkpoint_path("zero-shot"))
     assert result.returncode == 0
     assert "open_clip:custom" in result.stdout

@@ -70,6 +70,22 @@ def test_files_among_results_stay_when_those_are_refused(nets: tuple[Path, Path]
     assert cli.snapshot(done) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["figures/mine.pdf", "tables/accuracy.txt", "results/raw.nc", "figures/old/spectrum.pdf"]
+)
+def test_files_between_ours_are_not_overwritten(name: str, nets: tuple[Path, Path], done: Path) -> None:
+    """In our own folders too; where nothing is removed they are no hindrance."""
+    (done / name).parent.mkdir(parents=True, exist_ok=True)
+    (done / name).write_text("precious")
+    before = cli.snapshot(done)
+    shown = name if name.count("/") == 1 else "figures/old"
+    cli.refused(analyze(done, nets[0], "--overwrite"), f"would remove files that are not geomlab's ({shown})")
+    assert cli.snapshot(done) == before
+    ok(analyze(done, nets[0], "--resume"))
+    ok(cli.run("figures", done))
+    assert (done / name).read_text() == "precious"
+
+
 def test_hidden_files_of_the_desktop_and_of_a_kill_are_no_hindrance(
     nets: tuple[Path, Path], done: Path
 ) -> None:
@@ -121,7 +137,11 @@ def test_overwritten_results_are_kept_until_the_new_ones_are_complete(
             dice(done, nets[0], "--overwrite"), "must be deterministic", f"are in {done / '.replaced'}"
         )
         assert cli.snapshot(done / ".replaced") == before
-    cli.refused(analyze(done, nets[1]), "holds results already")
+    aside = f"; the results from before are in {done / '.replaced'}"
+    cli.refused(
+        analyze(done, nets[1]), f"holds results already; use --resume, --overwrite or another --out{aside}"
+    )
+    cli.refused(analyze(done, nets[1], "--resume"), "holds results of another checkpoint", aside)
     ok(cli.run("figures", done))
     ok(analyze(done, nets[1], "--overwrite"))
     assert not (done / ".replaced").exists()
@@ -180,7 +200,8 @@ def test_results_that_lie_aside_are_not_lost_unasked(nets: tuple[Path, Path], do
     """As when the first write of the new run failed: nothing but what was set aside is there."""
     (done.parent / "new").mkdir()
     done.rename(done.parent / "new" / ".replaced")
-    cli.refused(analyze(done.parent / "new", nets[0]), "holds results already")
+    for result in (analyze(done.parent / "new", nets[0]), cli.run("figures", done.parent / "new")):
+        cli.refused(result, f"results from before are in {done.parent / 'new' / '.replaced'}")
     assert (done.parent / "new" / ".replaced" / "summary.json").exists()
 
 

@@ -1,7 +1,7 @@
 """Writing what a folder of results shows: for each checkpoint, and for all of them side by side."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,18 @@ SECTIONS = {
     "Features": ("features", "features_layers", "reference"),
     "Drift": ("drift",),
 }
+# Every table and figure that may be written, by its path within the folder.
+DRAWN = frozenset(
+    [
+        *(
+            f"tables/{name}.{suffix}"
+            for names in SECTIONS.values()
+            for name in names
+            for suffix in ("csv", "tex")
+        ),
+        *(f"figures/{kind.name}.{suffix}" for kind in KINDS for suffix in ("pdf", "png")),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -138,9 +150,10 @@ def _write(
         write_text(written, json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     report = folder / "report.html"
     write_text(report, to_html(page, style.template(), style.template(dark=True)))
-    return Rendered(
-        folder, written, report, _write_tables(tables, folder), _write_figures(results, folder), parts
-    )
+    drawn = _write_tables(tables, folder), _write_figures(results, folder)
+    for path in {folder / name for name in DRAWN} - {*drawn[0], *drawn[1]}:
+        path.unlink(missing_ok=True)  # from an earlier time, of what is not there any more
+    return Rendered(folder, written, report, *drawn, parts)
 
 
 def _write_tables(tables: Mapping[str, Table], folder: Path) -> tuple[Path, ...]:
@@ -149,7 +162,6 @@ def _write_tables(tables: Mapping[str, Table], folder: Path) -> tuple[Path, ...]
         for suffix, text in (("csv", table.to_csv()), ("tex", table.to_latex())):
             paths.append(folder / "tables" / f"{name}.{suffix}")
             write_text(paths[-1], text)
-    _clear(folder / "tables", [name for names in SECTIONS.values() for name in names], ("csv", "tex"), paths)
     return tuple(paths)
 
 
@@ -160,15 +172,7 @@ def _write_figures(results: Results, folder: Path) -> tuple[Path, ...]:
         for suffix in ("pdf", "png"):
             paths.append(folder / "figures" / f"{kind.name}.{suffix}")
             write_bytes(paths[-1], style.save(figure, suffix))
-    _clear(folder / "figures", [kind.name for kind in KINDS], ("pdf", "png"), paths)
     return tuple(paths)
-
-
-def _clear(folder: Path, names: Iterable[str], suffixes: Iterable[str], written: Iterable[Path]) -> None:
-    """Remove files of ours from an earlier time that show what is not there any more."""
-    ours = {folder / f"{name}.{suffix}" for name in names for suffix in suffixes}
-    for path in ours - set(written):
-        path.unlink(missing_ok=True)
 
 
 def _sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:

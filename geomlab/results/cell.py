@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NAME = re.compile(r".+--[0-9a-f]{12}\.nc")  # of the files of cells
+
 
 @dataclass(frozen=True)
 class CellKey:

@@ -17,6 +17,7 @@ from geomlab.results.names import distinct
 
 SCHEMA = 1
 MANIFEST = "study.json"
+REPLACED = ".replaced"  # results that --overwrite set aside until the new ones are complete
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,14 @@ def stores(root: Path) -> list[Store]:
     if not found:
         raise UserError(
             f"{root}: no results of geomlab there ({MANIFEST} is missing); run geomlab analyze --out {root}"
+            f"{set_aside(root)}"
         )
     return found
+
+
+def set_aside(root: Path) -> str:
+    """The end of a message: where results lie that an --overwrite was to replace; nothing where there are none."""
+    return f"; the results from before are in {root / REPLACED}" if (root / REPLACED).exists() else ""
 
 
 def write_text(path: Path, text: str) -> None:

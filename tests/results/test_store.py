@@ -41,6 +41,7 @@ def test_a_cell_comes_back_as_it_was(tmp_path: Path) -> None:
         {"parameters": {"k": 5}},
         {"condition": {"spec": "clean", "source": "x", "n": 4, "seed": 0}},
         {"condition": None},
+        {"revision": 2},
     ],
 )
 def test_whatever_a_number_depends_on_makes_another_cell(change: dict[str, object], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
 from geomlab.output import Output, check_comparison
-from geomlab.results import Results, Store, open_results
+from geomlab.results import Cells, Results, Store, open_results
 
 if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.checkpoint import Checkpoint
@@ -137,8 +137,9 @@ def analyze(
             with bar(steps, "analysing") as progress:
                 for study, store, _ in planned:
                     study.run(store, progress)
-                render(root, progress)
-    return open_results(root)
+                cells = Cells()
+                render(root, progress, cells)
+    return cells.open(root)
 
 
 def compare(*folders: Path | str, out: Path | str) -> Results:

@@ -16,7 +16,7 @@ from geomlab.report.html import Page, Picture, Section, to_html
 from geomlab.report.summary import summarise
 from geomlab.report.tabulate import tabulate
 from geomlab.report.words import describe
-from geomlab.results import Results, open_results
+from geomlab.results import Cells, Results
 from geomlab.results.store import stores, write_bytes, write_text
 from geomlab.tables import Table
 
@@ -63,12 +63,13 @@ class Rendered:
     parts: tuple["Rendered", ...] = ()
 
 
-def render(folder: Path | str, progress: Bar | None = None) -> Rendered:
+def render(folder: Path | str, progress: Bar | None = None, cells: Cells | None = None) -> Rendered:
     """Draw everything of a folder anew, from its store alone.
 
     Args:
         folder: of one checkpoint, or of several; then each is drawn, and `compare/` beside them.
         progress: a bar that runs already, advanced by `drawings(checkpoints)`; by default one of its own.
+        cells: what reads them; by default one of its own.
 
     Returns:
         What was written; of several checkpoints, the comparison with each checkpoint's files as its parts.
@@ -76,18 +77,18 @@ def render(folder: Path | str, progress: Bar | None = None) -> Rendered:
     Raises:
         UserError: if there are no results, or the folder cannot be written.
     """
-    root = Path(folder)
+    root, cells = Path(folder), cells or Cells()
     found = [store.folder for store in stores(root)]
     with nullcontext(progress) if progress else bar(drawings(len(found)), "drawing") as shown:
         parts = []
         for one in found:
             shown.step(f"drawing · {one.name}")
-            parts.append(_render_one(open_results(one)))
+            parts.append(_render_one(cells.open(one)))
             shown.advance()
         if len(parts) == 1:
             return parts[0]
         shown.step("drawing · comparison")
-        whole = render_comparison(open_results(root), root / "compare", tuple(parts))
+        whole = render_comparison(cells.open(root), root / "compare", tuple(parts))
         shown.advance()
     return whole
 

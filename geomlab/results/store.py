@@ -137,26 +137,51 @@ class Results:
         )
 
 
+class Cells:
+    """The cells of folders, each read once however often it is joined: for one checkpoint, then for all of them."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, xr.Dataset] = {}
+
+    def open(self, folder: Path | str, *more: Path | str) -> Results:
+        """Open folders that `geomlab analyze` wrote: of one checkpoint, or holding a folder a checkpoint.
+
+        Raises:
+            UserError: if a folder holds no results, or is given twice.
+        """
+        found = [store for root in (folder, *more) for store in stores(Path(root))]
+        where = [store.folder.resolve() for store in found]
+        twice = [store.folder for store, path in zip(found, where, strict=True) if where.count(path) > 1]
+        if twice:
+            raise UserError(f"{twice[0]}: given twice; give each folder once")
+        named = _conditions_apart(_checkpoints_apart(where, [store.manifest() or {} for store in found]))
+        manifests = {manifest["checkpoint"]["name"]: manifest for manifest in named}
+        cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
+        for store, (name, manifest) in zip(found, manifests.items(), strict=True):
+            for cell in manifest["cells"]:
+                one = self._cell(store, cell["file"])
+                if one is not None:
+                    cells.setdefault(cell["measurement"], {}).setdefault(name, {})[
+                        cell["condition"] or ""
+                    ] = one
+        data = {measurement: _join(one) for measurement, one in cells.items()}
+        return Results(Path(folder), manifests, data)
+
+    def _cell(self, store: Store, file: str) -> xr.Dataset | None:
+        """A cell, None where it is not there."""
+        path = (store.folder / "results" / file).resolve()
+        if path not in self._read and path.exists():
+            self._read[path] = store.read(file)
+        return self._read.get(path)
+
+
 def open_results(folder: Path | str, *more: Path | str) -> Results:
     """Open folders that `geomlab analyze` wrote: of one checkpoint, or holding a folder a checkpoint.
 
     Raises:
         UserError: if a folder holds no results, or is given twice.
     """
-    found = [store for root in (folder, *more) for store in stores(Path(root))]
-    where = [store.folder.resolve() for store in found]
-    twice = [store.folder for store, path in zip(found, where, strict=True) if where.count(path) > 1]
-    if twice:
-        raise UserError(f"{twice[0]}: given twice; give each folder once")
-    named = _conditions_apart(_checkpoints_apart(where, [store.manifest() or {} for store in found]))
-    manifests = {manifest["checkpoint"]["name"]: manifest for manifest in named}
-    cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}
-    for store, (name, manifest) in zip(found, manifests.items(), strict=True):
-        for cell in manifest["cells"]:
-            if (store.folder / "results" / cell["file"]).exists():
-                one = store.read(cell["file"])
-                cells.setdefault(cell["measurement"], {}).setdefault(name, {})[cell["condition"] or ""] = one
-    return Results(Path(folder), manifests, {measurement: _join(one) for measurement, one in cells.items()})
+    return Cells().open(folder, *more)
 
 
 def _checkpoints_apart(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

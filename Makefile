@@ -8,7 +8,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: demo test test-slow bench notebooks figures checkpoints clean
 
 demo: $(VENV)/.base  ## analyse the embedded checkpoints; the report's path is the last line
-	$(BIN)/geomlab demo --out $(OUT) --overwrite
+	$(BIN)/geomlab demo --out $(OUT) $(if $(filter file,$(origin OUT)),--overwrite)
 
 test: $(VENV)/.test  ## lint, types, layering, tests
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
@@ -20,7 +22,7 @@ DEFAULT_OUT = "geomlab-out"
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `analyze`; each is the command line's option of that name.
+    """Keyword arguments of `analyze`: the command line's options, of which --condition and --measure are lists here.
 
     Attributes:
         data: data SPEC; default: what the checkpoint says.
@@ -51,7 +53,7 @@ class Options(TypedDict, total=False):
     dtype: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Settings:
     """Options with their defaults filled in and checked."""
 
@@ -68,12 +70,27 @@ class Settings:
     device: str = "auto"
     dtype: str = "float32"
 
+    @classmethod
+    def of(cls, options: Options) -> "Settings":
+        """Fill in and check.
+
+        Raises:
+            UserError: naming the first option that cannot be used.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            raise UserError(
+                f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}"
+            ) from error
+
     def __post_init__(self) -> None:
         from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
         if unknown:
-            raise UserError(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+            raise UserError(f"no measure '{unknown[0]}'; there are {', '.join(MEASURES)}")
         if len(set(self.conditions)) < len(self.conditions):
             raise UserError(f"a condition is given twice: {', '.join(self.conditions)}")
         for name, value, known in (
@@ -119,7 +136,7 @@ def analyze(
         raise UserError("no checkpoint given; expected the path of at least one file")
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
-    settings, root, paths = Settings(**options), Path(out), [Path(path) for path in checkpoints]
+    settings, root, paths = Settings.of(options), Path(out), [Path(path) for path in checkpoints]
     output = Output.of(root, paths, DRAWN)
     with output.in_view():
         output.check(resume=resume, overwrite=overwrite)

@@ -343,13 +343,13 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
 
 
 @torch.no_grad()
-def check_finite(module: nn.Module) -> None:
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that are NaN or infinite.
 
     Raises:
         UserError: naming the first such tensor.
     """
-    for name, tensor in module.state_dict().items():
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise UserError(f"{name} holds {bad} values that are NaN or infinite; use an earlier checkpoint")

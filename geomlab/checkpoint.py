@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import re
+import shlex
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -252,7 +253,8 @@ def _refusal(path: Path, content: bytes, message: str) -> str:
     if code is None:
         return f"{path}: {_damage(content)}; write or copy the checkpoint again"
     return (
-        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust it, convert "
-        "it once: python -c \"import torch; m = torch.load('FILE', weights_only=False); "
-        "torch.save(m['state_dict'] if isinstance(m, dict) else m.state_dict(), 'new.pt')\""
+        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust it, convert it "
+        'once: python -c "import sys, torch; m = torch.load(sys.argv[1], weights_only=False); torch.save(m.get('
+        "'state_dict', m) if isinstance(m, dict) else m.state_dict(), sys.argv[2])\" "
+        f"{shlex.quote(str(path))} {shlex.quote(str(path.with_name(f'{path.stem}-state.pt')))}"
     )

@@ -35,8 +35,8 @@ def analyze(
                      "corruption:gaussian_noise,severity=3; may be repeated."),
     ] = None,
     measure: Annotated[
-        str, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
-    ] = "",
+        str | None, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
+    ] = None,
     params: Annotated[str, typer.Option(help="full, visual, lora, or a regular expression.")] = "full",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
@@ -57,7 +57,7 @@ def analyze(
     results = run(
         *checkpoints, out=out, reference=reference, resume=resume, overwrite=overwrite, command=_command(),
         data=data, model=model, conditions=condition or (), params=params, layers=layers, budget=budget,
-        measures=[name.strip() for name in measure.split(",") if name.strip()], samples=samples,
+        measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip
     _show(results, out)
@@ -96,7 +96,7 @@ def figures(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of geoml
     """Draw tables, figures and report anew from the stored results. Needs no torch."""
     from geomlab.render import render
 
-    typer.echo(str(render(folder).report))
+    console.say(str(render(folder).report))
 
 
 @app.command()
@@ -104,7 +104,7 @@ def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A chec
     """What is in a checkpoint. Never runs code from it."""
     from geomlab.checkpoint import describe, read
 
-    typer.echo(describe(read(checkpoint)))
+    console.say(describe(read(checkpoint)))
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -131,6 +131,6 @@ def _show(results: object, out: Path) -> None:
     if screen.is_terminal and screen.width >= max(map(len, text.splitlines()[:-1])):
         screen.print(table)
     else:
-        typer.echo(text)
+        console.say(text)
     several = len(results.checkpoints) > 1 and (out / "compare").is_dir()
-    typer.echo(f"report: {out / 'compare' if several else out}/report.html")
+    console.say(f"report: {out / 'compare' if several else out}/report.html")

@@ -1,5 +1,6 @@
 """How a command line ends: errors in one line on stderr, and an exit status."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -42,6 +43,25 @@ def run(
     if status == 130:
         sys.stderr.write(f"{name}: {interrupted}\n")
     return int(status or 0)
+
+
+def say(text: str) -> None:
+    """Print to stdout.
+
+    Raises:
+        UserError: if it cannot be written, to a full disk for example.
+    """
+    try:
+        typer.echo(text)
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        raise
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is left would fail again at the end
+        raise UserError(
+            f"cannot write to standard output ({error.strerror}); all files are written"
+        ) from error
 
 
 def _refuse(name: str, message: str) -> int:

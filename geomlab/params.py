@@ -66,10 +66,3 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # no copy: inputs may be gigabytes
     return total.hexdigest()
-
-
-def relative_distance(a: Params, b: Params) -> float:
-    """‖a − b‖ / ‖b‖ over the names of `b`, in fp64."""
-    moved = sum(float((a[name].double() - b[name].double()).square().sum()) for name in b)
-    size = sum(float(tensor.double().square().sum()) for tensor in b.values())
-    return float((moved / size) ** 0.5) if size else float("nan")

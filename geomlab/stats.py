@@ -45,23 +45,6 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
     return mean_stderr(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
 
 
-def bootstrap(values: ArrayLike, *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a mean (Efron 1979).
-
-    Args:
-        values: (n,) independent values.
-        draws: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper end.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    index = np.random.default_rng(seed).integers(0, x.size, size=(draws, x.size))
-    low, high = np.quantile(x[index].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
-
-
 def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, *, groups: int = 20) -> Array:
     """Standard errors of statistics of n samples by the delete-a-group jackknife (Kott 2001).
 

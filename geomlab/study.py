@@ -15,7 +15,9 @@ from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
+from geomlab.features.extraction import pooled
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.measure.features import shared_layers
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
 from geomlab.risk import check_finite, sample_losses
@@ -139,10 +141,10 @@ class Study:
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
-                self.subject.activations(images, layers)
+                pooled(self.subject, images, layers)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
-                    measurement.reference.activations(images, [])
+                    pooled(measurement.reference, images, shared_layers(measurement.reference, layers))
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:
                 ascend(lambda x: self.subject(x).sum(1), images, images, eps=0, step=0, steps=1)

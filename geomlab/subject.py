@@ -219,7 +219,7 @@ def from_network(
         UserError: if a weight is not finite.
     """
     module = deepcopy(network.module).eval()
-    architectures.check_finite(module)
+    architectures.check_finite(module.state_dict())
     module.requires_grad_(False)
     return Subject(
         module,

@@ -63,7 +63,7 @@ class Pool:
 
     @cached_property
     def labels(self) -> tuple[Labels, ...]:
-        """Class numbers (n,) of each domain's samples, listed once: a source of many files takes long to."""
+        """Class numbers (n,) of each domain's samples."""
         return tuple(torch.from_numpy(self.source.index(domain).labels) for domain in self.domains)
 
     @cached_property

@@ -44,7 +44,7 @@ def train(
     composed = compose(method, data, file=recipe, settings=settings or ())
     where = choose(device)
     written = loop.train(composed, out, initial=initial, seed=seed, device=where, overwrite=overwrite)
-    typer.echo(f"{written.path}  digest {written.digest[:16]}")
+    console.say(f"{written.path}  digest {written.digest[:16]}")
 
 
 @app.command()
@@ -67,9 +67,9 @@ def evaluate(
     from grace.evaluate import evaluate as run
 
     results = run(checkpoint, data=data, model=model, conditions=condition or (), n=n, seed=seed)
-    typer.echo(f"{'condition':<36} accuracy  95 % interval (Wilson), seed {seed}")
+    console.say(f"{'condition':<36} accuracy  95 % interval (Wilson), seed {seed}")
     for result in results:
-        typer.echo(str(result))
+        console.say(str(result))
 
 
 @app.command("list")
@@ -79,7 +79,7 @@ def list_methods() -> None:
 
     for name in methods.names():
         method = methods.get(name)
-        typer.echo(f"{name:<10} {method.terms or '-':<6} {method.summary} [{method.reference}]")
+        console.say(f"{name:<10} {method.terms or '-':<6} {method.summary} [{method.reference}]")
 
 
 def main(args: Sequence[str] | None = None) -> int:

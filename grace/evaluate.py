@@ -9,7 +9,7 @@ from geomlab.data import sources
 from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.source import Source
 from geomlab.errors import UserError
-from geomlab.risk import sample_losses
+from geomlab.risk import check_finite, sample_losses
 from geomlab.spec import escape, parse
 from geomlab.subject import Subject
 
@@ -90,5 +90,6 @@ def standard(source: Source) -> list[str]:
 
 def accuracy(network: Subject, condition: Condition) -> Accuracy:
     """Accuracy under one condition."""
-    correct = sample_losses(network, condition.realise(network)).correct
-    return Accuracy(condition.name, int(correct.sum()), len(correct))
+    found = sample_losses(network, condition.realise(network))
+    check_finite(found, network, condition.name)
+    return Accuracy(condition.name, int(found.correct.sum()), len(found.correct))

@@ -132,18 +132,25 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
         labels: class names and templates of the training data; None takes the checkpoint's.
 
     Raises:
-        UserError: if the checkpoint is no CLIP or does not say what it is, or there are no class names.
+        UserError: if the checkpoint is no CLIP or does not say what it is, its weights do not fit or are not finite, or
+            there are no class names.
     """
-    where = checkpoint.path or checkpoint.name
+    try:
+        model = _from_checkpoint(checkpoint, labels)
+        architectures.check_finite(model.tensors())
+        return model
+    except UserError as error:
+        raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
+
+
+def _from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
     if checkpoint.architecture is None:
-        raise UserError(f"{where}: a bare state_dict does not say its network; start from open_clip:NAME")
+        raise UserError("a bare state_dict does not say its network; start from open_clip:NAME")
     spec, config = architectures.network_of(checkpoint.metadata)
     own = architectures.labels_of(checkpoint.metadata)
     labels = labels or own
     if parse(spec).head != "open_clip" or labels is None:
-        raise UserError(
-            f"{where}: expected a CLIP and class names, got {spec}; start from another checkpoint"
-        )
+        raise UserError(f"expected a CLIP and class names, got {spec}; start from another checkpoint")
     name = parse(spec).positional
     with _initialised(seed=0):  # every weight is loaded next
         network = clip.build(config) if config else clip.create(parse(spec))
@@ -157,7 +164,7 @@ def from_checkpoint(checkpoint: Checkpoint, labels: Labels | None) -> Model:
         head = clip.checked_head(head, config, name)
         if len(head) != len(own.classes):
             raise UserError(
-                f"{where}: a head of {len(head)} classes and the names of {len(own.classes)}; write the checkpoint anew"
+                f"a head of {len(head)} classes and the names of {len(own.classes)}; write the checkpoint anew"
             )
         model.set_head(head)
     return model

@@ -43,10 +43,11 @@ def run(*arguments: object) -> Result:
     return Result(status, out.getvalue(), err.getvalue())
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Run `geomlab` as a process of its own, to be killed or watched."""
+def start(*arguments: object, program: str = "geomlab", **options: Any) -> subprocess.Popen[str]:
+    """Run the command line as a process of its own, to be killed or watched."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), **pipes, **options)
+    called = command(*arguments, program=program)
+    return subprocess.Popen(called, cwd=ROOT, env=environment(), **{**pipes, **options})
 
 
 def refused(result: Result, *words: str) -> None:

@@ -2,13 +2,15 @@
 
 import os
 import pickle
+import shlex
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from geomlab import checkpoint
+from geomlab import checkpoint, params
 from geomlab.data.embedded import checkpoint_path
 from tests import cli, factories
 
@@ -105,10 +107,20 @@ def test_a_pickle_that_carries_code_is_never_run(
     assert target.exists()
 
 
-def test_a_whole_module_is_refused_with_its_conversion(tmp_path: Path) -> None:
-    path = tmp_path / "module.pt"
+def test_a_whole_module_is_refused_with_its_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that is offered works as it is, whatever the folder is called."""
+    (tmp_path / "it's mine").mkdir()
+    path = tmp_path / "it's mine" / "module.pt"
     torch.save(factories.model(), path)
-    cli.refused(cli.run("info", path), "would run code", "state_dict")
+    result = cli.run("info", path)
+    cli.refused(result, "would run code", "convert it once: python -c ")
+    _, program, code, source, target = shlex.split(result.stderr.partition("convert it once: ")[2])
+    assert (program, source) == ("-c", str(path))
+    monkeypatch.setattr(sys, "argv", ["-c", source, target])
+    exec(code, {})
+    assert checkpoint.read(target).digest == params.digest(torch.load(path, weights_only=False).state_dict())
 
 
 def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
@@ -126,6 +138,7 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ((*MODEL, "--data", "nowhere"), ("no data source 'nowhere'", "glyphs", "folder:ROOT")),
         ((*MODEL, "--data", "glyphs:split=half"), ("no split 'half'", "train, test")),
         ((*MODEL, "--data", "folder:/does/not/exist"), ("no folder /does/not/exist",)),
+        ((*MODEL, "--data", "folder:"), ("'folder:': says no folder; write folder:ROOT",)),
         (
             (*MODEL, "--data", "tests.nothing:data"),
             ("no module tests.nothing", "a data source is one of glyphs"),
@@ -165,7 +178,8 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ((*MODEL, *DATA, "--condition", "pgd:step=0"), ("step must be above 0", "2.5·eps/steps")),
         ((*MODEL, *DATA, "--condition", "pgd:epsilon=1"), ("unknown option epsilon", "eps, steps")),
         ((*MODEL, *DATA, "--condition", "clean", "--condition", "clean"), ("given twice",)),
-        ((*MODEL, *DATA, "--measure", "beauty"), ("no measure beauty", "accuracy, curvature")),
+        ((*MODEL, *DATA, "--measure", "beauty"), ("no measure 'beauty'", "accuracy, curvature")),
+        ((*MODEL, *DATA, "--measure", ""), ("no measure ''", "accuracy, curvature")),
         ((*MODEL, *DATA, "--budget", "huge"), ("no budget 'huge'", "quick, standard, paper")),
         ((*MODEL, *DATA, "--dtype", "bf16"), ("no dtype 'bf16'", "float32, float64")),
         ((*MODEL, *DATA, "--params", "lora"), ("selects none of the 4 parameters",)),

@@ -1,15 +1,22 @@
-"""A study keeps no more inputs than it needs."""
+"""A study looks before it computes, and keeps no more inputs than it needs."""
 
 import gc
 import weakref
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import geomlab
+from geomlab.data.arrays import Arrays
 from geomlab.data.batches import Batches
-from geomlab.data.condition import Condition
+from geomlab.data.condition import Condition, parse_conditions
+from geomlab.errors import UserError
+from geomlab.measure import FeatureGeometry
+from geomlab.study import Study
 from geomlab.subject import Subject
+from tests import models
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -41,3 +48,40 @@ def test_inputs_of_two_conditions_at_most_are_in_memory(
     )
     assert len(alive) == 3 + 5  # the attacks are made once, when they are measured
     assert most == 2
+
+
+class Side(nn.Module):
+    """A layer that is there, and a head; what the layer gives is up to the test."""
+
+    def __init__(self, axes: int | None) -> None:
+        super().__init__()
+        self.axes = axes
+        self.side = nn.Identity()
+        self.head = nn.Linear(72, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.axes is not None:
+            self.side(images.flatten(1).reshape(len(images), *[1] * (self.axes - 1), 72))
+        logits: torch.Tensor = self.head(images.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("of", ["subject", "reference"])
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (None, r"layers \['side'\].* gave no tensor"),
+        (4, r"layer side gives \(2, 1, 1, 1, 72\) for 2 images; expected"),
+    ],
+)
+def test_layers_that_cannot_be_looked_at_are_said_before_anything_is_computed(
+    of: str, axes: int | None, message: str
+) -> None:
+    inputs, whole, odd = models.batches(), models.subject(Side(1)), models.subject(Side(axes))
+    data = Arrays("mine:data", (inputs.images, inputs.labels))
+    conditions = parse_conditions(["clean"], data, n=11, seed=0, batch_size=4)
+    network, reference = (odd, whole) if of == "subject" else (whole, odd)
+    geometry = FeatureGeometry(reference, layers="side")
+    with pytest.raises(UserError, match=message):
+        Study(network, reference.digest, conditions, (geometry,), 0).check()
+    Study(whole, whole.digest, conditions, (FeatureGeometry(whole, layers="side"),), 0).check()

@@ -60,7 +60,7 @@ class Arrays(Source):
         if len(self.domains) == 1:
             self.conditions = Source.conditions
 
-    def index(self, domain: str) -> Index:
+    def list_samples(self, domain: str) -> Index:
         """Rows; their ids agree with the first domain's where the labels do."""
         labels = self._labels[domain]
         paired = np.array_equal(labels, self._labels[self.domains[0]])

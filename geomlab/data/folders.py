@@ -33,7 +33,7 @@ class DomainFolders(Source):
     def __init__(self, spec: str, roots: dict[str, Path]) -> None:
         self.spec = spec
         self._roots = roots
-        self._listed: dict[str, list[Path]] = {}
+        self._found: dict[str, list[Path]] = {}
         self.domains = tuple(roots)
         first = self.domains[0]
         self.classes = tuple(subfolders(roots[first]))
@@ -48,7 +48,7 @@ class DomainFolders(Source):
         shifts = tuple(f"domain:{escape(domain)}" for domain in self.domains[1:4])
         self.conditions = ("clean", "pgd", *(shifts or ("corruption:gaussian_noise,severity=3",)))
 
-    def index(self, domain: str) -> Index:
+    def list_samples(self, domain: str) -> Index:
         """Files in sorted order; ids are paths below the root, so no two domains share a sample."""
         files = self._files(domain)
         names = np.array([f"{domain}/{file.parent.name}/{file.name}" for file in files])
@@ -61,9 +61,9 @@ class DomainFolders(Source):
         return read_images([files[row] for row in rows], size)
 
     def _files(self, domain: str) -> list[Path]:
-        if domain not in self._listed:
-            self._listed[domain] = image_files(self._roots[domain])
-        return self._listed[domain]
+        if domain not in self._found:
+            self._found[domain] = image_files(self._roots[domain])
+        return self._found[domain]
 
 
 def open_folder(spec: str, root: str) -> DomainFolders:
@@ -148,8 +148,10 @@ def existing(spec: str, root: str) -> Path:
     Raises:
         UserError: if there is none.
     """
+    if not root:
+        raise UserError(f"'{spec}': says no folder; write {spec.partition(':')[0]}:ROOT")
     folder = Path(root).expanduser()
-    if not root or not folder.is_dir():
+    if not folder.is_dir():
         raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
     return folder
 

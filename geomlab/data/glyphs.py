@@ -52,7 +52,7 @@ class Glyphs(Source):
         self.spec = f"glyphs:split={split}"
         self._rows = _split(split)
 
-    def index(self, domain: str) -> Index:
+    def list_samples(self, domain: str) -> Index:
         """The digits of the split; ids are the same in every domain."""
         labels = _digits()[1]
         return Index(self._rows.astype(str), labels[self._rows])

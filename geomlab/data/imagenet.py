@@ -40,7 +40,7 @@ class ImageNet(Source):
         self._folder = given / "val" if (given / "val").is_dir() else given
         self._check(self._folder)
 
-    def index(self, domain: str) -> Index:
+    def list_samples(self, domain: str) -> Index:
         """Files by class and name; ids are `<wnid>/<image>`."""
         files = self._files
         labels = [self._number[file.parent.name] for file in files]

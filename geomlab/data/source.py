@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,19 @@ class Source(ABC):
         """Class names and templates as a zero-shot head takes them; None where the classes have no names."""
         return Labels(self.classes, self.templates) if self.classes else None
 
-    @abstractmethod
     def index(self, domain: str) -> Index:
-        """All samples of a domain, without reading images."""
+        """All samples of a domain, listed once: of many files that takes long."""
+        if domain not in self._listed:
+            self._listed[domain] = self.list_samples(domain)
+        return self._listed[domain]
+
+    @cached_property
+    def _listed(self) -> dict[str, Index]:
+        return {}
+
+    @abstractmethod
+    def list_samples(self, domain: str) -> Index:
+        """List all samples of a domain, without reading images."""
 
     @abstractmethod
     def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:

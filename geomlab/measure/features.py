@@ -72,7 +72,7 @@ class FeatureGeometry(Measurement):
                 "norm: Gram volume's third vector equals its second, and the volume is 0 by construction"
             )
         if self.reference is not None:
-            theirs = extract(self.reference, batches, [name for name in layers if _has(self.reference, name)])
+            theirs = extract(self.reference, batches, shared_layers(self.reference, layers))
             for name in here:
                 rows[name].update(self._against(here[name], theirs.get(name)))
             lost = [name for name in here if name not in theirs]
@@ -158,8 +158,10 @@ def _undefined(rows: dict[str, dict[str, Pair]], batches: Batches, lost: list[st
     return found
 
 
-def _has(subject: Subject, layer: str) -> bool:
-    return layer in dict(subject.module.named_modules())
+def shared_layers(reference: Subject, layers: list[str]) -> list[str]:
+    """Those of the layers that a reference has too."""
+    there = dict(reference.module.named_modules())
+    return [name for name in layers if name in there]
 
 
 def _similarity(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, paired: bool) -> Pair:

@@ -130,7 +130,7 @@ def _series(one: xr.Dataset, k: int) -> tuple[Array, Array, Array]:
 
 def _open(one: xr.Dataset) -> NDArray[np.bool_]:
     """Where a marker is hollow."""
-    return _with_smallest(one, "converged") == 0
+    return np.equal(_with_smallest(one, "converged"), 0)
 
 
 def _with_smallest(one: xr.Dataset, name: str) -> Array:

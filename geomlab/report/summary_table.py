@@ -48,4 +48,4 @@ def _numbers(results: Results, checkpoint: str, condition: str) -> tuple[Cell, .
     if features is not None:
         last = last_layer(features)
         cka, gram = stderr_cell(last, "cka_to_clean"), stderr_cell(last, "gram_drift")
-    return tuple(replace(number, digits=1) for number in (correct, loss, top, trace, cka, gram))
+    return (correct, *(replace(number, digits=1) for number in (loss, top, trace, cka, gram)))

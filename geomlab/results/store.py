@@ -1,7 +1,7 @@
 """A folder of results: one NetCDF file a cell, and `study.json`, which says what the cells are of."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,9 @@ class Store:
             return False
 
 
-@dataclass(frozen=True)
-class Results:
-    """What one or several checkpoints' folders hold, joined.
+@dataclass(frozen=True, eq=False, repr=False)
+class Results(Mapping[str, xr.Dataset]):
+    """What one or several checkpoints' folders hold, joined: a mapping from measurements to Datasets.
 
     Attributes:
         folder: that was opened.
@@ -117,7 +117,15 @@ class Results:
     data: Mapping[str, xr.Dataset]
 
     def __getitem__(self, measurement: str) -> xr.Dataset:
+        if measurement not in self.data:
+            raise KeyError(f"no measurement '{measurement}'; there are {', '.join(self.data)}")
         return self.data[measurement]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
@@ -264,7 +272,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         files.replace(path, content)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose another --out"
+            f"{path}: cannot be written ({error.strerror or error}); free the disk, or choose another folder"
         ) from error
 
 

@@ -84,6 +84,20 @@ def test_an_architecture_that_open_clip_cannot_build_or_run_is_refused(layers: s
         loop.train(recipe, tmp_path)
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    """And not taken for a learning rate that is too high, many steps later."""
+    read = checkpoint.read(embedded.checkpoint_path("ft"))
+    told = {key: value for key, value in read.metadata.items() if key not in ("digest", "versions")}
+    for name in ("visual.proj", "head.weight"):
+        spoiled = {**read.tensors, name: read.tensors[name] * torch.nan}
+        written = checkpoint.write(tmp_path / "nan.pt", spoiled, told)
+        with pytest.raises(
+            UserError, match=rf"nan\.pt: {name} holds {read.tensors[name].numel()} values that are NaN"
+        ):
+            loop.train(compose("ft"), tmp_path / "run", initial=str(written.path))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_head_of_other_classes_than_named_is_refused() -> None:
     read = checkpoint.read(embedded.checkpoint_path("ft"))
     tensors = {**read.tensors, "head.weight": read.tensors["head.weight"][:9]}

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geomlab import clip, params
+from geomlab import params
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
 
 KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
+HEAD = "head.weight"  # of a CLIP's image tower, in a checkpoint and in the classifier
 CLASSES = 1000  # of the networks of timm and torchvision, where nobody says another number
 
 
@@ -181,6 +182,10 @@ def _open_clip(
     labels: Labels | None,
 ) -> Network:
     """A CLIP's image tower with its trained head (`head.weight`), or else the zero-shot head."""
+    from geomlab import (
+        clip,  # imports open_clip: half the time a command takes to start, and only a CLIP needs it
+    )
+
     spec.only("pretrained")
     if spec.positional == "custom":
         if config is None:
@@ -192,7 +197,7 @@ def _open_clip(
     head, zero_shot = None, None
     if tensors is not None:
         rest = dict(tensors)
-        head = rest.pop(clip.HEAD, None)
+        head = rest.pop(HEAD, None)
         load(model, rest, spec.text)
         if head is not None:
             head = clip.checked_head(head, own_config, spec.positional).to(model.logit_scale.dtype)

@@ -197,9 +197,6 @@ def zero_shot_head(
     return torch.stack(rows) * scale
 
 
-HEAD = "head.weight"  # of a ClipClassifier
-
-
 class ClipClassifier(nn.Module):
     """The image tower of a CLIP and a linear head on its normalised features.
 

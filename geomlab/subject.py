@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from geomlab import architectures, clip, params
+from geomlab import architectures, params
 from geomlab.architectures import Labels, Network, Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
@@ -134,7 +134,7 @@ class Subject:
         }
         state = {**self.weights, **self.buffers}
         if self.zero_shot is not None:
-            del state[clip.HEAD]
+            del state[architectures.HEAD]
         network = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
         return f"{params.digest(state)}-{network[:12]}"
 

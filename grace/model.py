@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geomlab import architectures, clip
-from geomlab.architectures import Labels, Preprocessing
+from geomlab.architectures import HEAD, Labels, Preprocessing
 from geomlab.checkpoint import Checkpoint
-from geomlab.clip import HEAD, Tokenizer, WordTokenizer
+from geomlab.clip import Tokenizer, WordTokenizer
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
 from geomlab.spec import parse

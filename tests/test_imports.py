@@ -25,6 +25,12 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert python(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 
+def test_a_network_that_is_no_clip_is_measured_without_open_clip() -> None:
+    """It would take half the time that a small analysis does."""
+    code = "import sys, geomlab.study, geomlab.data.sources; print(sorted({'open_clip', 'timm'} & set(sys.modules)))"
+    assert python(code).strip() == "[]"
+
+
 def test_drawing_imports_without_torch() -> None:
     python(
         WITHOUT_TORCH

@@ -257,6 +257,21 @@ def test_a_comparison_is_not_written_over_an_analysis(nets: tuple[Path, Path], t
     cli.refused(cli.run("compare", *folders, "--out", tmp_path / "paper"), "holds other files (figures)")
 
 
+def test_two_seeds_of_one_checkpoint_are_compared(nets: tuple[Path, Path], tmp_path: Path) -> None:
+    folders = [tmp_path / f"seed{seed}" for seed in (0, 1)]
+    for seed, folder in enumerate(folders):
+        ok(analyze(folder, nets[0], "--seed", seed))
+    result = cli.run("compare", *folders, "--out", tmp_path / "both")
+    ok(result)
+    assert {line.split()[0] for line in result.stdout.splitlines()} >= {"seed0-a", "seed1-a"}
+    assert "Less seed0-a." in (tmp_path / "both" / "tables" / "differences.tex").read_text()
+    assert (
+        "analysed with different seed (seed0-a: 0, seed1-a: 1)"
+        in (tmp_path / "both" / "report.html").read_text()
+    )
+    cli.refused(cli.run("compare", *folders, folders[0], "--out", tmp_path / "c"), "seed0: given twice")
+
+
 def test_a_checkpoint_may_not_be_named_as_geomlab_s_own_folders(
     nets: tuple[Path, Path], tmp_path: Path
 ) -> None:

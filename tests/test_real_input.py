@@ -44,7 +44,7 @@ def test_resnet20_with_every_measure(data: Path, tmp_path: Path) -> None:
             "--budget",
             "quick",
             "--samples",
-            "30",
+            "16",
         ),
         *("--model", "tests.resnet20:build", "--data", "tests.resnet20:cifar", "--condition", "clean"),
         *("--condition", "pgd:eps=8/255,steps=5"),

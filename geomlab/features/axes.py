@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torchvision.ops import Permute
 
 from geomlab.errors import UserError
 
@@ -65,6 +64,8 @@ def _alike(side: tuple[int, int], image: tuple[int, int]) -> bool:
 
 
 def _by_modules(module: nn.Module | None) -> int | None:
+    from torchvision.ops import Permute  # slow to import, and most networks have no maps of unclear axes
+
     if isinstance(module, Permute):
         return {(0, 3, 1, 2): 1, (0, 2, 3, 1): 3}.get(tuple(module.dims))
     # By exact type: the LayerNorm2d of torchvision and timm are an nn.LayerNorm, and work on the first axis.

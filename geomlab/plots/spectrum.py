@@ -134,9 +134,8 @@ def _open(one: xr.Dataset) -> NDArray[np.bool_]:
 
 
 def _with_smallest(one: xr.Dataset, name: str) -> Array:
-    return np.concatenate(
-        [select.numbers(one, name), [np.nan], np.ravel(select.numbers(one, f"smallest_{name}"))]
-    )
+    top, smallest = select.numbers(one, name), select.numbers(one, f"smallest_{name}")
+    return np.concatenate([np.broadcast_to(top, _count(one)), [np.nan], np.ravel(smallest)])
 
 
 def _say_open(ax: Axes, checkpoint: xr.Dataset) -> None:

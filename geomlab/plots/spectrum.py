@@ -139,7 +139,5 @@ def _with_smallest(one: xr.Dataset, name: str) -> Array:
 
 
 def _say_open(ax: Axes, checkpoint: xr.Dataset) -> None:
-    measured = select.per_condition(checkpoint, "eigenvalue")
-    names = [name for name, one in measured if _open(one).any()]
-    if names:
-        note(ax, "not converged (hollow): " + plain(", ".join(names)))
+    if any(_open(one).any() for _, one in select.per_condition(checkpoint, "eigenvalue")):
+        note(ax, "hollow: not converged")

@@ -77,7 +77,7 @@ def test_accuracy_draws_the_wilson_interval(one: Results) -> None:
 
 def test_the_spectrum_says_what_did_not_converge(one: Results) -> None:
     figure = spectrum.figure(one["curvature"])
-    assert "not converged (hollow): pgd" in [text.get_text() for text in figure.axes[0].texts]
+    assert "hollow: not converged" in [text.get_text() for text in figure.axes[0].texts]
     markers = spectrum.interactive(one["curvature"]).data[1].marker.symbol
     assert [symbol.endswith("-open") for symbol in markers] == [*[False] * 8, True, True, False, True]
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
+from geomlab import defaults
 from geomlab.environment import machine, versions
 from geomlab.errors import UserError
-from geomlab.output import Output, check_comparison
+from geomlab.output import Output, begin_comparison
 from geomlab.results import Cells, Results, Store, open_results
 
 if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
@@ -17,8 +18,6 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.data.source import Source
     from geomlab.study import Study
     from geomlab.subject import Subject
-
-DEFAULT_OUT = "geomlab-out"
 
 
 class Options(TypedDict, total=False):
@@ -105,7 +104,7 @@ class Settings:
 
 def analyze(
     *checkpoints: Path | str,
-    out: Path | str = DEFAULT_OUT,
+    out: Path | str = defaults.OUT,
     reference: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -159,15 +158,19 @@ def analyze(
     return cells.open(root)
 
 
-def compare(*folders: Path | str, out: Path | str) -> Results:
+def compare(*folders: Path | str, out: Path | str = defaults.COMPARISON, overwrite: bool = False) -> Results:
     """Compare checkpoints that were analysed before: tables, figures and a report of differences.
 
     Args:
         folders: that `analyze` wrote; the first checkpoint is what the others are compared with.
         out: folder to write into.
+        overwrite: replace a comparison of other folders; one of the same folders is drawn anew in any case.
+
+    Returns:
+        The results of all folders, joined.
 
     Raises:
-        UserError: if there are fewer than two checkpoints, or a folder holds no results.
+        UserError: if there are fewer than two checkpoints, a folder holds no results, or `out` holds something else.
     """
     from geomlab.progress import bar
     from geomlab.render import render_comparison
@@ -177,7 +180,7 @@ def compare(*folders: Path | str, out: Path | str) -> Results:
     results = open_results(*folders)
     if len(results.checkpoints) < 2:
         raise UserError(f"{results.folder}: holds one checkpoint; give folders of at least two to compare")
-    check_comparison(Path(out))
+    begin_comparison(Path(out), [Path(folder) for folder in folders], overwrite=overwrite)
     with bar(1, "drawing") as progress:
         render_comparison(results, Path(out))
         progress.advance()

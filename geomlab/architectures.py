@@ -107,7 +107,7 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
     """Load a state_dict strictly, after checking it.
 
     Raises:
-        UserError: naming at most five keys that are missing, unexpected or of another shape.
+        UserError: naming at most five keys that are missing, unexpected, of another shape or no real numbers.
     """
     own = module.state_dict()
     # Files older than torch 0.4.1 lack this counter, which no evaluation reads; torch itself lets it be missing.
@@ -119,6 +119,11 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    problems += [
+        f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}, expected floating-point numbers"
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
     ]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""

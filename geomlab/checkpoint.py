@@ -161,7 +161,7 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], An
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); write or copy it again") from error
     return tensors, metadata
 

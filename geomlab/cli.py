@@ -4,11 +4,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geomlab import console
+from geomlab import console, defaults
+
+if TYPE_CHECKING:
+    from geomlab.results import Results
 
 app = typer.Typer(
     add_completion=False,
@@ -25,7 +28,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier re
 @app.command()
 def analyze(
     checkpoints: Annotated[list[Path], typer.Argument(metavar="CKPT...", help="Checkpoint files.")],
-    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path("geomlab-out"),
+    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path(defaults.OUT),
     reference: Annotated[Path | None, typer.Option(metavar="CKPT", help="Compare with this one.")] = None,
     data: Spec = None,
     model: Spec = None,
@@ -83,12 +86,15 @@ def demo(
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of geomlab analyze.")],
-    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("geomlab-compare"),
+    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path(defaults.COMPARISON),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a comparison of other folders in --out.")
+    ] = False,
 ) -> None:
     """Tables and figures across checkpoints; the first one is what the others are compared with."""
     from geomlab.api import compare as run
 
-    _show(run(*folders, out=out), out)
+    _show(run(*folders, out=out, overwrite=overwrite), out)
 
 
 @app.command()
@@ -118,14 +124,12 @@ def _command() -> str:
     return shlex.join(["geomlab", *sys.argv[1:]])
 
 
-def _show(results: object, out: Path) -> None:
+def _show(results: "Results", out: Path) -> None:
     """The summary table, and where the report is."""
     from rich.console import Console
 
     from geomlab.render import summary_table
-    from geomlab.results import Results
 
-    assert isinstance(results, Results)
     screen, table = Console(), summary_table(results)
     text = str(table)
     if screen.is_terminal and screen.width >= max(map(len, text.splitlines()[:-1])):

@@ -52,7 +52,7 @@ def say(text: str) -> None:
         UserError: if it cannot be written, to a full disk for example.
     """
     try:
-        typer.echo(text)
+        typer.echo(text.encode(errors="backslashreplace").decode())  # half a character of a path, for example
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         raise
     except OSError as error:

@@ -1,5 +1,6 @@
 """`--out`: which folders results go to, what may lie there, and what is kept until it is replaced."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,9 @@ from geomlab.files import TEMPORARY
 from geomlab.results import Store
 from geomlab.results.cell import NAME
 from geomlab.results.names import distinct
-from geomlab.results.store import MANIFEST, REPLACED, set_aside
+from geomlab.results.store import MANIFEST, REPLACED, set_aside, write_text
 
+COMPARED = "compare.json"  # what a folder of geomlab compare is known by
 COMPARISON = "compare"  # the folder beside those of several checkpoints
 MOVING = ".replacing"  # the same while they are being moved there
 # What may lie in a folder of results. The manifest is the last to be moved: until then the folder is known as ours.
@@ -152,20 +154,29 @@ class Output:
         _remove(moving)
 
 
-def check_comparison(out: Path) -> None:
-    """Refuse to write a comparison over results or among other files; an earlier comparison is redrawn.
+def begin_comparison(out: Path, compared: Sequence[Path], *, overwrite: bool) -> None:
+    """Make a folder one of a comparison; where it is one of the same folders already, that is drawn anew.
+
+    Args:
+        out: the folder.
+        compared: the folders of results, recorded in `compare.json`.
+        overwrite: whether a comparison of other folders may be replaced.
 
     Raises:
-        UserError: saying what the folder holds.
+        UserError: if it holds results, other files, or a comparison that is not to be replaced.
     """
     if _begun(out):
         raise UserError(f"{out}: holds results of geomlab analyze; choose another --out for the comparison")
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
-    if not names <= {"report.html", "figures", "tables"} or (names and "report.html" not in names):
+    if names and (COMPARED not in names or not names <= {COMPARED, "report.html", "figures", "tables"}):
         raise UserError(
             f"{out}: holds other files ({', '.join(sorted(names)[:3])}); choose an empty or a new --out"
         )
     _refuse_unwritable(out)
+    marker, content = out / COMPARED, json.dumps({"folders": [str(path.resolve()) for path in compared]})
+    if names and marker.read_text(encoding="utf-8") != content and not overwrite:
+        raise UserError(f"{out}: holds a comparison of other folders; use --overwrite, or another --out")
+    write_text(marker, content)
 
 
 def _begun(root: Path) -> list[Path]:
@@ -229,6 +240,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
     stems = [path.stem.lstrip(".") for path in paths]  # a hidden folder would be no results
     names = distinct(stems, [path.resolve().parent.name for path in paths])
+    there = [path.resolve() for path in paths]
+    again = [path for path, place in zip(paths, there, strict=True) if there.count(place) > 1]
+    if again:
+        raise UserError(f"{again[0]}: given twice; give each checkpoint once")
     twice = sorted({name for name in names if names.count(name) > 1})
     taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
     if taken:

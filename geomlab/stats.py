@@ -40,6 +40,22 @@ def mean_stderr(values: ArrayLike) -> tuple[float, float]:
     return float(x.mean()), stderr
 
 
+def positive_interval(mean: float, stderr: float) -> tuple[float, float]:
+    """The 95 % interval of the mean of values that are never negative, a loss: symmetric in its logarithm.
+
+    Its standard error is stderr/mean to first order, so the ends are mean·exp(∓1.96·stderr/mean): never below zero, and
+    longer upwards, where the few large losses are that a sample may have missed. With a small error they are
+    mean ∓ 1.96·stderr.
+
+    Returns:
+        Lower and upper end; both 0 where the mean is.
+    """
+    if mean <= 0:
+        return 0.0, 0.0
+    factor = float(np.exp(Z95 * stderr / mean))
+    return mean / factor, mean * factor
+
+
 def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
     """Mean of a − b over pairs and its standard error."""
     return mean_stderr(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))

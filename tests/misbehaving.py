@@ -174,3 +174,7 @@ def augmented() -> Any:
 
     images, labels = factories.data()
     return Noisy(zip(images, labels.tolist(), strict=True))
+
+
+def unprintable() -> Any:
+    return {"clean": factories.data(), "a\ud800b": factories.data()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from geomlab import checkpoint, clip
 from geomlab.data.embedded import checkpoint_path
@@ -160,6 +161,11 @@ def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
     written = checkpoint.write(tmp_path / "x.safetensors", {"a": torch.ones(2)}, {})
     other = (tmp_path / "x.safetensors").rename(tmp_path / "x.bin")
     assert checkpoint.read(other).digest == written.digest
+
+
+def test_metadata_nested_beyond_reason(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "deep.safetensors", {checkpoint.FORMAT: "[" * 200_000})
+    cli.refused(cli.run("info", tmp_path / "deep.safetensors"), "not a whole safetensors file")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")

@@ -250,8 +250,20 @@ def test_a_comparison_is_not_written_over_an_analysis(nets: tuple[Path, Path], t
     cli.refused(cli.run("compare", *folders, "--out", tmp_path / "a"), "holds results of geomlab analyze")
     cli.refused(cli.run("compare", *folders, "--out", tmp_path), "holds results of geomlab analyze")
     assert cli.snapshot(tmp_path) == before
-    ok(cli.run("compare", *folders, "--out", tmp_path / "c"))
-    ok(cli.run("compare", *folders, "--out", tmp_path / "c"))
+    for _ in range(2):  # the same folders: drawn anew
+        ok(cli.run("compare", *folders, "--out", tmp_path / "c"))
+    before = cli.snapshot(tmp_path / "c")
+    other = cli.run("compare", *folders[::-1], "--out", tmp_path / "c")
+    cli.refused(other, "holds a comparison of other folders; use --overwrite")
+    assert cli.snapshot(tmp_path / "c") == before
+    ok(cli.run("compare", *folders[::-1], "--out", tmp_path / "c", "--overwrite"))
+    assert "Less b." in (tmp_path / "c" / "tables" / "differences.tex").read_text()
+    (tmp_path / "lookalike").mkdir()
+    (tmp_path / "lookalike" / "report.html").write_text("precious")
+    for flag in ((), ("--overwrite",)):
+        refused = cli.run("compare", *folders, "--out", tmp_path / "lookalike", *flag)
+        cli.refused(refused, "holds other files (report.html)")
+    assert (tmp_path / "lookalike" / "report.html").read_text() == "precious"
     cli.refused(analyze(tmp_path / "c", nets[0], "--overwrite"), "holds other files")
     (tmp_path / "paper" / "figures").mkdir(parents=True)
     cli.refused(cli.run("compare", *folders, "--out", tmp_path / "paper"), "holds other files (figures)")
@@ -270,6 +282,10 @@ def test_two_seeds_of_one_checkpoint_are_compared(nets: tuple[Path, Path], tmp_p
         in (tmp_path / "both" / "report.html").read_text()
     )
     cli.refused(cli.run("compare", *folders, folders[0], "--out", tmp_path / "c"), "seed0: given twice")
+
+
+def test_one_checkpoint_given_twice(nets: tuple[Path, Path], tmp_path: Path) -> None:
+    cli.refused(analyze(tmp_path / "out", nets[0], nets[1], nets[0]), "a.pt: given twice")
 
 
 def test_a_checkpoint_may_not_be_named_as_geomlab_s_own_folders(

@@ -42,6 +42,22 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 0.88 < np.mean(covered) < 0.99
 
 
+def test_the_interval_of_a_loss_is_never_below_zero() -> None:
+    low, high = stats.positive_interval(0.0543, 0.0380)  # a few large losses among many small ones
+    assert 0 < low < 0.0543 < high
+    assert low * high == pytest.approx(0.0543**2)
+    assert stats.positive_interval(2, 0.001) == pytest.approx((2 - 0.00196, 2 + 0.00196), rel=1e-6)
+    assert stats.positive_interval(0, 0) == (0, 0)
+    rng = np.random.default_rng(3)
+    covered = [
+        low <= 1 <= high
+        for low, high in (
+            stats.positive_interval(*stats.mean_stderr(rng.exponential(size=30))) for _ in range(400)
+        )
+    ]
+    assert 0.9 < np.mean(covered) < 0.98
+
+
 def test_pairing_removes_what_is_common() -> None:
     common = np.random.default_rng(2).normal(size=50) * 100
     assert stats.paired_difference(common + 1, common) == pytest.approx((1, 0), abs=1e-9)

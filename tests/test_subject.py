@@ -248,6 +248,15 @@ def test_layers_are_the_blocks_or_what_was_asked_for() -> None:
             loaded.layers(pattern)
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool])
+def test_weights_that_are_no_real_numbers_are_refused(dtype: torch.dtype) -> None:
+    """torch would cut off what does not fit, and measure another network."""
+    state = models.softmax_regression().state_dict()
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(UserError, match=rf"1\.bias is {kind}, expected floating-point numbers"):
+        architectures.load(models.softmax_regression(), {**state, "1.bias": state["1.bias"].to(dtype)}, "x")
+
+
 def test_wrong_weights_name_five_keys_at_most() -> None:
     with pytest.raises(UserError, match=r"missing 1\.weight; missing 1\.bias; unexpected other") as caught:
         architectures.load(models.softmax_regression(), {"other": torch.ones(1)}, "x")

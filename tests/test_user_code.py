@@ -111,6 +111,12 @@ def test_data(name: str, words: tuple[str, ...], weights: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_that_cannot_be_printed(weights: Path, tmp_path: Path) -> None:
+    result = analyze(weights, tmp_path / "out", data="tests.misbehaving:unprintable")
+    cli.refused(result, r"the name 'a\ud800b' cannot be printed; rename that class or domain")
+    assert not (tmp_path / "out").exists()
+
+
 def test_grey_images_are_not_spread_over_the_channels_of_a_network(tmp_path: Path) -> None:
     import timm
 

@@ -36,7 +36,7 @@ def open_recorded(recorded: str | None, given: str | None) -> Source | None:
 
 
 def open_source(text: str, *, by_user: bool = True) -> Source:
-    """The source of a data SPEC.
+    """The source of a data SPEC, its names fit to be printed.
 
     Args:
         text: the SPEC.
@@ -45,6 +45,14 @@ def open_source(text: str, *, by_user: bool = True) -> Source:
     Raises:
         UserError: if there is no such source, listing what there is, or it cannot be opened.
     """
+    source = _open(text, by_user=by_user)
+    odd = [name for name in (*source.domains, *(source.classes or ())) if not name.isprintable()]
+    if odd:
+        raise UserError(f"'{text}': the name {odd[0]!a} cannot be printed; rename that class or domain")
+    return source
+
+
+def _open(text: str, *, by_user: bool) -> Source:
     spec = parse(text)
     match spec.head:
         case "glyphs":

@@ -23,7 +23,7 @@ from geomlab.plots.style import (
     short,
     styled,
 )
-from geomlab.stats import Z95
+from geomlab.stats import positive_interval
 
 TITLE = "Accuracy and loss under each condition"
 LABELS = {"accuracy": "accuracy", "mean_loss": "mean cross-entropy (nats)"}
@@ -35,7 +35,7 @@ def plot(data: xr.Dataset, ax: Axes, variable: str = "accuracy") -> list[Drawn]:
     Args:
         data: measurement `accuracy` of one or several checkpoints.
         ax: to draw into.
-        variable: `accuracy` (Wilson intervals) or `mean_loss` (± 1.96 standard errors).
+        variable: `accuracy` (Wilson intervals) or `mean_loss` (symmetric in the logarithm).
     """
     names, shown = select.conditions(data), looks(select.conditions(data))
     parts = list(select.per_checkpoint(data))
@@ -138,5 +138,4 @@ def _interval(one: xr.Dataset, variable: str) -> tuple[float, float, float]:
     y = float(select.numbers(one, variable))
     if variable == "accuracy":
         return y, float(select.numbers(one, "accuracy_low")), float(select.numbers(one, "accuracy_high"))
-    half = Z95 * float(select.errors(one, variable))
-    return y, y - half, y + half
+    return y, *positive_interval(y, float(select.errors(one, variable)))

@@ -44,9 +44,9 @@ KINDS = (
         "accuracy",
         "accuracy",
         accuracy.TITLE,
-        "Fraction of correct answers with its 95 % Wilson interval, and mean cross-entropy ± 1.96 "
-        "standard errors. An attack is run against the network itself, so that each network has its own "
-        "adversarial inputs.",
+        "Fraction of correct answers with its 95 % Wilson interval, and mean cross-entropy with its 95 % "
+        "interval, symmetric in the logarithm. An attack is run against the network itself, so that each network "
+        "has its own adversarial inputs.",
         accuracy.figure,
         accuracy.interactive,
     ),

@@ -7,6 +7,7 @@ import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
 from geomlab.results import Results
+from geomlab.stats import positive_interval
 
 SCHEMA = 1
 FEATURES = ("cka_to_clean", "gram_drift", "centroid_cosine", "lid", "delta_lid", "gram_volume")
@@ -62,13 +63,17 @@ def _condition(results: Results, checkpoint: str, entry: Json) -> Json:
         )
         n = next((count(other) for other in others if other is not None), None)
         return {"n": n, "accuracy": None, "loss": None, "sha256": None, **_described(entry)}
+    loss, error = scalar(measured, "mean_loss"), scalar(measured, "mean_loss_stderr")
+    low, high = positive_interval(loss, error)
     return {
         "n": count(measured),
         "accuracy": scalar(measured, "accuracy"),
         "accuracy_low": scalar(measured, "accuracy_low"),
         "accuracy_high": scalar(measured, "accuracy_high"),
-        "loss": scalar(measured, "mean_loss"),
-        "loss_stderr": scalar(measured, "mean_loss_stderr"),
+        "loss": loss,
+        "loss_stderr": error,
+        "loss_low": low,
+        "loss_high": high,
         "sha256": text(measured, "inputs_sha256"),
         **_described(entry),
     }

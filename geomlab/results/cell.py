@@ -19,7 +19,8 @@ class CellKey:
         parameters: of the measurement.
         checkpoint: digest of the network measured.
         reference: digest of the network compared with, or None.
-        condition: `{"spec", "source", "n", "seed"}` of the inputs, or None where the measurement takes none.
+        condition: `{"spec", "source", "n", "seed"}` of the inputs and the digests `clean` and `inputs` (FORMAT.md), or
+            None where the measurement takes none.
         seed: of the measurement's own randomness.
         dtype: `float32` or `float64`.
         device: `cpu` or `cuda`.

@@ -55,10 +55,9 @@ class Store:
             UserError: if it is missing, damaged, or of a newer schema.
         """
         path = self.folder / "results" / file
-        try:
-            dataset = xr.load_dataset(path, engine="h5netcdf")
-        except Exception as error:  # a damaged file can break the reader at any point
-            raise UserError(f"{path}: missing or damaged; run geomlab analyze again with --resume") from error
+        dataset = _read(path)
+        if dataset is None:
+            raise UserError(f"{path}: missing or damaged; run geomlab analyze again with --resume")
         if int(dataset.attrs.get("schema", 0)) > SCHEMA:
             raise UserError(
                 f"{path}: written by a newer geomlab (schema {dataset.attrs['schema']}); update geomlab"
@@ -76,7 +75,7 @@ class Store:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: cannot be read ({error}); use another --out, or --overwrite") from error
         wrong = problem(content)
         if wrong:
@@ -94,12 +93,8 @@ class Store:
         )
 
     def _holds(self, key: CellKey) -> bool:
-        if not self.path(key).exists():
-            return False
-        try:
-            return bool(self.read(key.file).attrs.get("key") == key.to_json())
-        except UserError:
-            return False
+        found = _read(self.path(key))
+        return found is not None and found.attrs.get("key") == key.to_json()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -253,13 +248,29 @@ def set_aside(root: Path) -> str:
     return f"; the results from before are in {root / REPLACED}" if (root / REPLACED).exists() else ""
 
 
+def _read(path: Path) -> xr.Dataset | None:
+    """A file of a cell, None where it is missing or damaged.
+
+    Raises:
+        UserError: if it may not be read: that is no reason to compute it anew.
+    """
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except MemoryError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except Exception:  # a damaged file can break the reader at any point
+        return None
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, under a temporary name, then rename it.
+    """Write a text file, UTF-8, under a temporary name, then rename it; half a character of a path is escaped.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

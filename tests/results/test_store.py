@@ -77,6 +77,21 @@ def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Store(tmp_path).read(KEY.file)
 
 
+def test_a_cell_that_cannot_be_trusted_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be computed anew, and written over."""
+    store = Store(tmp_path)
+    store.write(KEY, CELL)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.xr, "load_dataset", forbidden)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); check its permissions"):
+        store.missing([KEY])
+
+
 def test_a_failed_write_leaves_the_old_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     store.write(KEY, CELL)

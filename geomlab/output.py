@@ -174,7 +174,9 @@ def begin_comparison(out: Path, compared: Sequence[Path], *, overwrite: bool) ->
         )
     _refuse_unwritable(out)
     marker, content = out / COMPARED, json.dumps({"folders": [str(path.resolve()) for path in compared]})
-    if names and marker.read_text(encoding="utf-8") != content and not overwrite:
+    with _said(out):
+        same = bool(names) and marker.read_bytes() == content.encode()
+    if names and not same and not overwrite:
         raise UserError(f"{out}: holds a comparison of other folders; use --overwrite, or another --out")
     write_text(marker, content)
 

@@ -44,6 +44,8 @@ def test_results_are_a_mapping(one: Results) -> None:
     with pytest.raises(KeyError, match="no measurement 'beauty'; there are accuracy, curvature"):
         one["beauty"]
     assert "grace-s0 × clean" in repr(one)
+    assert one == one
+    assert one != geomlab.open(one.folder)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")

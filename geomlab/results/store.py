@@ -122,6 +122,13 @@ class Results(Mapping[str, xr.Dataset]):
     def __len__(self) -> int:
         return len(self.data)
 
+    def __eq__(self, other: object) -> bool:
+        """Identity: that of a Mapping would ask Datasets whether they are equal, and each answers with a Dataset."""
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """Names, in the order they were analysed."""

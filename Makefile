@@ -15,7 +15,7 @@ test: $(VENV)/.test  ## lint, types, layering, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # a core each: two threads gain less
 
 test-slow: $(VENV)/.test  ## the longer proofs
 	$(BIN)/python -m pytest -m slow

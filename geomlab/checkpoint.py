@@ -256,5 +256,5 @@ def _refusal(path: Path, content: bytes, message: str) -> str:
         f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust it, convert it "
         'once: python -c "import sys, torch; m = torch.load(sys.argv[1], weights_only=False); torch.save(m.get('
         "'state_dict', m) if isinstance(m, dict) else m.state_dict(), sys.argv[2])\" "
-        f"{shlex.quote(str(path))} {shlex.quote(str(path.with_name(f'{path.stem}-state.pt')))}"
+        f"{shlex.quote(str(path))} converted.pt"
     )

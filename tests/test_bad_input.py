@@ -118,6 +118,7 @@ def test_a_whole_module_is_refused_with_its_conversion(
     cli.refused(result, "would run code", "convert it once: python -c ")
     _, program, code, source, target = shlex.split(result.stderr.partition("convert it once: ")[2])
     assert (program, source) == ("-c", str(path))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["-c", source, target])
     exec(code, {})
     assert checkpoint.read(target).digest == params.digest(torch.load(path, weights_only=False).state_dict())

@@ -187,9 +187,8 @@ def _open_clip(
     labels: Labels | None,
 ) -> Network:
     """A CLIP's image tower with its trained head (`head.weight`), or else the zero-shot head."""
-    from geomlab import (
-        clip,  # imports open_clip: half the time a command takes to start, and only a CLIP needs it
-    )
+    # Not above: it imports open_clip, half the time a command takes to start, and only a CLIP needs it.
+    from geomlab import clip
 
     spec.only("pretrained")
     if spec.positional == "custom":

@@ -56,12 +56,10 @@ def say(text: str) -> None:
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         raise
     except OSError as error:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # what is left would fail again at the end
-        raise UserError(
-            f"cannot write to standard output ({error.strerror}); all files are written"
-        ) from error
+        # What is left in the buffer would fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        why = f"cannot write to standard output ({error.strerror})"
+        raise UserError(f"{why}; all files are written") from error
 
 
 def _refuse(name: str, message: str) -> int:

@@ -12,7 +12,7 @@ from geomlab.errors import UserError
 from geomlab.files import TEMPORARY
 from geomlab.results import Store
 from geomlab.results.cell import NAME
-from geomlab.results.names import distinct
+from geomlab.results.names import distinct, given_once
 from geomlab.results.store import MANIFEST, REPLACED, set_aside, write_text
 
 COMPARED = "compare.json"  # what a folder of geomlab compare is known by
@@ -174,10 +174,11 @@ def begin_comparison(out: Path, compared: Sequence[Path], *, overwrite: bool) ->
         )
     _refuse_unwritable(out)
     marker, content = out / COMPARED, json.dumps({"folders": [str(path.resolve()) for path in compared]})
-    with _said(out):
-        same = bool(names) and marker.read_bytes() == content.encode()
-    if names and not same and not overwrite:
-        raise UserError(f"{out}: holds a comparison of other folders; use --overwrite, or another --out")
+    if names and not overwrite:
+        with _said(out):
+            before = marker.read_bytes()
+        if before != content.encode():
+            raise UserError(f"{out}: holds a comparison of other folders; use --overwrite, or another --out")
     write_text(marker, content)
 
 
@@ -241,11 +242,8 @@ def _remove(path: Path) -> None:
 def _names(paths: Sequence[Path]) -> list[str]:
     """A name a checkpoint: the file's, with its folder's in front where that is not unique."""
     stems = [path.stem.lstrip(".") for path in paths]  # a hidden folder would be no results
+    given_once(paths)
     names = distinct(stems, [path.resolve().parent.name for path in paths])
-    there = [path.resolve() for path in paths]
-    again = [path for path, place in zip(paths, there, strict=True) if there.count(place) > 1]
-    if again:
-        raise UserError(f"{again[0]}: given twice; give each checkpoint once")
     twice = sorted({name for name in names if names.count(name) > 1})
     taken = [name for name in names if name in OUTPUTS] if len(names) > 1 else []
     if taken:

@@ -140,7 +140,7 @@ def _warnings(
         found.append(
             f"eigenvalues {top.status} (largest relative residual of those {worst:.1e}); raise the budget"
         )
-    if not bool(bottom.converged.all()):
+    if bottom.status != "converged":
         found.append(
             "the smallest eigenvalue has not converged: λmin is at most what is shown; raise the budget"
         )

@@ -1,6 +1,9 @@
 """Short names that tell things apart."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from geomlab.errors import UserError
 
 
 def distinct(names: Sequence[str], *folders: Sequence[str]) -> list[str]:
@@ -22,3 +25,15 @@ def distinct(names: Sequence[str], *folders: Sequence[str]) -> list[str]:
         if len(set(found)) == len(found):
             break
     return found
+
+
+def given_once(paths: Sequence[Path]) -> None:
+    """Refuse a path that is given twice, under whatever name.
+
+    Raises:
+        UserError: naming it.
+    """
+    there = [path.resolve() for path in paths]
+    for path, place in zip(paths, there, strict=True):
+        if there.count(place) > 1:
+            raise UserError(f"{path}: given twice; give each once")

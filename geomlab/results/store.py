@@ -13,7 +13,7 @@ from geomlab import files
 from geomlab.errors import UserError
 from geomlab.results.cell import CellKey
 from geomlab.results.manifest import problem
-from geomlab.results.names import distinct
+from geomlab.results.names import distinct, given_once
 
 SCHEMA = 1
 MANIFEST = "study.json"
@@ -160,10 +160,8 @@ class Cells:
             UserError: if a folder holds no results, or is given twice.
         """
         found = [store for root in (folder, *more) for store in stores(Path(root))]
+        given_once([store.folder for store in found])
         where = [store.folder.resolve() for store in found]
-        twice = [store.folder for store, path in zip(found, where, strict=True) if where.count(path) > 1]
-        if twice:
-            raise UserError(f"{twice[0]}: given twice; give each folder once")
         named = _conditions_apart(_checkpoints_apart(where, [store.manifest() or {} for store in found]))
         manifests = {manifest["checkpoint"]["name"]: manifest for manifest in named}
         cells: dict[str, dict[str, dict[str, xr.Dataset]]] = {}

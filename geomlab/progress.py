@@ -18,9 +18,9 @@ from rich.progress import (
 class Bar:
     """One line of progress. `step(text)` says what is done next, `advance()` that one unit is done."""
 
-    def __init__(self, progress: Progress, total: int, text: str) -> None:
+    def __init__(self, progress: Progress, total: int, text: str, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(text, total=total)
+        self._task = progress.add_task(text, total=total, completed=done)
 
     def step(self, text: str) -> None:
         """Show what is being worked on."""
@@ -32,10 +32,10 @@ class Bar:
 
 
 @contextmanager
-def bar(total: int, text: str) -> Iterator[Bar]:
-    """A progress bar on stderr, shown only where stderr is a terminal."""
+def bar(total: int, text: str, done: int = 0) -> Iterator[Bar]:
+    """A progress bar on stderr, shown only where stderr is a terminal; `done` units are done before."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     quiet = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
-        yield Bar(progress, total, text)
+        yield Bar(progress, total, text, done)

@@ -92,6 +92,19 @@ def _join(characters: list[str]) -> str:
     return "".join(character[-1] for character in characters).strip()
 
 
+def fraction(text: str) -> float:
+    """A decimal or a fraction such as `4/255`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(numerator)
+    except ZeroDivisionError as error:
+        raise ValueError(f"'{text}' divides by zero") from error
+
+
 def number(spec: Spec, key: str, default: float) -> float:
     """A number option, zero or more, as a decimal or a fraction such as `4/255`.
 
@@ -101,10 +114,9 @@ def number(spec: Spec, key: str, default: float) -> float:
     text = spec.option(key)
     if text is None:
         return default
-    numerator, slash, denominator = text.partition("/")
     try:
-        value = float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError):
+        value = fraction(text)
+    except ValueError:
         value = float("nan")
     if not 0 <= value < float("inf"):
         raise UserError(f"'{spec.text}': {key} must be a number such as 0.03 or 8/255, got '{text}'")

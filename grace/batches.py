@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from geomlab.data.checks import check_images
 from geomlab.data.source import Source
 from geomlab.errors import UserError
-from geomlab.rng import generator
+from geomlab.rng import derive_seed, generator
 from geomlab.typing import Images, Labels
 
 
@@ -48,6 +48,8 @@ class Pool:
         shift: images are moved by up to this many pixels either way.
         flip: whether half of the images are mirrored.
         seed: of the order and the augmentation.
+        between: bounds in [0, 1]: a sample belongs to the pool if a number derived from its id lies between them. So
+            a sample that is in one pool in one domain is in it in all, whatever the seed.
     """
 
     source: Source
@@ -57,6 +59,7 @@ class Pool:
     shift: int
     flip: bool
     seed: int
+    between: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
         return sum(map(len, self.labels))
@@ -64,7 +67,20 @@ class Pool:
     @cached_property
     def labels(self) -> tuple[Labels, ...]:
         """Class numbers (n,) of each domain's samples."""
-        return tuple(torch.from_numpy(self.source.index(domain).labels) for domain in self.domains)
+        return tuple(
+            torch.from_numpy(self.source.index(domain).labels[rows])
+            for domain, rows in zip(self.domains, self.rows, strict=True)
+        )
+
+    @cached_property
+    def rows(self) -> tuple[NDArray[np.intp], ...]:
+        """Of each domain, the positions in its index of the samples that belong to the pool."""
+        low, high = self.between
+        every = (self.source.index(domain).ids for domain in self.domains)
+        if (low, high) == (0.0, 1.0):
+            return tuple(np.arange(len(ids)) for ids in every)
+        places = (np.array([derive_seed(0, "validation", name) / 2**63 for name in ids]) for ids in every)
+        return tuple(np.flatnonzero((low <= place) & (place < high)) for place in places)
 
     @cached_property
     def example(self) -> Images:
@@ -73,9 +89,9 @@ class Pool:
         Raises:
             UserError: if there is none, or as `batch`.
         """
-        for domain, labels in zip(self.domains, self.labels, strict=True):
-            if len(labels):
-                return self._read(domain, np.arange(1))
+        for domain, rows in zip(self.domains, self.rows, strict=True):
+            if len(rows):
+                return self._read(domain, rows[:1])
         raise UserError(f"{self.source.spec}: no images in {', '.join(self.domains)}; check data.train")
 
     @property
@@ -95,10 +111,10 @@ class Pool:
         labels: list[Tensor] = []
         domains: list[str] = []
         start = 0
-        for domain, known in zip(self.domains, self.labels, strict=True):
+        for domain, own, known in zip(self.domains, self.rows, self.labels, strict=True):
             rows = chosen[(chosen >= start) & (chosen < start + len(known))] - start
             if len(rows):
-                images.append(self._read(domain, rows))
+                images.append(self._read(domain, own[rows]))
                 self._check_shape(domain, images[-1])
                 labels.append(known[torch.from_numpy(rows)])
                 domains += [domain] * len(rows)

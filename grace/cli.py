@@ -35,6 +35,15 @@ def train(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's files.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped, or begin.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Save the state every N steps, for --resume.")
+    ] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard or wandb.")
+    ] = None,
 ) -> None:
     """Train a method and write a checkpoint."""
     from geomlab.devices import choose
@@ -43,8 +52,25 @@ def train(
 
     composed = compose(method, data, file=recipe, settings=settings or ())
     where = choose(device)
-    written = loop.train(composed, out, initial=initial, seed=seed, device=where, overwrite=overwrite)
+    conduct = loop.Conduct(overwrite, resume, checkpoint_every, tuple(dict.fromkeys(log or ())))
+    try:
+        written = loop.train(composed, out, initial=initial, seed=seed, device=where, conduct=conduct)
+    except loop.Interrupted as stop:
+        typer.echo(f"grace: {stop}", err=True)
+        raise typer.Exit(128 + stop.number) from stop
     console.say(f"{written.path}  digest {written.digest[:16]}")
+
+
+@app.command()
+def merge(
+    base: Annotated[str, typer.Argument(metavar="CKPT", help="What the adapters were trained on.")],
+    adapters: Annotated[Path, typer.Argument(metavar="ADAPTERS", help="METHOD.adapters.pt.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+) -> None:
+    """Merge adapters into the checkpoint they were trained on."""
+    from grace.adapters import merge as run
+
+    console.say(str(run(base, adapters, out).path))
 
 
 @app.command()
@@ -77,9 +103,10 @@ def list_methods() -> None:
     """The methods, their references, and the terms of the bound they address."""
     from grace import methods
 
+    width = max(map(len, methods.names()))
     for name in methods.names():
         method = methods.get(name)
-        console.say(f"{name:<10} {method.terms or '-':<6} {method.summary} [{method.reference}]")
+        console.say(f"{name:<{width}}  {method.terms or '-':<3}  {method.summary} [{method.reference}]")
 
 
 def main(args: Sequence[str] | None = None) -> int:

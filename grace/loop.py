@@ -1,59 +1,70 @@
-"""One loop for every method: batches in a seeded order, AdamW, warm-up and cosine, one step after another."""
+"""One loop for every method: batches in a seeded order, step after step; it can stop and go on at any of them."""
 
-import json
+import itertools
 import math
+import signal
+import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geomlab import checkpoint, params, progress
-from geomlab.architectures import Preprocessing
+from geomlab.architectures import HEAD
 from geomlab.checkpoint import Checkpoint
-from geomlab.data import embedded, sources
-from geomlab.data.checks import check_labels
-from geomlab.data.source import Source
+from geomlab.data import sources
 from geomlab.errors import UserError
-from geomlab.rng import generator
-from geomlab.spec import parse
-from grace import methods
-from grace import model as models
-from grace.batches import Pool, training_domains
+from geomlab.rng import derive_seed
+from grace import adapters, lora, methods, metrics, state
+from grace.batches import Batch
 from grace.method import Method
 from grace.model import Model
-from grace.recipe import Optimisation, Recipe
+from grace.optimise import average, learning_rate, make_optimiser
+from grace.outputs import Files
+from grace.run import Run
+from grace.settings import Recipe
+from grace.start import check_fits, open_pools, start_model
 
 
 @dataclass(frozen=True)
-class Files:
-    """What a run writes: the checkpoint, and a JSON line a step beside it. Both appear when the run is complete.
+class Conduct:
+    """How a run is carried out; nothing here changes what comes of it.
 
     Attributes:
-        folder: of both.
-        method: its name is theirs.
+        overwrite: whether files of an earlier run may be replaced; they are when this one is complete.
+        resume: whether a run that was stopped goes on; it begins where there is none.
+        checkpoint_every: steps after which the state is saved, again and again; None saves it only on a signal.
+        log: where metrics go besides the JSON lines, of `metrics.LOGGERS`.
     """
 
-    folder: Path
-    method: str
+    overwrite: bool = False
+    resume: bool = False
+    checkpoint_every: int | None = None
+    log: tuple[str, ...] = ()
 
-    @property
-    def checkpoint(self) -> Path:
-        """The network."""
-        return self.folder / f"{self.method}.pt"
 
-    @property
-    def metrics(self) -> Path:
-        """A JSON line a step."""
-        return self.folder / f"{self.method}.jsonl"
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped by a signal, and its state saved.
 
-    @property
-    def running(self) -> Path:
-        """The metrics while the run goes on, and of one that failed."""
-        return self.folder / f"{self.method}.jsonl.part"
+    Args:
+        number: of the signal.
+        done: steps that are done.
+        steps: of the whole run.
+        path: of the state.
+    """
+
+    def __init__(self, number: int, done: int, steps: int, path: Path) -> None:
+        name = signal.Signals(number).name
+        super().__init__(
+            f"{name} after {done} of {steps} steps; the same command with --resume goes on from {path}"
+        )
+        self.number = number
 
 
 def train(
@@ -63,9 +74,9 @@ def train(
     initial: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    overwrite: bool = False,
+    conduct: Conduct | None = None,
 ) -> Checkpoint:
-    """Train by a recipe and write `OUT/<method>.pt` and `OUT/<method>.jsonl`.
+    """Train by a recipe and write `OUT/<method>.pt`, `OUT/<method>.jsonl`, and the adapters alone where there are any.
 
     Args:
         recipe: what to do.
@@ -74,7 +85,7 @@ def train(
             initialisation for a method that starts from scratch, else the recipe's `data.initial`.
         seed: of initialisation, order, augmentation and the method's own draws.
         device: of torch.
-        overwrite: whether files of an earlier run may be replaced; they are when this one is complete.
+        conduct: how it is carried out.
 
     Returns:
         The checkpoint as written.
@@ -82,87 +93,171 @@ def train(
     Raises:
         UserError: if a file is there already, the start or the data does not fit, the warm-up takes all steps, or
             the loss is no longer finite.
+        Interrupted: after SIGTERM or SIGINT.
     """
+    conduct = conduct or Conduct()
     method = methods.get(recipe.method)
     written = Files(out, method.name)
-    if not overwrite:
-        _check_absent(written)
+    if not conduct.overwrite:
+        written.check_absent(resume=conduct.resume)
     source = sources.open_source(recipe.data.train)
-    _check_disjoint(recipe, source)
-    model, origin = start(recipe, method, source, initial, seed)
+    model, origin = start_model(recipe, method, source, initial, seed)
+    model.precision = getattr(torch, recipe.optimisation.precision)
     model.to(device).eval()
-    method.prepare(model)
-    domains = training_domains(source, recipe.data.domains, recipe.data.held_out)
-    size, batch_size = model.preprocessing.size, recipe.optimisation.batch_size
-    pool = Pool(source, domains, size, batch_size, recipe.data.shift, recipe.data.flip, seed)
-    steps = recipe.optimisation.steps(pool.steps_per_epoch)
-    _check_fits(model, pool)
-    _make_room(written)
-    run(model, method, recipe, pool, written.running)
+    pool, validation = open_pools(recipe, source, model.preprocessing.size, seed)
+    takes_steps = method.takes_steps(recipe.options)
+    steps = recipe.optimisation.steps(pool.steps_per_epoch) if takes_steps else 0
+    check_fits(model, pool)
+    run = Run(model, recipe, pool, validation, steps)
+    prepare(run, method)
+    goes_on = conduct.resume and written.state.exists()
+    written.make_room(resume=goes_on)
+    fit(run, method, written, origin, conduct)
+    method.finish(run)
     about = describe(model, recipe) | {"step": steps, "seed": seed, "initial": origin}
+    factors = lora.factors(model.clip)
+    if factors:
+        head = {} if model.head is None else {HEAD: model.head.weight}
+        adapters.write(written.adapters, factors | head, origin, about, run.lora.scale)
     found = checkpoint.write(written.checkpoint, model.tensors(), about)
     written.running.replace(written.metrics)
+    written.state.unlink(missing_ok=True)
     return found
 
 
-def start(
-    recipe: Recipe, method: Method, source: Source, initial: str | None, seed: int
-) -> tuple[Model, str | None]:
-    """The model that training starts from, and the digest of its tensors, None where they are random.
-
-    Raises:
-        UserError: if there is nothing to start from, or it does not fit.
-    """
-    labels = source.labels
-    where = initial if method.from_scratch else initial or recipe.data.initial
-    if where is None and method.from_scratch and recipe.architecture and labels:
-        architecture = recipe.architecture.model_dump()
-        mean, std = architecture.pop("mean"), architecture.pop("std")
-        preprocessing = Preprocessing(architecture["vision_cfg"]["image_size"], mean, std)
-        return models.from_scratch(architecture, labels, preprocessing, seed), None
-    if where is None:
-        raise UserError(f"{method.name} on {recipe.data.train} has nothing to start from; give --from CKPT")
-    if where.startswith("open_clip:"):
-        model = models.from_open_clip(where, labels, seed)
-        return model, params.digest(model.tensors())
-    name = where.removeprefix("embedded:")
-    found = checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
-    return models.from_checkpoint(found, labels), found.digest
+def prepare(run: Run, method: Method) -> None:
+    """Make the model ready, and choose what trains."""
+    method.prepare(run)
+    run.weights = trained(run.model, method)
+    run.anchor = {name: weight.detach().clone() for name, weight in run.weights.items()}
 
 
-def run(model: Model, method: Method, recipe: Recipe, pool: Pool, metrics: Path) -> None:
-    """Train a model in place, one JSON line of metrics a step.
+def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: Conduct) -> None:
+    """Take all steps that are left, one JSON line of metrics each.
 
     Raises:
         UserError: if images cannot be used; with the step, if the loss or its gradient is not finite.
+        Interrupted: after SIGTERM or SIGINT.
     """
-    settings = recipe.optimisation
-    steps = settings.steps(pool.steps_per_epoch)
-    weights = trained(model, method)
-    optimiser = make_optimiser(weights.values(), settings)
-    device = next(iter(weights.values())).device
-    model.train()
+    settings, seed = run.recipe.optimisation, run.seed
+    if not run.steps:
+        return
+    identity = {
+        "method": method.name,
+        "seed": seed,
+        "initial": origin,
+        "recipe": run.recipe.model_dump(mode="json"),
+    }
+    progressing = _Progress(run, make_optimiser(run.weights.values(), settings), written.state, identity)
+    if conduct.resume and written.state.exists():
+        progressing.load()
+    first, every = run.step, conduct.checkpoint_every
+    run.model.train()
     begun = time.monotonic()
-    with progress.bar(steps, method.name) as bar, metrics.open("w", encoding="utf-8") as log:
-        for step in range(steps):
-            lr = learning_rate(step, steps, settings)
-            for group in optimiser.param_groups:
-                group["lr"] = lr
-            batch = pool.batch(step).to(device)
-            terms = method.loss(model, batch, recipe.options, generator(pool.seed, "loss", step))
-            loss = torch.stack(list(terms.values())).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(weights.values(), settings.clip_norm)
-            line = {"step": step, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
-            line |= {"gradient_norm": norm.item(), "lr": lr}
-            _check_finite(line)
-            optimiser.step()
-            log.write(json.dumps(line) + "\n")
-            rate = (step + 1) / (time.monotonic() - begun)
+    with (
+        _signals() as caught,
+        progress.bar(run.steps, method.name, done=first) as bar,
+        metrics.logging(written.running, conduct.log, method.name, identity, first) as log,
+    ):
+        for step in range(first, run.steps):
+            run.step = step
+            before = time.monotonic()
+            line = take_step(run, method, progressing)
+            log(line | {"seconds": time.monotonic() - before})
+            rate = (step + 1 - first) / (time.monotonic() - begun)
             bar.step(f"{method.name}  loss {line['loss']:.3f}  {rate:.1f} steps/s")
             bar.advance()
-    model.eval()
+            if caught or (every and (step + 1) % every == 0):
+                progressing.save(step + 1)
+            if caught:
+                raise Interrupted(caught[0], step + 1, run.steps, written.state)
+    if progressing.mean:
+        with torch.no_grad():
+            for name, weight in run.weights.items():
+                weight.copy_(progressing.mean[name])
+    run.model.eval()
+
+
+@dataclass(eq=False)
+class _Progress:
+    """What changes from step to step besides the run: its optimiser and the average of its weights."""
+
+    run: Run
+    optimiser: torch.optim.Optimizer
+    path: Path
+    identity: Mapping[str, Any]
+    mean: dict[str, Tensor] = field(default_factory=dict)
+    saved: int | None = None
+
+    def save(self, done: int) -> None:
+        """Write all that is needed to go on after so many steps."""
+        tensors: dict[str, dict[str, Tensor]] = {
+            "weights": dict(self.run.weights),
+            "buffers": dict(self.run.model.named_buffers()),
+            "memory": self.run.memory,
+            "mean": self.mean,
+        }
+        state.save(
+            self.path,
+            run={**self.identity, "step": done},
+            tensors=tensors,
+            optimiser=self.optimiser.state_dict(),
+        )
+        self.saved = done
+
+    @torch.no_grad()
+    def load(self) -> None:
+        """Be where the saved run was.
+
+        Raises:
+            UserError: if it cannot be read, or is of another run.
+        """
+        found = state.load(self.path, run=self.identity)
+        tensors, device = found["tensors"], self.run.device
+        for own, name in ((self.run.weights, "weights"), (dict(self.run.model.named_buffers()), "buffers")):
+            for key, tensor in own.items():
+                tensor.copy_(tensors[name][key])
+        self.run.memory = {name: tensor.to(device) for name, tensor in tensors["memory"].items()}
+        self.mean = {name: tensor.to(device) for name, tensor in tensors["mean"].items()}
+        self.optimiser.load_state_dict(found["optimiser"])
+        self.run.step = self.saved = found["run"]["step"]
+
+
+def take_step(run: Run, method: Method, progressing: _Progress) -> dict[str, float | int]:
+    """One step of the optimiser.
+
+    Returns:
+        Its numbers: the loss, its terms, the gradient's norm before it was clipped, the learning rate.
+
+    Raises:
+        UserError: if the loss or its gradient is not finite; no weight has changed then.
+    """
+    settings, optimiser = run.recipe.optimisation, progressing.optimiser
+    lr = learning_rate(run.step, run.steps, settings)
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    batch = run.pool.batch(run.step).to(run.device)
+    optimiser.zero_grad()
+    terms: dict[str, float] = {}
+    with _seeded(run):
+        for run.part, (part, share) in enumerate(_parts(batch, settings.accumulate)):
+            found = {name: share * term for name, term in method.loss(run, part).items()}
+            torch.stack(list(found.values())).sum().backward()
+            for name, term in found.items():
+                terms[name] = terms.get(name, 0.0) + term.item()
+    norm = nn.utils.clip_grad_norm_(run.weights.values(), settings.clip_norm)
+    line = {"step": run.step, "loss": sum(terms.values()), **terms, "gradient_norm": norm.item(), "lr": lr}
+    _check_finite(line, terms, progressing)
+    before = (
+        {name: weight.detach().clone() for name, weight in run.weights.items()} if method.after_step else {}
+    )
+    optimiser.step()
+    if method.after_step:
+        with torch.no_grad():
+            method.after_step(run, before)
+    if settings.ema:
+        average(progressing.mean, run.weights, settings.ema)
+    return line
 
 
 def trained(model: Model, method: Method) -> dict[str, nn.Parameter]:
@@ -180,30 +275,6 @@ def trained(model: Model, method: Method) -> dict[str, nn.Parameter]:
     return weights
 
 
-def make_optimiser(weights: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.AdamW:
-    """AdamW; gains, biases and the logit scale are not decayed, as in open_clip."""
-    weights = list(weights)
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
-
-
-def learning_rate(step: int, steps: int, settings: Optimisation) -> float:
-    """Linear warm-up to the peak, then half a cosine down to zero, as in open_clip.
-
-    Args:
-        step: from 0.
-        steps: of the whole run, more than the warm-up has.
-        settings: peak and length of the warm-up.
-    """
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    done = (step - settings.warmup) / (steps - settings.warmup)
-    return settings.lr * (1 + math.cos(math.pi * done)) / 2
-
-
 def describe(model: Model, recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint says of itself (docs/checkpoint.md), but for the run."""
     return {
@@ -218,56 +289,61 @@ def describe(model: Model, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _check_absent(written: Files) -> None:
-    there = [path for path in (written.checkpoint, written.metrics) if path.exists()]
-    if there:
-        raise UserError(f"{there[0]} is there already; choose another --out, or --overwrite to replace it")
+def _parts(batch: Batch, count: int) -> Iterator[tuple[Batch, float]]:
+    """A batch in parts of nearly equal size, each with its share of the whole."""
+    n = len(batch.labels)
+    bounds = [round(i * n / count) for i in range(count + 1)]
+    for low, high in itertools.pairwise(bounds):
+        if high > low:
+            part = Batch(batch.images[low:high], batch.labels[low:high], batch.domains[low:high])
+            yield part, (high - low) / n
 
 
-def _make_room(written: Files) -> None:
-    try:
-        written.folder.mkdir(parents=True, exist_ok=True)
-        written.running.write_text("")
-    except OSError as error:
-        why = f"cannot write there ({error.strerror})"
-        raise UserError(f"{error.filename}: {why}; choose another --out") from error
+@contextmanager
+def _seeded(run: Run) -> Iterator[None]:
+    """Seed what layers draw of torch's own generators, as dropout does, by the step; they are put back after."""
+    seed = derive_seed(run.seed, "network", run.step)
+    cuda = [run.device] if run.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
-def _check_disjoint(recipe: Recipe, source: Source) -> None:
-    """Refuse to train on test samples. Their ids can be compared where both SPECs name the same place."""
-    test = recipe.data.test
-    if test is None or _place(test) != _place(recipe.data.train):
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT, so that the step that runs is finished; a second one interrupts at once."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
         return
-    judged = sources.open_source(test)
-    shared = {str(name) for domain in source.domains for name in source.index(domain).ids} & {
-        str(name) for domain in judged.domains for name in judged.index(domain).ids
-    }
-    if shared:
-        raise UserError(
-            f"data.train={recipe.data.train} shares {len(shared)} samples with data.test={test}; "
-            "train on another split"
-        )
-
-
-def _check_fits(model: Model, pool: Pool) -> None:
-    """Refuse images that the model cannot take and labels outside its classes before the first step."""
-    where = pool.source.spec
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        classes = model.outputs(pool.example.to(model.get_buffer("mean").device))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    for domain, labels in zip(pool.domains, pool.labels, strict=True):
-        check_labels(labels, classes, f"{where}, {domain}")
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _place(text: str) -> tuple[str, str]:
-    return parse(text).head, parse(text).positional
-
-
-def _check_finite(line: Mapping[str, float | int]) -> None:
+def _check_finite(
+    line: Mapping[str, float | int], terms: Mapping[str, float], progressing: _Progress
+) -> None:
     loss, norm = line["loss"], line["gradient_norm"]
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise UserError(
-            f"step {line['step']}: loss {loss}, norm of its gradient {norm}, learning rate {line['lr']:.2g}; "
-            "no checkpoint was written, lower optimisation.lr or lengthen optimisation.warmup"
-        )
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+    saved = progressing.saved
+    kept = "no state was saved (--checkpoint-every N does)"
+    if saved is not None:
+        kept = f"{progressing.path} holds the state after {saved} steps"
+    raise UserError(
+        f"step {line['step']}: loss {loss} ({parts}), norm of its gradient {norm}, learning rate {line['lr']:.2g}; "
+        f"no checkpoint was written, {kept}; lower optimisation.lr or lengthen optimisation.warmup"
+    )

@@ -4,22 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from pydantic import BaseModel, ConfigDict
-
-from geomlab.typing import Scalar
+from geomlab.typing import Params, Scalar
 from grace.batches import Batch
-from grace.model import Model
+from grace.run import Run
+from grace.settings import NoOptions, Strict
 
-
-class Strict(BaseModel):
-    """Part of a recipe: unknown keys and numbers that are not finite are refused; nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class NoOptions(Strict):
-    """For a method that has none of its own."""
+SECTIONS = ("attack", "lora")
+"""Sections of a recipe that only some methods use."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +22,16 @@ class Method:
         summary: one line for `grace list`.
         reference: where it comes from.
         terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1).
-        trains: regular expression over parameter names as in a checkpoint: those that train.
+        trains: regular expression over parameter names: those that train. Names are those of a checkpoint, but for the
+            factors of an adapter (grace/lora.py).
+        loss: of a run and a batch -> the terms of the loss by name; their sum is minimised.
         prepare: makes the model ready before its parameters are chosen, for example adds a head.
-        loss: model, batch, options and a generator for its draws -> the terms of the loss by name; their sum
-            is minimised.
+        after_step: changes the weights after the optimiser's step, given copies of them from before it, by name; the
+            step's gradient still stands in `.grad`.
+        finish: changes the model after the last step.
+        takes_steps: whether it trains at all under these options.
         options: the recipe's `[options]`.
+        uses: the sections of a recipe it reads, of `SECTIONS`.
         from_scratch: whether it can start from a random initialisation.
     """
 
@@ -44,7 +40,11 @@ class Method:
     reference: str
     terms: str
     trains: str
-    prepare: Callable[[Model], None]
-    loss: Callable[[Model, Batch, Any, torch.Generator], Mapping[str, Scalar]]
+    loss: Callable[[Run, Batch], Mapping[str, Scalar]]
+    prepare: Callable[[Run], None] = lambda run: None
+    after_step: Callable[[Run, Params], None] | None = None
+    finish: Callable[[Run], None] = lambda run: None
+    takes_steps: Callable[[Any], bool] = lambda options: True
     options: type[Strict] = NoOptions
+    uses: frozenset[str] = frozenset()
     from_scratch: bool = False

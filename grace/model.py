@@ -10,6 +10,7 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from geomlab import architectures, clip
 from geomlab.architectures import HEAD, Labels, Preprocessing
@@ -19,6 +20,7 @@ from geomlab.errors import UserError
 from geomlab.rng import derive_seed
 from geomlab.spec import parse
 from geomlab.typing import Features, Images, Logits
+from grace import lora
 
 
 class Model(nn.Module):
@@ -43,6 +45,7 @@ class Model(nn.Module):
         super().__init__()
         self.clip = network
         self.head: nn.Linear | None = None
+        self.precision = torch.float32
         self.tokenize = tokenize
         self.labels = labels
         self.preprocessing = preprocessing
@@ -51,10 +54,20 @@ class Model(nn.Module):
             values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
+    def encode(self, images: Images) -> Features:
+        """Image embeddings (n, dim) as the tower gives them, of images in [0, 1].
+
+        Where `precision` is bfloat16 the tower computes in it, by autocast; the embeddings are float32 again.
+        """
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        half = self.precision == torch.bfloat16
+        with parametrize.cached(), torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+            features: Tensor = self.clip.visual((images - mean) / std)
+        return features.float() if half else features
+
     def embed(self, images: Images) -> Features:
         """Image embeddings (n, dim), ℓ2-normalised, of images in [0, 1]."""
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        return F.normalize(self.clip.visual((images - mean) / std), dim=-1)
+        return F.normalize(self.encode(images), dim=-1)
 
     def embed_texts(self, texts: Sequence[str]) -> Features:
         """Text embeddings (n, dim), ℓ2-normalised."""
@@ -62,14 +75,22 @@ class Model(nn.Module):
         return F.normalize(self.clip.encode_text(tokens), dim=-1)
 
     def logits(self, images: Images) -> Logits:
-        """Logits (n, C) of the head.
+        """Logits (n, C) of images in [0, 1].
+
+        Raises:
+            RuntimeError: if no head was added.
+        """
+        return self.classify(self.embed(images))
+
+    def classify(self, features: Features) -> Logits:
+        """Logits (n, C) of normalised image embeddings.
 
         Raises:
             RuntimeError: if no head was added.
         """
         if self.head is None:
-            raise RuntimeError("this method trains no head; call add_zero_shot_head first")
-        logits: Tensor = self.head(self.embed(images))
+            raise RuntimeError("there is no head; call add_zero_shot_head first")
+        logits: Tensor = self.head(features)
         return logits
 
     def outputs(self, images: Images) -> int:
@@ -93,13 +114,19 @@ class Model(nn.Module):
         self.head = nn.utils.skip_init(nn.Linear, *shape, bias=False, device=weight.device)  # draws nothing
         self.head.weight = nn.Parameter(weight.detach().clone())
 
+    def plain_names(self) -> dict[str, str]:
+        """The module's own names of its parameters -> those they have in a checkpoint."""
+        return {name: lora.plain_name(name).removeprefix("clip.") for name, _ in self.named_parameters()}
+
     def parameters_by_name(self) -> dict[str, nn.Parameter]:
-        """Parameters under the names they have in a checkpoint."""
-        return {name.removeprefix("clip."): parameter for name, parameter in self.named_parameters()}
+        """Parameters under the names they have in a checkpoint; factors of adapters as `WEIGHT.lora_A`, `.lora_B`."""
+        plain = self.plain_names()
+        return {plain[name]: parameter for name, parameter in self.named_parameters()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state_dict of the CLIP, and `head.weight` where there is a head."""
-        return {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+        """The state_dict of the CLIP, adapters merged, and `head.weight` where there is a head."""
+        with torch.no_grad():
+            return {name.removeprefix("clip."): tensor for name, tensor in lora.plain_state(self).items()}
 
 
 def from_scratch(config: Mapping[str, Any], labels: Labels, preprocessing: Preprocessing, seed: int) -> Model:

@@ -1,17 +1,15 @@
 """Vanilla fine-tuning: cross-entropy, image tower and head."""
 
-import torch
-from torch.nn import functional as F
-
 from geomlab.typing import Scalar
 from grace.batches import Batch
-from grace.method import Method, NoOptions
-from grace.model import Model
+from grace.losses import cross_entropies
+from grace.method import Method
+from grace.run import Run
 
 
-def loss(model: Model, batch: Batch, options: NoOptions, rng: torch.Generator) -> dict[str, Scalar]:
+def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """Mean cross-entropy of the head's logits."""
-    return {"cross_entropy": F.cross_entropy(model.logits(batch.images), batch.labels)}
+    return {"cross_entropy": cross_entropies(run.model.logits(batch.images), batch.labels).mean()}
 
 
 METHOD = Method(
@@ -20,6 +18,6 @@ METHOD = Method(
     reference="Wortsman et al. 2022 (2109.01903)",
     terms="",
     trains=r"^(visual|head)\.",
-    prepare=Model.add_zero_shot_head,
+    prepare=lambda run: run.model.add_zero_shot_head(),
     loss=loss,
 )

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,13 @@ import torch
 
 from geomlab import checkpoint
 from geomlab.data import embedded, sources
+from grace import loop, methods
 from grace import model as models
 from grace.batches import Batch, Pool
 from grace.model import Model
+from grace.recipe import compose
+from grace.run import Run
+from grace.start import open_pools
 
 
 @pytest.fixture
@@ -15,6 +20,23 @@ def model() -> Model:
     """The embedded zero-shot CLIP in float64."""
     found = checkpoint.read(embedded.checkpoint_path("zero-shot"))
     return models.from_checkpoint(found, None).double().eval()
+
+
+@pytest.fixture
+def run_of(model: Model) -> Callable[..., Run]:
+    """Method and settings -> a run of the embedded CLIP in float64, prepared for its first step, in train mode."""
+
+    def make(name: str, *settings: str) -> Run:
+        recipe = compose(name, settings=["optimisation.batch_size=40", *settings])
+        source = sources.open_source(recipe.data.train)
+        pool, validation = open_pools(recipe, source, 16, seed=3)
+        steps = recipe.optimisation.steps(pool.steps_per_epoch)
+        run = Run(model, recipe, pool, validation, steps)
+        loop.prepare(run, methods.get(name))
+        model.train()
+        return run
+
+    return make
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import typer
 
 from geomlab import console
 from geomlab.data import embedded
-from grace import cli
+from grace import cli, methods
 from tests import factories
 
 ZERO_SHOT = str(embedded.checkpoint_path("zero-shot"))
@@ -14,7 +14,7 @@ ZERO_SHOT = str(embedded.checkpoint_path("zero-shot"))
 def test_list_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["clip", "ft"]
+    assert [line.split()[0] for line in lines] == list(methods.names())
 
 
 def test_train_then_evaluate(short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,10 @@ from geomlab.data import embedded
 from geomlab.data.arrays import Arrays
 from geomlab.errors import UserError
 from grace import loop
-from grace.recipe import Optimisation, compose
+from grace.loop import Conduct
+from grace.optimise import learning_rate, make_optimiser
+from grace.recipe import compose
+from grace.settings import Optimisation
 
 SHORT = ("optimisation.max_steps=3", "optimisation.batch_size=32", "optimisation.warmup=1")
 
@@ -77,16 +80,18 @@ def test_an_earlier_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
         train(tmp_path, seed=1)
     assert checkpoint.read(tmp_path / "clip.pt").digest == kept.digest
     train(tmp_path, "ft")  # another method has files of its own
-    assert train(tmp_path, seed=1, overwrite=True).digest != kept.digest
+    assert train(tmp_path, seed=1, conduct=Conduct(overwrite=True)).digest != kept.digest
 
 
 def test_an_earlier_run_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     kept, metrics = train(tmp_path, "ft"), (tmp_path / "ft.jsonl").read_text()
     with pytest.raises(UserError, match="lower optimisation"):
-        train(tmp_path, "ft", "optimisation.lr=1e30", "optimisation.warmup=0", overwrite=True)
+        train(
+            tmp_path, "ft", "optimisation.lr=1e30", "optimisation.warmup=0", conduct=Conduct(overwrite=True)
+        )
     assert checkpoint.read(tmp_path / "ft.pt").digest == kept.digest
     assert (tmp_path / "ft.jsonl").read_text() == metrics
-    train(tmp_path, "ft", seed=1, overwrite=True)
+    train(tmp_path, "ft", seed=1, conduct=Conduct(overwrite=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ft.jsonl", "ft.pt"]
 
 
@@ -123,7 +128,7 @@ def test_a_method_that_needs_a_start_says_so(tmp_path: Path) -> None:
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:
     settings = Optimisation(lr=2.0, weight_decay=0, warmup=4, clip_norm=1, batch_size=1, epochs=1)
-    rates = [loop.learning_rate(step, 24, settings) for step in range(24)]
+    rates = [learning_rate(step, 24, settings) for step in range(24)]
     assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
     assert rates[14] == pytest.approx(1.0)
     assert rates[23] == pytest.approx(1 - math.cos(math.pi / 20))
@@ -199,7 +204,7 @@ def test_gains_and_biases_are_not_decayed() -> None:
         torch.nn.Parameter(torch.ones(2)),
         torch.nn.Parameter(torch.ones(())),
     ]
-    groups = loop.make_optimiser(weights, compose("ft").optimisation).param_groups
+    groups = make_optimiser(weights, compose("ft").optimisation).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (2, 0.0)]
 
 

@@ -12,7 +12,7 @@ from grace.recipe import compose, data_names, dotted_keys, merge, recipe_of
 def test_every_shipped_recipe_is_valid_and_survives_being_saved(method: str, data: str) -> None:
     recipe = compose(method, data)
     saved = recipe.model_dump(mode="json")
-    assert recipe_of(methods.get(method).options).model_validate(saved) == recipe
+    assert recipe_of(methods.get(method)).model_validate(saved) == recipe
 
 
 def test_layers_in_order(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_merge_replaces_values_and_joins_tables() -> None:
 
 
 def test_dotted_keys_reach_into_every_part() -> None:
-    keys = dotted_keys(recipe_of(methods.get("clip").options))
+    keys = dotted_keys(recipe_of(methods.get("clip")))
     assert {"method", "options.caption", "data.train", "optimisation.lr", "architecture.embed_dim"} <= set(
         keys
     )

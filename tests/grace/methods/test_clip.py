@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -7,8 +8,12 @@ from torch.nn import functional as F
 from geomlab.architectures import Labels
 from geomlab.rng import generator
 from grace.batches import Batch
+from grace.losses import contrastive
 from grace.methods import clip
 from grace.model import Model
+from grace.run import Run
+
+RunOf = Callable[..., Run]
 
 OWN = clip.Options(caption="a {domain} of the digit {name}")
 
@@ -34,7 +39,7 @@ def test_contrastive_is_the_naive_double_sum() -> None:
             total -= sum(row[j] - math.log(partition) for j in same) / len(same)
         return total / 7
 
-    to_text, to_image = clip.contrastive(images, texts, captions, scale)
+    to_text, to_image = contrastive(images, texts, captions, scale)
     assert to_text.item() == pytest.approx(naive(False), rel=1e-12)
     assert to_image.item() == pytest.approx(naive(True), rel=1e-12)
 
@@ -45,13 +50,14 @@ def test_contrastive_of_different_captions_is_infonce() -> None:
         F.normalize(torch.randn(6, 4, generator=rng, dtype=torch.float64), dim=1) for _ in range(2)
     )
     logits = 5 * images @ texts.T
-    halves = clip.contrastive(images, texts, torch.arange(6), torch.tensor(5.0, dtype=torch.float64))
+    halves = contrastive(images, texts, torch.arange(6), torch.tensor(5.0, dtype=torch.float64))
     assert halves[0].item() == pytest.approx(F.cross_entropy(logits, torch.arange(6)).item(), rel=1e-12)
     assert halves[1].item() == pytest.approx(F.cross_entropy(logits.T, torch.arange(6)).item(), rel=1e-12)
 
 
-def test_loss_encodes_each_images_own_caption(model: Model, batch: Batch) -> None:
-    terms = clip.loss(model, batch, OWN, generator(0, "loss"))
+def test_loss_encodes_each_images_own_caption(run_of: RunOf, batch: Batch) -> None:
+    run = run_of("clip", "options.any_template=0")
+    model, terms = run.model, clip.loss(run, batch)
     texts = [
         f"a {domain} of the digit {model.labels.classes[label]}"
         for label, domain in zip(batch.labels.tolist(), batch.domains, strict=True)
@@ -63,28 +69,30 @@ def test_loss_encodes_each_images_own_caption(model: Model, batch: Batch) -> Non
     assert terms["image_to_text"].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
-def test_the_scale_is_capped_at_100(model: Model, batch: Batch) -> None:
+def test_the_scale_is_capped_at_100(run_of: RunOf, batch: Batch) -> None:
+    run = run_of("clip")
+    model = run.model
     with torch.no_grad():
         model.clip.logit_scale.fill_(math.log(100))
-        at = clip.loss(model, batch, OWN, generator(0, "loss"))
+        at = clip.loss(run, batch)
         model.clip.logit_scale.fill_(10.0)
-        above = clip.loss(model, batch, OWN, generator(0, "loss"))
+        above = clip.loss(run, batch)
     assert above["image_to_text"].item() == pytest.approx(at["image_to_text"].item(), rel=1e-12)
 
 
 def test_captions_name_the_domain_or_use_any_template(model: Model, batch: Batch) -> None:
-    own = clip.write_captions(model, batch, OWN, generator(0, "loss"))
+    own = clip.write_captions(model.labels, batch, OWN, generator(0, "loss"))
     assert all(text.startswith(f"a {domain} of") for text, domain in zip(own, batch.domains, strict=True))
-    random = clip.write_captions(model, batch, clip.Options(), generator(0, "loss"))
+    random = clip.write_captions(model.labels, batch, clip.Options(), generator(0, "loss"))
     assert len({text.split()[1] for text in random}) == 5
     assert [text.split()[-1] for text in random] == [text.split()[-1] for text in own]
     mixed = clip.write_captions(
-        model, batch, OWN.model_copy(update={"any_template": 0.5}), generator(0, "loss")
+        model.labels, batch, OWN.model_copy(update={"any_template": 0.5}), generator(0, "loss")
     )
     assert 0 < sum(a != b for a, b in zip(mixed, own, strict=True)) < 30
 
 
 def test_braces_of_a_template_are_text_but_for_the_name(model: Model, batch: Batch) -> None:
     model.labels = Labels(model.labels.classes, ("a {} in {style} {",))
-    texts = clip.write_captions(model, batch, clip.Options(), generator(0, "loss"))
+    texts = clip.write_captions(model.labels, batch, clip.Options(), generator(0, "loss"))
     assert texts[0] == f"a {model.labels.classes[int(batch.labels[0])]} in {{style}} {{"

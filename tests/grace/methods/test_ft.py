@@ -1,16 +1,18 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from geomlab.rng import generator
 from grace.batches import Batch
-from grace.method import NoOptions
 from grace.methods import ft
-from grace.model import Model
+from grace.run import Run
+
+RunOf = Callable[..., Run]
 
 
-def test_loss_is_the_mean_negative_log_probability(model: Model, batch: Batch) -> None:
-    ft.METHOD.prepare(model)
-    terms = ft.loss(model, batch, NoOptions(), generator(0, "loss"))
+def test_loss_is_the_mean_negative_log_probability(run_of: RunOf, batch: Batch) -> None:
+    run = run_of("ft")
+    model, terms = run.model, ft.loss(run, batch)
     assert list(terms) == ["cross_entropy"]
     assert model.head is not None
     with torch.no_grad():
@@ -22,8 +24,8 @@ def test_loss_is_the_mean_negative_log_probability(model: Model, batch: Batch) -
     assert terms["cross_entropy"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_head_begins_as_zero_shot(model: Model) -> None:
-    ft.METHOD.prepare(model)
+def test_the_head_begins_as_zero_shot(run_of: RunOf) -> None:
+    model = run_of("ft").model
     assert model.head is not None
     texts = [template.format("three") for template in model.labels.templates]
     mean = model.embed_texts(texts).mean(dim=0)

@@ -1,6 +1,6 @@
 """What a training step sees: samples of the chosen domains in a seeded order, augmented."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -121,6 +121,19 @@ class Pool:
             start += len(known)
         augmented = augment(torch.cat(images), self.shift, self.flip, generator(self.seed, "augment", step))
         return Batch(augmented, torch.cat(labels), tuple(domains))
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every sample once, not augmented: domain after domain, each in the order of its index.
+
+        Raises:
+            UserError: as `batch`.
+        """
+        for domain, own, known in zip(self.domains, self.rows, self.labels, strict=True):
+            for start in range(0, len(own), self.batch_size):
+                part = slice(start, start + self.batch_size)
+                images = self._read(domain, own[part])
+                self._check_shape(domain, images)
+                yield Batch(images, known[part], (domain,) * len(images))
 
     def _read(self, domain: str, rows: NDArray[np.intp]) -> Images:
         images = self.source.images(domain, rows, self.size)

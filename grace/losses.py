@@ -30,3 +30,28 @@ def contrastive(
     positive: Float[Tensor, "n n"] = (captions[:, None] == captions[None, :]).to(logits.dtype)
     target = positive / positive.sum(dim=1, keepdim=True)  # symmetric, so it serves both directions
     return F.cross_entropy(logits, target), F.cross_entropy(logits.T, target)
+
+
+def divergences(of: Logits, to: Logits) -> Float[Tensor, "n"]:
+    """KL(p ‖ q) = Σ_c p_c (log p_c − log q_c), in nats, of each sample's softmax at temperature 1.
+
+    Args:
+        of: (n, C) logits of p.
+        to: (n, C) logits of q.
+    """
+    return F.kl_div(to.log_softmax(dim=1), of.log_softmax(dim=1), reduction="none", log_target=True).sum(dim=1)
+
+
+def squared_distances(a: Features, b: Features) -> Float[Tensor, "n"]:
+    """‖a_i − b_i‖² (n,) of each sample, summed over the dimensions."""
+    return (a - b).square().sum(dim=1)
+
+
+def cosine_distances(a: Features, b: Features) -> Float[Tensor, "n"]:
+    """1 − ⟨a_i, b_i⟩ (n,) of each sample.
+
+    Args:
+        a: (n, dim) ℓ2-normalised.
+        b: the same.
+    """
+    return 1 - (a * b).sum(dim=1)

@@ -1,4 +1,14 @@
-"""What a method is: what it trains, and the loss of a batch. One file each in `grace/methods/`."""
+"""What a method is: what it trains, and the loss of a batch. One file each in `grace/methods/`.
+
+Which of the bound's terms a method addresses [O]: the sources say that the paper's Table 1 has this, not its cells. A
+method has a term where something in its loss or its step bounds it, not where it may happen to lower it.
+
+- A, proximity to the prior: what holds θ near θ0 or moves few directions of it: wise-ft, tpgm, spd, adapters, prompts.
+- B, sharpness: what minimises a maximum over a ball of weights: awp, sam, asam.
+- C, cross-domain discrepancy: what ties outputs or features of clean and adversarial images: fare, pmg-aft, laat.
+- None: cross-entropy alone, clean or adversarial (ft, lp-ft, tecoa), and FLYP, which keeps the prior's objective but
+  sets no bound to the distance from it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +31,7 @@ class Method:
         name: as on the command line and in the papers.
         summary: one line for `grace list`.
         reference: where it comes from.
-        terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1).
+        terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1); the table below.
         trains: regular expression over parameter names: those that train. Names are those of a checkpoint, but for the
             factors of an adapter (grace/lora.py).
         loss: of a run and a batch -> the terms of the loss by name; their sum is minimised.

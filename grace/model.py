@@ -19,7 +19,7 @@ from geomlab.clip import Tokenizer, WordTokenizer
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
 from geomlab.spec import parse
-from geomlab.typing import Features, Images, Logits
+from geomlab.typing import Features, Float, Images, Logits
 from grace import lora
 
 
@@ -105,8 +105,11 @@ class Model(nn.Module):
     def add_zero_shot_head(self) -> None:
         """Add a head of the class names' embeddings, the logit scale folded in, unless there is one."""
         if self.head is None:
-            weight = clip.zero_shot_head(self.clip, self.tokenize, self.labels.classes, self.labels.templates)
-            self.set_head(weight)
+            self.set_head(self.zero_shot_weight())
+
+    def zero_shot_weight(self) -> Float[Tensor, "classes dim"]:
+        """Class weights (C, dim) of a zero-shot head by the text tower as it is now, the logit scale folded in."""
+        return clip.zero_shot_head(self.clip, self.tokenize, self.labels.classes, self.labels.templates)
 
     def set_head(self, weight: Tensor) -> None:
         """Put a head of class weights (C, dim) in place."""

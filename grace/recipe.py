@@ -1,6 +1,6 @@
 """The validated recipe: what a run does, composed from TOML files and saved whole beside the weights.
 
-Later ones win: recipes/methods/METHOD.toml, recipes/data/DATA.toml, the method's section `[on.DATA]`, of a budget
+Later ones win: recipes/methods/METHOD.toml on top of the method's that its key `like` names, recipes/data/DATA.toml, the method's section `[on.DATA]`, of a budget
 recipes/budgets/DATA.BUDGET.toml and its section `[for.METHOD]`, the user's own file, `--set key=value`.
 """
 
@@ -42,7 +42,7 @@ def compose(
         UserError: if the method is unknown, a file or setting cannot be read, or a key or value is not valid.
     """
     chosen = methods.get(method)
-    of_method = _shipped("methods", method)
+    of_method = _of_method(method)
     on = of_method.pop("on", {})
     name = parse(data).head if parse(data).head in data_names() else "default"
     shipped = [of_method, _shipped("data", name), on.get(name, {}), *_of_budget(budget, name, method)]
@@ -120,6 +120,13 @@ def budget_names(data: str) -> tuple[str, ...]:
     """The budgets there are for a data set."""
     names = [path.name.removesuffix(".toml").partition(".") for path in _folder("budgets").iterdir()]
     return tuple(sorted(budget for of, _, budget in names if of == data))
+
+
+def _of_method(method: str) -> dict[str, Any]:
+    """What is shipped for a method, on top of what it is like."""
+    own = _shipped("methods", method)
+    base = own.pop("like", None)
+    return own if base is None else merge(_of_method(base), own)
 
 
 def _of_budget(budget: str | None, data: str, method: str) -> tuple[dict[str, Any], ...]:

@@ -6,10 +6,11 @@ import torch
 from pydantic import Field, field_validator
 
 from geomlab.architectures import Labels
-from geomlab.typing import Scalar
+from geomlab.typing import Images, Scalar
 from grace.batches import Batch
 from grace.losses import contrastive
 from grace.method import Method
+from grace.model import Model
 from grace.run import Run
 from grace.settings import Strict
 
@@ -39,13 +40,25 @@ class Options(Strict):
 
 def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """The two directions of the contrastive loss of images and their captions."""
-    model = run.model
-    captions = write_captions(model.labels, batch, run.options, run.rng("loss"))
+    captions = write_captions(run.model.labels, batch, run.options, run.rng("loss"))
+    return contrast(run.model, batch.images, captions, equal=True)
+
+
+def contrast(model: Model, images: Images, captions: list[str], *, equal: bool) -> dict[str, Scalar]:
+    """Half of each direction of the contrastive loss.
+
+    Args:
+        model: both towers and the scale, which is capped.
+        images: (n, C, H, W) in [0, 1].
+        captions: n texts.
+        equal: whether images with an equal caption are positives of each other; else each has its own alone.
+    """
     different = sorted(set(captions))
-    which = torch.tensor([different.index(caption) for caption in captions], device=batch.labels.device)
+    which = torch.tensor([different.index(caption) for caption in captions], device=images.device)
     texts = model.embed_texts(different)[which]
     scale = model.clip.logit_scale.clamp(max=_LOG_MAX_SCALE).exp()
-    to_text, to_image = contrastive(model.embed(batch.images), texts, which, scale)
+    positives = which if equal else torch.arange(len(which), device=images.device)
+    to_text, to_image = contrastive(model.embed(images), texts, positives, scale)
     return {"image_to_text": to_text / 2, "text_to_image": to_image / 2}
 
 

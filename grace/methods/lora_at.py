@@ -1,0 +1,26 @@
+"""Adversarial training through adapters, clean and attacked images alike: the baseline that GRACE adds its terms to."""
+
+from geomlab.typing import Scalar
+from grace.batches import Batch
+from grace.losses import cross_entropies
+from grace.method import Method
+from grace.methods import lora_ft, tecoa
+from grace.run import Run
+
+
+def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
+    """CE(clean) + CE(adversarial), means over the batch [O]: GRACE without perturbed weights and without Gram volume."""
+    clean = cross_entropies(run.model.logits(batch.images), batch.labels).mean()
+    return {"clean": clean, **tecoa.loss(run, batch)}
+
+
+METHOD = Method(
+    name="lora-at",
+    summary="cross-entropy of clean and of attacked images through low-rank adapters, the zero-shot head frozen",
+    reference="Madry et al. 2018 (1706.06083) with Hu et al. 2022 (2106.09685)",
+    terms="A",
+    trains=lora_ft.METHOD.trains,
+    prepare=lora_ft.prepare,
+    loss=loss,
+    uses=frozenset({"attack", "lora"}),
+)

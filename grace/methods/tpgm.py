@@ -75,7 +75,9 @@ def learn_radii(run: Run) -> dict[str, Tensor]:
             batch = run.validation.batch(i).to(run.device)
             projected = project(run.anchor, run.weights, radii)
             loss = run.at(projected, lambda batch=batch: ft.loss(run, batch)["cross_entropy"])
-            gradients = torch.autograd.grad(loss, list(radii.values()), allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(
+                loss, list(radii.values()), allow_unused=True, materialize_grads=True
+            )
             _step(optimiser, radii, dict(zip(radii, gradients, strict=True)), lengths)
             bar.advance()
     return {name: radius.detach() for name, radius in radii.items()}

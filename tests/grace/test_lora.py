@@ -175,7 +175,9 @@ def test_grouped_convolutions_and_embeddings_are_left_alone() -> None:
 
 def test_targets_that_cannot_be_used_are_refused() -> None:
     network = initialised(open_clip_tower)
-    with pytest.raises(UserError, match=r"'blocks\$' finds none of the 9 weights \(conv1.weight, transformer"):
+    with pytest.raises(
+        UserError, match=r"'blocks\$' finds none of the 9 weights \(conv1.weight, transformer"
+    ):
         lora.attach(network, "blocks$", rank=1, rng=generator(0, "test"))
     with pytest.raises(UserError, match=r"lora\.targets '\(' is not a regular expression"):
         lora.attach(network, "(", rank=1, rng=generator(0, "test"))

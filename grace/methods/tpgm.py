@@ -1,6 +1,7 @@
 """TPGM: how far each tensor may move from θ0 is learnt on held-back samples (Tian et al. 2023, 2303.10720)."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -74,7 +75,7 @@ def learn_radii(run: Run) -> dict[str, Tensor]:
         for i in range(options.iterations):
             batch = run.validation.batch(i).to(run.device)
             projected = project(run.anchor, run.weights, radii)
-            loss = run.at(projected, lambda batch=batch: ft.loss(run, batch)["cross_entropy"])
+            loss = run.at(projected, partial(ft.loss, run, batch))["cross_entropy"]
             gradients = torch.autograd.grad(
                 loss, list(radii.values()), allow_unused=True, materialize_grads=True
             )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+_hidden: ContextVar[bool] = ContextVar("hidden", default=False)
 
 
 class Bar:
@@ -33,9 +36,29 @@ class Bar:
 
 @contextmanager
 def bar(total: int, text: str, done: int = 0) -> Iterator[Bar]:
-    """A progress bar on stderr, shown only where stderr is a terminal; `done` units are done before."""
+    """A progress bar on stderr, shown only where stderr is a terminal; `done` units are done before.
+
+    A bar inside another is not shown: two would draw over each other.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-    quiet = not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    quiet = _hidden.get() or not sys.stderr.isatty()
+    shown = Progress(
+        *columns,
+        console=Console(stderr=True),
+        disable=quiet,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # what is printed to a file meanwhile must not end up on the terminal
+    )
+    with shown as progress, hidden():
         yield Bar(progress, total, text, done)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Show no bar meanwhile."""
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)

@@ -98,6 +98,75 @@ def evaluate(
         console.say(str(result))
 
 
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder for bench.json, the table, and runs/.")],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B",
+            help="Methods or variants, NAME:key=value. Without: all that start from a checkpoint.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many: 0, 1, …")] = 3,
+    data: Annotated[str, typer.Option(metavar="SPEC", help="Training data.")] = "glyphs",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="quick, standard, … Without: standard where the data has it, else the recipes'.",
+        ),
+    ] = None,
+    initial: Annotated[
+        str | None, typer.Option("--from", metavar="CKPT", help="The zero-shot checkpoint; as of train.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For all methods.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=2, help="Judged on, of each condition. Without: all there are.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; they change no number but the times.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of each process; they change last bits.")
+    ] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Save the state of a run every N steps.")
+    ] = 50,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew. Without: the same command goes on.")
+    ] = False,
+) -> None:
+    """Train methods with several seeds from one checkpoint, judge them alike, and tabulate them."""
+    from geomlab.devices import choose
+    from grace import loop
+    from grace.bench import study, variants
+    from grace.bench.plan import Request
+
+    request = Request(
+        variants.parse(methods or ()),
+        seeds,
+        data,
+        budget,
+        initial,
+        tuple(settings or ()),
+        samples,
+        workers,
+        threads,
+        choose(device),
+        checkpoint_every,
+        overwrite,
+    )
+    try:
+        table = study.bench(request, out, console.say)
+    except KeyboardInterrupt as stop:
+        typer.echo(f"grace: interrupted; what is done stays in {out}, the same command goes on", err=True)
+        status = 128 + stop.number if isinstance(stop, loop.Interrupted) else 130
+        raise typer.Exit(status) from stop
+    console.say(str(table))
+
+
 @app.command("list")
 def list_methods() -> None:
     """The methods, their references, and the terms of the bound they address."""

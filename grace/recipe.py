@@ -45,7 +45,7 @@ def compose(
     chosen = methods.get(method)
     of_method = _of_method(method)
     on = of_method.pop("on", {})
-    name = parse(data).head if parse(data).head in data_names() else "default"
+    name = _file_of(data)
     shipped = [of_method, _shipped("data", name), on.get(name, {}), *_of_budget(budget, name, method)]
     named = {} if data == name else {"data": {"train": data}}
     own = [_own(file), *map(_setting, settings)]
@@ -121,6 +121,17 @@ def budget_names(data: str) -> tuple[str, ...]:
     """The budgets there are for a data set."""
     names = [path.name.removesuffix(".toml").partition(".") for path in _folder("budgets").iterdir()]
     return tuple(sorted(budget for of, _, budget in names if of == data))
+
+
+def attack_of(data: str) -> Attack:
+    """The attack that the data's own file says: what all methods on it are judged by, whatever they train with."""
+    return Attack.model_validate(_shipped("data", _file_of(data)).get("attack", {}))
+
+
+def _file_of(data: str) -> str:
+    """The name of the file under recipes/data that holds for a data SPEC."""
+    head = parse(data).head
+    return head if head in data_names() else "default"
 
 
 def _of_method(method: str) -> dict[str, Any]:

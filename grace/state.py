@@ -65,19 +65,19 @@ def load(path: Path, *, run: Mapping[str, Any]) -> dict[str, Any]:
     different = [key for key, value in run.items() if found["run"].get(key) != value]
     if different:
         raise UserError(
-            f"{path} is of another run ({', '.join(_differences(found['run'], run))}); give the same command, "
+            f"{path} is of another run ({', '.join(differences(found['run'], run))}); give the same command, "
             "or --overwrite to begin anew"
         )
     return found
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key: there / here` of what differs, at most three."""
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between what a file says and what is asked for here, at most three, in words."""
     lines: list[str] = []
     for key in here:
         old, new = there.get(key), here[key]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += _differences(old, new, f"{prefix}{key}.")
+            lines += differences(old, new, f"{prefix}{key}.")
         elif old != new:
             lines.append(f"{prefix}{key} is {old}, here {new}")
     return lines[:3]

@@ -14,6 +14,19 @@ from geomlab.errors import UserError
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+class Stopped(Exception):
+    """A signal ended a command that can say more of it than that it was interrupted.
+
+    Args:
+        message: one line.
+        status: of the exit.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def run(
     app: typer.Typer, name: str, args: Sequence[str] | None = None, *, interrupted: str = "interrupted"
 ) -> int:
@@ -26,7 +39,7 @@ def run(
         interrupted: what is said after Ctrl-C.
 
     Returns:
-        The exit status: 0; 2 after bad input, said in one line on stderr; 130 after Ctrl-C.
+        The exit status: 0; 2 after bad input, said in one line on stderr; 130 after Ctrl-C, or what `Stopped` says.
     """
     command = typer.main.get_command(app)
     try:
@@ -38,6 +51,9 @@ def run(
     except _UsageError as error:
         path = error.ctx.command_path if error.ctx else name
         return _refuse(name, f"{error.format_message().rstrip('.')}; see {path} --help")
+    except Stopped as stop:
+        sys.stderr.write(f"{name}: {stop}\n")
+        return stop.status
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     if status == 130:

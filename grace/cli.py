@@ -56,8 +56,7 @@ def train(
     try:
         written = loop.train(composed, out, initial=initial, seed=seed, device=where, conduct=conduct)
     except loop.Interrupted as stop:
-        typer.echo(f"grace: {stop}", err=True)
-        raise typer.Exit(128 + stop.number) from stop
+        raise console.Stopped(str(stop), 128 + stop.number) from stop
     console.say(f"{written.path}  digest {written.digest[:16]}")
 
 
@@ -161,9 +160,9 @@ def bench(
     try:
         table = study.bench(request, out, console.say)
     except KeyboardInterrupt as stop:
-        typer.echo(f"grace: interrupted; what is done stays in {out}, the same command goes on", err=True)
         status = 128 + stop.number if isinstance(stop, loop.Interrupted) else 130
-        raise typer.Exit(status) from stop
+        said = f"interrupted; what is done stays in {out}, the same command goes on"
+        raise console.Stopped(said, status) from stop
     console.say(str(table))
 
 

@@ -63,6 +63,18 @@ def compose(
     return validate(recipe_of(chosen), raw)
 
 
+class _Composed(Recipe):
+    """A recipe of some method. Its class is made for the method and has no name to be pickled by."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return revive, (self.model_dump(mode="json"),)
+
+
+def revive(saved: Mapping[str, Any]) -> Recipe:
+    """A recipe from what was saved of it."""
+    return validate(recipe_of(methods.get(saved["method"])), saved)
+
+
 @lru_cache
 def recipe_of(method: Method) -> type[Recipe]:
     """The kind of recipe whose `[options]` are a method's own, with the sections it uses."""
@@ -70,7 +82,7 @@ def recipe_of(method: Method) -> type[Recipe]:
     sections: dict[str, Any] = {
         name: (kind, kind()) if name in method.uses else (None, None) for name, kind in kinds.items()
     }
-    return create_model("Recipe", __base__=Recipe, options=(method.options, ...), **sections)
+    return create_model("Recipe", __base__=_Composed, options=(method.options, ...), **sections)
 
 
 def validate(kind: type[Recipe], raw: Mapping[str, Any]) -> Recipe:

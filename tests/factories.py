@@ -61,3 +61,8 @@ def larger() -> tuple[torch.Tensor, np.ndarray]:
 
 def fractional() -> tuple[torch.Tensor, np.ndarray]:
     return _images(), np.linspace(0, 2, N)
+
+
+def digits() -> tuple[torch.Tensor, np.ndarray]:
+    """Thirty images that the embedded networks can take."""
+    return torch.rand(30, 3, 16, 16, generator=torch.Generator().manual_seed(0)), np.arange(30) % 10

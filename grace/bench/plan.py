@@ -90,7 +90,8 @@ def make(request: Request, out: Path) -> Plan:
     )
     judged = _same("data.test", {v: recipe.data.test or recipe.data.train for v, recipe in recipes.items()})
     first = next(iter(recipes.values()))
-    origin, start = _origin(first, start)
+    origin = origin_of(first, start)
+    assert start is not None  # origin_of refuses it
     judge = Judge(str(judged), attack_of(request.data).eps, request.samples)
     judge.open()
     apgd.require()
@@ -146,8 +147,12 @@ def _same(key: str, values: dict[Variant, str | None]) -> str | None:
     return next(iter(different))
 
 
-def _origin(recipe: Recipe, start: str | None) -> tuple[str, str]:
-    """The digest of the start, and its name."""
+def origin_of(recipe: Recipe, start: str | None) -> str:
+    """The digest of what training starts from.
+
+    Raises:
+        UserError: if there is nothing, or it has random weights.
+    """
     if start is not None and start.startswith("open_clip:") and parse(start).option("pretrained") is None:
         raise UserError(
             f"'{start}' has random weights; a bench starts from trained ones: add ,pretrained=TAG"
@@ -155,5 +160,4 @@ def _origin(recipe: Recipe, start: str | None) -> tuple[str, str]:
     source = sources.open_source(recipe.data.train)
     origin = start_model(recipe, methods.get(recipe.method), source, start, 0)[1]
     assert origin is not None  # only what starts from scratch has none
-    assert start is not None  # start_model refuses it
-    return origin, start
+    return origin

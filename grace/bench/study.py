@@ -33,11 +33,10 @@ def bench(request: Request, out: Path, say: Callable[[str], None] = print) -> Ta
     plans.make_room(plan, out, overwrite=request.overwrite)
     found: dict[tuple[str, int], dict[str, Any]] = {}
     with progress.bar(len(plan.cells), "bench") as bar:
-        for done in workers.run(plan.jobs(request.threads), request.workers):
-            for cell, result in done:
-                found[cell.label, cell.seed] = result
-                say(describe(result))
-                bar.advance()
+        for cell, result in workers.run(plan.jobs(request.threads), request.workers):
+            found[cell.label, cell.seed] = result
+            say(describe(result))
+            bar.advance()
     listed = rows([found[cell.label, cell.seed] for cell in plan.cells])
     table = tabulate(listed, title="Methods", caption=_caption(plan, listed))
     content = json.dumps(listed, indent=1, allow_nan=False) + "\n"

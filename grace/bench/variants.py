@@ -55,8 +55,15 @@ def parse(texts: Iterable[str]) -> tuple[Variant, ...]:
     return tuple(found)
 
 
-def shared(settings: Sequence[str], variants: Sequence[Variant]) -> dict[Variant, list[str]]:
+def shared(
+    settings: Sequence[str], variants: Sequence[Variant], *, strict: bool = True
+) -> dict[Variant, list[str]]:
     """Which of the settings for all methods each takes: those of a section go to the methods that use it.
+
+    Args:
+        settings: `key=value` each.
+        variants: the methods.
+        strict: whether a setting that none of them uses is refused.
 
     Raises:
         UserError: if a setting is of a section that none of them uses.
@@ -64,7 +71,7 @@ def shared(settings: Sequence[str], variants: Sequence[Variant]) -> dict[Variant
     uses = {variant: methods.get(variant.method).uses for variant in variants}
     for text in settings:
         section = _section(text)
-        if section and not any(section in used for used in uses.values()):
+        if strict and section and not any(section in used for used in uses.values()):
             raise UserError(f"--set {text}: none of the methods uses the section '{section}'; leave it out")
     return {
         variant: [text for text in settings if _section(text) in {None, *used}]

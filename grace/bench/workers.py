@@ -4,24 +4,27 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from geomlab import progress
 from geomlab.errors import UserError
 from grace import loop
 from grace.bench.cells import Cell, Job, work
 
-Done = list[tuple[Cell, dict[str, object]]]
+Done = tuple[Cell, dict[str, Any]]
+Work = Callable[[Job], Iterable[Done]]
 
 
-def run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
-    """Do all jobs; what comes of each as soon as it is done, in any order.
+def run(jobs: Sequence[Job], workers: int, work: Work = work) -> Iterator[Done]:
+    """Do all jobs; each cell with its result as soon as its job is done, in any order.
 
     Args:
         jobs: independent of each other.
         workers: processes; 1 works in this one.
+        work: does a job; a function that another process can import.
 
     Raises:
         UserError: the first of a job, or if a process ends, for lack of memory for example.
@@ -29,15 +32,14 @@ def run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
     """
     if workers == 1:
         for job in jobs:
-            for done in work(job):
-                yield [done]
+            yield from work(job)
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin)
     try:
-        for future in as_completed([pool.submit(_work, job) for job in jobs]):
-            yield future.result()
+        for future in as_completed([pool.submit(_all, work, job) for job in jobs]):
+            yield from future.result()
         pool.shutdown()
     except BrokenProcessPool as error:
         raise UserError(
@@ -48,7 +50,7 @@ def run(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
             process.kill()  # all they write is written whole, and a run goes on from its saved state
 
 
-def _work(job: Job) -> Done:
+def _all(work: Work, job: Job) -> list[Done]:
     with progress.hidden():
         try:
             return list(work(job))

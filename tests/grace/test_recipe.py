@@ -1,10 +1,11 @@
+import pickle
 from pathlib import Path
 
 import pytest
 
 from geomlab.errors import UserError
 from grace import methods
-from grace.recipe import compose, data_names, dotted_keys, merge, recipe_of
+from grace.recipe import budget_names, compose, data_names, dotted_keys, merge, recipe_of
 
 
 @pytest.mark.parametrize("method", methods.names())
@@ -13,6 +14,29 @@ def test_every_shipped_recipe_is_valid_and_survives_being_saved(method: str, dat
     recipe = compose(method, data)
     saved = recipe.model_dump(mode="json")
     assert recipe_of(methods.get(method)).model_validate(saved) == recipe
+
+
+@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("budget", budget_names("glyphs"))
+def test_every_budget_is_valid_for_every_method(method: str, budget: str) -> None:
+    recipe = compose(method, budget=budget)
+    assert recipe.data.validation == 0.1
+    assert recipe.optimisation.max_steps is not None
+    assert recipe.optimisation.warmup < recipe.optimisation.max_steps
+
+
+def test_a_budget_gives_all_methods_the_same_work() -> None:
+    assert budget_names("glyphs") == ("quick", "standard")
+    recipes = [compose(method, budget="standard") for method in methods.names() if method != "clip"]
+    work = {(r.optimisation.batch_size, r.optimisation.max_steps, r.optimisation.warmup) for r in recipes}
+    assert work == {(64, 150, 15)}
+    lengths = [recipe.attack.length for recipe in recipes if recipe.attack]
+    assert lengths == pytest.approx([2.5 * 16 / 255 / 5] * len(lengths))
+
+
+def test_a_recipe_travels_to_another_process() -> None:
+    recipe = compose("grace", settings=["options.rho=0.125", "attack.eps='3/255'"])
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 def test_layers_in_order(tmp_path: Path) -> None:

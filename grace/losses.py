@@ -39,7 +39,9 @@ def divergences(of: Logits, to: Logits) -> Float[Tensor, "n"]:
         of: (n, C) logits of p.
         to: (n, C) logits of q.
     """
-    return F.kl_div(to.log_softmax(dim=1), of.log_softmax(dim=1), reduction="none", log_target=True).sum(dim=1)
+    return F.kl_div(to.log_softmax(dim=1), of.log_softmax(dim=1), reduction="none", log_target=True).sum(
+        dim=1
+    )
 
 
 def squared_distances(a: Features, b: Features) -> Float[Tensor, "n"]:

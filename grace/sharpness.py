@@ -62,4 +62,5 @@ def ellipsoid(weights: Params, gradients: Params, rho: float, eta: float) -> dic
 def _norm(tensors: Params) -> Tensor:
     """Euclidean norm over all tensors together."""
     norms = torch.stack([tensor.norm() for tensor in tensors.values()])
-    return norms.norm().clamp(min=_TINY)
+    length: Tensor = norms.norm().clamp(min=_TINY)
+    return length

@@ -45,7 +45,8 @@ def expand(anchors: Float[Tensor, "classes dim"]) -> Float[Tensor, "classes dim"
     """
     common = F.normalize(anchors.mean(dim=0), dim=0)
     rest = anchors - torch.outer(anchors @ common, common)
-    return F.normalize(rest, dim=1) * anchors.norm(dim=1, keepdim=True)
+    expanded: Tensor = F.normalize(rest, dim=1) * anchors.norm(dim=1, keepdim=True)
+    return expanded
 
 
 def loss(run: Run, batch: Batch) -> dict[str, Scalar]:

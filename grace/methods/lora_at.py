@@ -9,7 +9,7 @@ from grace.run import Run
 
 
 def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
-    """CE(clean) + CE(adversarial), means over the batch [O]: GRACE without perturbed weights and without Gram volume."""
+    """CE(clean) + CE(adversarial), means over the batch [O]: GRACE without perturbed weights and Gram volume."""
     clean = cross_entropies(run.model.logits(batch.images), batch.labels).mean()
     return {"clean": clean, **tecoa.loss(run, batch)}
 

@@ -82,7 +82,9 @@ def probe(
             "raise options.max_iter or lower options.C"
         ) from error
     found: NDArray[np.float64] = regression.coef_
-    if len(classes) == 2:  # scikit-learn then gives the difference of the two, of which the penalty makes halves
+    if (
+        len(classes) == 2
+    ):  # scikit-learn then gives the difference of the two, of which the penalty makes halves
         found = np.concatenate([-found, found]) / 2
     return torch.from_numpy(found)
 

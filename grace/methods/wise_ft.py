@@ -60,7 +60,9 @@ def _load(run: Run, path: Path) -> None:
     if HEAD in found.tensors and tuned.head is None:
         raise UserError(f"{path}: fine-tuned on other classes than those of {run.recipe.data.train}")
     tuned.add_zero_shot_head()
-    own, given = ({name: tuple(of.shape) for name, of in model.state_dict().items()} for model in (run.model, tuned))
+    own, given = (
+        {name: tuple(of.shape) for name, of in model.state_dict().items()} for model in (run.model, tuned)
+    )
     if own != given or tuned.architecture != run.model.architecture:
         spec = (tuned.architecture["spec"], run.model.architecture["spec"])
         different = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))

@@ -49,5 +49,6 @@ def _vit(visual: nn.Module) -> VisionTransformer:
 
 
 def _append(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    tokens = norm.get_parameter(NAME).to(output.dtype)  # half under autocast
+    tokens: Tensor = getattr(norm, NAME)  # not get_parameter: functional calls put plain tensors in its place
+    tokens = tokens.to(output.dtype)  # half under autocast
     return torch.cat([output, tokens.expand(len(output), -1, -1)], dim=1)

@@ -1,8 +1,8 @@
 """The validated recipe: what a run does, composed from TOML files and saved whole beside the weights.
 
-Later ones win: recipes/methods/METHOD.toml, on top of that of the method its key `like` names; recipes/data/DATA.toml;
-the method's section `[on.DATA]`; of a budget recipes/budgets/DATA.BUDGET.toml and its section `[for.METHOD]`; the user's
-own file; `--set key=value`.
+Later ones win: recipes/methods/METHOD.toml, on top of that of the method its key `like` names;
+recipes/data/DATA.toml; the method's section `[on.DATA]`; of a budget recipes/budgets/DATA.BUDGET.toml and its section
+`[for.METHOD]`; the user's own file; `--set key=value`.
 """
 
 import difflib

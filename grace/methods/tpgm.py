@@ -72,9 +72,7 @@ def learn_radii(run: Run) -> dict[str, Tensor]:
     with progress.bar(options.iterations, "tpgm: radii") as bar:
         for i in range(options.iterations):
             loss = _held_back_loss(run, project(run.anchor, run.weights, radii), i)
-            found = torch.autograd.grad(
-                loss, list(radii.values()), allow_unused=True, materialize_grads=True
-            )
+            found = torch.autograd.grad(loss, list(radii.values()), allow_unused=True, materialize_grads=True)
             _step(optimiser, radii, dict(zip(radii, found, strict=True)), lengths)
             bar.advance()
     return {name: radius.detach() for name, radius in radii.items()}

@@ -10,6 +10,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geomlab import prompts
 from geomlab.errors import UserError
 from geomlab.spec import Spec
 from geomlab.typing import Features, Float, Images, Int, Logits
@@ -66,6 +67,8 @@ class WordTokenizer:
 def build(config: Mapping[str, Any]) -> CLIP:
     """An open_clip `CLIP` from `{"embed_dim", "vision_cfg", "text_cfg"[, "quick_gelu"]}`, randomly initialised.
 
+    With a number of `prompts` its image tower has so many prompt tokens (geomlab/prompts.py), which are zero.
+
     Raises:
         UserError: if it does not describe one, or asks for a tower that other libraries would fetch.
     """
@@ -76,18 +79,35 @@ def build(config: Mapping[str, Any]) -> CLIP:
             raise UserError(
                 f"the config names what would be downloaded ({', '.join(fetched[:5])}); remove it"
             )
-        return CLIP(
+        network = CLIP(
             embed_dim=config["embed_dim"],
             vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),
             text_cfg=CLIPTextCfg(**config["text_cfg"]),
             quick_gelu=config.get("quick_gelu", False),
         )
+        if prompts.NAME in config:
+            tokens = torch.zeros(config[prompts.NAME], prompts.width(network.visual))
+            prompts.add(network.visual, tokens)
+        return network
     except UserError:
         raise
     except Exception as error:  # open_clip's constructors fail in any way on numbers they do not expect
         raise UserError(
             f"its config does not describe a CLIP of open_clip ({type(error).__name__}: {error}); write it anew"
         ) from error
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """The full description of a model of open_clip's own list, as `build` takes it.
+
+    Raises:
+        UserError: if it has parts that `build` does not make.
+    """
+    config: dict[str, Any] = open_clip.get_model_config(name)
+    other = sorted(set(config) - {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"})
+    if other:
+        raise UserError(f"{name} is no plain CLIP ({', '.join(other)}); start from ViT-B-32, say")
+    return config
 
 
 def create(spec: Spec) -> CLIP:
@@ -134,7 +154,11 @@ def tokenizer(config: Mapping[str, Any], name: str) -> Tokenizer:
     text = CLIPTextCfg(**config.get("text_cfg", {}))
     words = config.get("words")
     if words is None:
-        tokenize = open_clip.get_tokenizer(name, context_length=text.context_length if config else None)
+        tokenize = (
+            open_clip.SimpleTokenizer(context_length=text.context_length)
+            if config
+            else open_clip.get_tokenizer(name)
+        )
     elif isinstance(words, list | tuple) and all(isinstance(word, str) for word in words):
         tokenize = WordTokenizer(words, text.context_length)
     else:

@@ -24,11 +24,7 @@ def add(visual: nn.Module, tokens: Float[Tensor, "count width"]) -> None:
     Raises:
         UserError: if the tower is no such ViT, or has prompts already.
     """
-    if not isinstance(visual, VisionTransformer):
-        raise UserError(
-            f"prompt tokens need open_clip's own ViT, got a {type(visual).__name__}; start from ViT-B-32, say"
-        )
-    norm = visual.ln_pre
+    norm = _vit(visual).ln_pre
     if NAME in dict(norm.named_parameters()):
         raise UserError("the image tower has prompt tokens already; start from the model without them")
     norm.register_parameter(NAME, nn.Parameter(tokens.detach().clone()))
@@ -36,11 +32,23 @@ def add(visual: nn.Module, tokens: Float[Tensor, "count width"]) -> None:
 
 
 def width(visual: nn.Module) -> int:
-    """Entries of a token of an open_clip ViT."""
-    assert isinstance(visual, VisionTransformer)
-    return int(visual.conv1.out_channels)
+    """Entries of a token.
+
+    Raises:
+        UserError: if the tower is no open_clip ViT.
+    """
+    return int(_vit(visual).conv1.out_channels)
+
+
+def _vit(visual: nn.Module) -> VisionTransformer:
+    if not isinstance(visual, VisionTransformer):
+        raise UserError(
+            f"prompt tokens need open_clip's own ViT, got a {type(visual).__name__}; start from ViT-B-32, say"
+        )
+    return visual
 
 
 def _append(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    tokens = norm.get_parameter(NAME).to(output.dtype)  # half under autocast
+    tokens: Tensor = getattr(norm, NAME)  # not get_parameter: functional calls put plain tensors in its place
+    tokens = tokens.to(output.dtype)  # half under autocast
     return torch.cat([output, tokens.expand(len(output), -1, -1)], dim=1)

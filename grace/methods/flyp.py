@@ -19,9 +19,12 @@ class Options(Strict):
     equal_captions: bool = False
 
 
+_RANDOM = clip.Options(any_template=1.0)
+
+
 def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """Both directions of InfoNCE of images and a random template of their class."""
-    captions = clip.write_captions(run.model.labels, batch, clip.Options(any_template=1.0), run.rng("loss"))
+    captions = clip.write_captions(run.model.labels, batch, _RANDOM, run.rng("loss"))
     return clip.contrast(run.model, batch.images, captions, equal=run.options.equal_captions)
 
 

@@ -71,7 +71,10 @@ def probe(
             f"lp-ft: a linear probe needs samples of every class, there is none of '{classes[missing[0]]}'; "
             "train on more domains or data"
         )
-    regression = LogisticRegression(C=options.C, fit_intercept=False, max_iter=options.max_iter)
+    two = len(classes) == 2
+    # Of two classes scikit-learn fits w = W_1 − W_0; the best W are ∓w/2, and ½‖W‖² is then half of its ½‖w‖².
+    strength = 2 * options.C if two else options.C
+    regression = LogisticRegression(C=strength, fit_intercept=False, max_iter=options.max_iter)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
@@ -82,9 +85,7 @@ def probe(
             "raise options.max_iter or lower options.C"
         ) from error
     found: NDArray[np.float64] = regression.coef_
-    if (
-        len(classes) == 2
-    ):  # scikit-learn then gives the difference of the two, of which the penalty makes halves
+    if two:
         found = np.concatenate([-found, found]) / 2
     return torch.from_numpy(found)
 

@@ -1,7 +1,6 @@
 """TPGM: how far each tensor may move from θ0 is learnt on held-back samples (Tian et al. 2023, 2303.10720)."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from pydantic import Field
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from geomlab import progress
 from geomlab.errors import UserError
-from geomlab.typing import Params
+from geomlab.typing import Params, Scalar
 from grace.method import Method
 from grace.methods import ft
 from grace.run import Run
@@ -66,22 +65,24 @@ def learn_radii(run: Run) -> dict[str, Tensor]:
     They begin at half of ‖Δ‖ [O] and are kept in [0, ‖Δ‖] [O]: above it the projection does nothing and γ has no
     gradient to come back by.
     """
-    assert run.validation is not None
     options = run.options
     lengths = {name: (run.weights[name].detach() - start).norm() for name, start in run.anchor.items()}
     radii = {name: (length / 2).requires_grad_(True) for name, length in lengths.items()}
     optimiser = torch.optim.Adam(radii.values(), lr=options.lr)
     with progress.bar(options.iterations, "tpgm: radii") as bar:
         for i in range(options.iterations):
-            batch = run.validation.batch(i).to(run.device)
-            projected = project(run.anchor, run.weights, radii)
-            loss = run.at(projected, partial(ft.loss, run, batch))["cross_entropy"]
-            gradients = torch.autograd.grad(
-                loss, list(radii.values()), allow_unused=True, materialize_grads=True
-            )
-            _step(optimiser, radii, dict(zip(radii, gradients, strict=True)), lengths)
+            loss = _held_back_loss(run, project(run.anchor, run.weights, radii), i)
+            found = torch.autograd.grad(loss, list(radii.values()), allow_unused=True, materialize_grads=True)
+            _step(optimiser, radii, dict(zip(radii, found, strict=True)), lengths)
             bar.advance()
     return {name: radius.detach() for name, radius in radii.items()}
+
+
+def _held_back_loss(run: Run, weights: Params, i: int) -> Scalar:
+    """Mean cross-entropy of the i-th held-back batch at other weights."""
+    assert run.validation is not None
+    batch = run.validation.batch(i).to(run.device)
+    return run.at(weights, lambda: ft.loss(run, batch)["cross_entropy"])
 
 
 @torch.no_grad()

@@ -4,10 +4,10 @@ python benchmarks/tune_glyphs.py [--workers 2] [--methods ft,grace] [--out build
 
 A trial is a run of the budget `standard`, one seed, on the 90 % of the training digits that are not held back. It is
 judged on the other 10 %, in all domains: ID, OOD, and Adv under PGD-20 on ID. Of a method's trials the one with the
-highest harmonic mean of the three is chosen; where Adv is 0 in all of them, and so is that mean, the one with the
-highest harmonic mean of ID and OOD; of equal ones the first. A trial that fails (the loss is no longer finite) counts
-as 0. The test digits are not looked at. TPGM's radii and GRACE's curvature are of the same held-back digits that judge
-the trials, as they would be in practice.
+highest harmonic mean of the three is chosen; where Adv is below 0.05 in all of them, the one with the highest harmonic
+mean of ID and OOD: else a sample or two that withstand by chance would decide. Of equal ones the first. A trial that
+fails (the loss is no longer finite) counts as 0. The test digits are not looked at. TPGM's radii and GRACE's curvature
+are of the same held-back digits that judge the trials, as they would be in practice.
 
 It writes benchmarks/results/tuning_glyphs.json, and from that the tables below the mark in
 grace/recipes/budgets/glyphs.standard.toml; what stands above the mark is for all methods and is read, not written. A
@@ -63,6 +63,7 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "grace": (THREE, ({"rho": 0.05, "lambda_gv": 1.0}, {"rho": 0.02, "lambda_gv": 0.3})),
 }
 
+ROBUST = 0.05  # below that, Adv is noise: six of the 131 samples held back
 DATA, START, SEED = "glyphs", "embedded:zero-shot", 0
 MARK = "# Tuned by benchmarks/tune_glyphs.py; all below this line is written by it."
 BUDGET = Path("grace/recipes/budgets/glyphs.standard.toml")
@@ -125,7 +126,7 @@ def choose(scores: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     """
     if all("error" in score for score in scores):
         raise UserError(f"every trial failed; the first: {scores[0]['error']}")
-    key = "harmonic_mean" if any(score.get("harmonic_mean") for score in scores) else "id_ood"
+    key = "harmonic_mean" if any(score.get("adv", 0.0) >= ROBUST for score in scores) else "id_ood"
     return max(range(len(scores)), key=lambda i: scores[i].get(key, 0.0)), key
 
 

@@ -50,7 +50,7 @@ def ranks(curvatures: Float[Tensor, "layers"], max_rank: int, percentile: float)
         percentile: from 50 to 100; 80 [n].
     """
     high = torch.quantile(curvatures, percentile / 100)
-    low = torch.quantile(curvatures, 1 - percentile / 100)
+    low = torch.quantile(curvatures, (100 - percentile) / 100)  # 1 − 0.8 is less than 0.2
     middle = torch.full(curvatures.shape, max(1, max_rank // 2), device=curvatures.device)
     middle[curvatures <= low] = 0
     middle[curvatures >= high] = max_rank

@@ -148,7 +148,7 @@ def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: C
         "initial": origin,
         "recipe": run.recipe.model_dump(mode="json"),
     }
-    progressing = _Progress(run, make_optimiser(run.weights.values(), settings), written.state, identity)
+    progressing = Progress(run, make_optimiser(run.weights.values(), settings), written.state, identity)
     if conduct.resume and written.state.exists():
         progressing.load()
     first, every = run.step, conduct.checkpoint_every
@@ -179,7 +179,7 @@ def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: C
 
 
 @dataclass(eq=False)
-class _Progress:
+class Progress:
     """What changes from step to step besides the run: its optimiser and the average of its weights."""
 
     run: Run
@@ -223,7 +223,7 @@ class _Progress:
         self.run.step = self.saved = found["run"]["step"]
 
 
-def take_step(run: Run, method: Method, progressing: _Progress) -> dict[str, float | int]:
+def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, float | int]:
     """One step of the optimiser.
 
     Returns:
@@ -332,9 +332,7 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _check_finite(
-    line: Mapping[str, float | int], terms: Mapping[str, float], progressing: _Progress
-) -> None:
+def _check_finite(line: Mapping[str, float | int], terms: Mapping[str, float], progressing: Progress) -> None:
     loss, norm = line["loss"], line["gradient_norm"]
     if math.isfinite(loss) and math.isfinite(norm):
         return

@@ -90,7 +90,10 @@ def attach(
 
 
 def merge(module: nn.Module) -> None:
-    """Put every update into its weight and remove the adapters; the network's function stays."""
+    """Put every update into its weight and remove the adapters; the network's function stays.
+
+    A copy made by `deepcopy` shares its layers' classes, and merging it would take the weights off the original too.
+    """
     for owner, attribute, _ in list(_adapted(module)):
         parametrize.remove_parametrizations(owner, attribute, leave_parametrized=True)
 

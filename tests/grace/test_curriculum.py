@@ -26,6 +26,7 @@ def test_the_average_begins_with_the_first_value_and_then_decays() -> None:
         ([1e-9, 1e3, 1e-3, 1.0, 10.0], [0, 4, 2, 2, 2]),
         ([2.0, 2.0, 2.0], [4, 4, 4]),
         ([3.0], [4]),
+        (list(range(16)), [0] * 4 + [2] * 8 + [4] * 4),
     ],
 )
 def test_ranks_by_percentile_of_hand_made_curvatures(curvatures: list[float], expected: list[int]) -> None:

@@ -23,9 +23,11 @@ def test_every_method_that_starts_from_a_checkpoint_has_six_trials() -> None:
 
 
 def test_the_best_harmonic_mean_is_chosen_or_that_of_id_and_ood() -> None:
-    scores = [{"harmonic_mean": 0.0, "id_ood": 0.7}, {"harmonic_mean": 0.2, "id_ood": 0.3}, {"error": "nan"}]
-    assert tune_glyphs.choose(scores) == (1, "harmonic_mean")
-    assert tune_glyphs.choose([*scores[:1], {"harmonic_mean": 0.0, "id_ood": 0.7}]) == (0, "id_ood")
+    good = {"adv": 0.1, "harmonic_mean": 0.2, "id_ood": 0.3}
+    weak = {"adv": 0.0, "harmonic_mean": 0.0, "id_ood": 0.7}
+    lucky = {"adv": 0.02, "harmonic_mean": 0.06, "id_ood": 0.6}  # two samples or so withstand
+    assert tune_glyphs.choose([weak, good, {"error": "nan"}]) == (1, "harmonic_mean")
+    assert tune_glyphs.choose([weak, dict(weak), lucky]) == (0, "id_ood")
     with pytest.raises(UserError, match="every trial failed; the first: nan"):
         tune_glyphs.choose([{"error": "nan"}])
 

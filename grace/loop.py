@@ -205,6 +205,16 @@ class Progress:
         )
         self.saved = done
 
+    def failed(self, why: str) -> UserError:
+        """What ends a run that cannot go on: the step, why, and where the last good state is."""
+        kept = "no state was saved (--checkpoint-every N does)"
+        if self.saved is not None:
+            kept = f"{self.path} holds the state after {self.saved} steps"
+        return UserError(
+            f"step {self.run.step}: {why}; no checkpoint was written, {kept}; "
+            "lower optimisation.lr or lengthen optimisation.warmup"
+        )
+
     @torch.no_grad()
     def load(self) -> None:
         """Be where the saved run was.
@@ -241,7 +251,10 @@ def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, floa
     terms: dict[str, float] = {}
     with _seeded(run):
         for run.part, (part, share) in enumerate(_parts(batch, settings.accumulate)):
-            found = {name: share * term for name, term in method.loss(run, part).items()}
+            try:
+                found = {name: share * term for name, term in method.loss(run, part).items()}
+            except UserError as error:
+                raise progressing.failed(str(error)) from error
             torch.stack(list(found.values())).sum().backward()
             for name, term in found.items():
                 terms[name] = terms.get(name, 0.0) + term.item()
@@ -334,14 +347,8 @@ def _signals() -> Iterator[list[int]]:
 
 def _check_finite(line: Mapping[str, float | int], terms: Mapping[str, float], progressing: Progress) -> None:
     loss, norm = line["loss"], line["gradient_norm"]
-    if math.isfinite(loss) and math.isfinite(norm):
-        return
-    parts = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
-    saved = progressing.saved
-    kept = "no state was saved (--checkpoint-every N does)"
-    if saved is not None:
-        kept = f"{progressing.path} holds the state after {saved} steps"
-    raise UserError(
-        f"step {line['step']}: loss {loss} ({parts}), norm of its gradient {norm}, learning rate {line['lr']:.2g}; "
-        f"no checkpoint was written, {kept}; lower optimisation.lr or lengthen optimisation.warmup"
-    )
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        parts = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        raise progressing.failed(
+            f"loss {loss} ({parts}), norm of its gradient {norm}, learning rate {line['lr']:.2g}"
+        )

@@ -63,7 +63,7 @@ class Files:
             )
 
     def make_room(self, *, resume: bool) -> None:
-        """Make the folder, and an empty file of metrics unless a run goes on.
+        """Make the folder; unless a run goes on, its metrics are empty and what was saved of an earlier one is gone.
 
         Raises:
             UserError: if it cannot be written to.
@@ -72,6 +72,8 @@ class Files:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.running.open("a" if resume else "w", encoding="utf-8"):
                 pass
+            if not resume:
+                self.state.unlink(missing_ok=True)
         except OSError as error:
             why = f"cannot write there ({error.strerror})"
             raise UserError(f"{error.filename}: {why}; choose another --out") from error

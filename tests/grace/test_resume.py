@@ -1,0 +1,202 @@
+"""A run that is killed or stopped at any step ends as one that was not."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from geomlab import checkpoint
+from geomlab.checkpoint import Checkpoint
+from geomlab.errors import UserError
+from grace import cli as grace_cli
+from grace import loop
+from grace.loop import Conduct
+from grace.recipe import compose
+from grace.run import Run
+from tests import cli
+
+STEPS = 16
+SETTINGS = {
+    "ft": (
+        *("optimisation.optimiser=sgd", "optimisation.lr=1e-2", "optimisation.ema=0.8"),
+        *("optimisation.accumulate=3", "optimisation.batch_size=32"),
+    ),
+    "grace": ("options.interval=3", "attack.steps=2", "optimisation.batch_size=16"),
+}
+
+
+def settings(method: str) -> list[str]:
+    return [*SETTINGS[method], f"optimisation.max_steps={STEPS}", "optimisation.warmup=2"]
+
+
+def arguments(method: str, out: Path, *more: str) -> list[str]:
+    given = [part for text in settings(method) for part in ("--set", text)]
+    return ["train", method, "--out", str(out), "--device", "cpu", *given, *more]
+
+
+def start(method: str, out: Path, *more: str, until: int) -> subprocess.Popen[str]:
+    """A process of its own that has done at least so many steps."""
+    process = cli.start(*arguments(method, out, *more), program="grace")
+    lines, patience = out / f"{method}.jsonl.part", time.monotonic() + 60
+    while not lines.exists() or lines.read_text().count("\n") < until:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.002)
+    return process
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines without their times."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Checkpoint, Path]]:
+    """A run that nothing disturbs, by method."""
+    done: dict[str, tuple[Checkpoint, Path]] = {}
+
+    def run(method: str) -> tuple[Checkpoint, Path]:
+        if method not in done:
+            out = tmp_path_factory.mktemp(method)
+            done[method] = loop.train(compose(method, settings=settings(method)), out), out
+        return done[method]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "times"),
+    [
+        ("ft", 1),
+        ("grace", 1),
+        pytest.param("ft", 6, marks=pytest.mark.slow),
+        pytest.param("grace", 6, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_a_random_step_and_resumed_it_is_the_same(
+    method: str, times: int, whole: Callable[[str], tuple[Checkpoint, Path]], tmp_path: Path
+) -> None:
+    chance = random.Random(f"{method} {times}")
+    for i in range(times):
+        out = tmp_path / str(i)
+        process = start(method, out, "--checkpoint-every", "2", until=chance.randrange(3, STEPS - 2))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert not (out / f"{method}.pt").exists()
+        assert grace_cli.main(arguments(method, out, "--resume")) == 0
+        expected, folder = whole(method)
+        found = checkpoint.read(out / f"{method}.pt")
+        assert found.digest == expected.digest
+        assert found.metadata == expected.metadata
+        assert metrics(out / f"{method}.jsonl") == metrics(folder / f"{method}.jsonl")
+        assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_state_and_says_how_to_go_on(
+    sent: signal.Signals, status: int, whole: Callable[[str], tuple[Checkpoint, Path]], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = start("ft", out, until=2)
+    process.send_signal(sent)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (status, "")
+    assert stderr.count("\n") == 1
+    assert stderr.startswith(f"grace: {sent.name} after ")
+    assert stderr.endswith(f"the same command with --resume goes on from {out / 'ft.state.pt'}\n")
+    assert grace_cli.main(arguments("ft", out, "--resume")) == 0
+    assert checkpoint.read(out / "ft.pt").digest == whole("ft")[0].digest
+
+
+def stopped(out: Path, monkeypatch: pytest.MonkeyPatch, at: int = 3) -> None:
+    """Leave what a run leaves that was stopped after some steps."""
+    step = loop.take_step
+
+    def stop(run: Run, *rest: Any) -> dict[str, float | int]:
+        line = step(run, *rest)
+        if run.step == at - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return line
+
+    monkeypatch.setattr(loop, "take_step", stop)
+    with pytest.raises(loop.Interrupted, match=f"SIGTERM after {at} of {STEPS} steps"):
+        loop.train(compose("ft", settings=settings("ft")), out)
+    monkeypatch.setattr(loop, "take_step", step)
+
+
+def test_a_stopped_run_is_not_lost_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    stopped(tmp_path, monkeypatch)
+    assert signal.getsignal(signal.SIGTERM) is before
+    recipe = compose("ft", settings=settings("ft"))
+    with pytest.raises(
+        UserError, match=r"ft.state.pt is there, of a run that was stopped; --resume to go on, or"
+    ):
+        loop.train(recipe, tmp_path)
+    state = (tmp_path / "ft.state.pt").read_bytes()
+    with pytest.raises(UserError, match=r"is of another run \(seed is 0, here 1\); give the same command"):
+        loop.train(recipe, tmp_path, seed=1, conduct=Conduct(resume=True))
+    other = compose("ft", settings=[*settings("ft"), "optimisation.lr=0.5"])
+    with pytest.raises(UserError, match=r"another run \(recipe\.optimisation\.lr is 0\.01, here 0\.5\)"):
+        loop.train(other, tmp_path, conduct=Conduct(resume=True))
+    assert (tmp_path / "ft.state.pt").read_bytes() == state
+    assert len(metrics(tmp_path / "ft.jsonl.part")) == 3
+    loop.train(recipe, tmp_path, conduct=Conduct(overwrite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ft.jsonl", "ft.pt"]
+
+
+def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(tmp_path, monkeypatch)
+    recipe, path = compose("ft", settings=settings("ft")), tmp_path / "ft.state.pt"
+    whole = path.read_bytes()
+
+    def resumed() -> None:
+        loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
+
+    path.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match="not a whole state of a run; --overwrite to begin anew"):
+        resumed()
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match="not a state that this version can go on from"):
+        resumed()
+    path.write_bytes(whole)
+    lines = (tmp_path / "ft.jsonl.part").read_text().splitlines(keepends=True)
+    (tmp_path / "ft.jsonl.part").write_text("".join(lines[:2]))
+    with pytest.raises(UserError, match="has the metrics of 2 steps, not of the 3 done; --overwrite"):
+        resumed()
+
+
+def test_resume_begins_where_nothing_was_stopped_and_refuses_what_is_complete(tmp_path: Path) -> None:
+    recipe = compose(
+        "ft", settings=["optimisation.max_steps=2", "optimisation.warmup=1", "optimisation.batch_size=16"]
+    )
+    loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
+    with pytest.raises(UserError, match=r"ft\.pt is there already"):
+        loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "what"), [("ft", "(cross_entropy nan)"), ("lora-at", "attack's gradient is not")]
+)
+def test_what_is_not_finite_is_said_with_its_step_and_the_last_state(
+    method: str, what: str, tmp_path: Path
+) -> None:
+    given = ["lr=1e30", "warmup=0", "max_steps=9", "batch_size=16"]
+    recipe = compose(method, settings=[f"optimisation.{text}" for text in given])
+    with pytest.raises(UserError) as caught:
+        loop.train(recipe, tmp_path, conduct=Conduct(checkpoint_every=1))
+    message = str(caught.value)
+    step = int(message.removeprefix("step ").partition(":")[0])
+    assert what in message
+    assert (
+        f"{tmp_path / method}.state.pt holds the state after {step} steps; lower optimisation.lr" in message
+    )
+    assert not (tmp_path / f"{method}.pt").exists()

@@ -29,7 +29,7 @@ def test_a_budget_gives_all_methods_the_same_work() -> None:
     assert budget_names("glyphs") == ("quick", "standard")
     recipes = [compose(method, budget="standard") for method in methods.names() if method != "clip"]
     work = {(r.optimisation.batch_size, r.optimisation.max_steps, r.optimisation.warmup) for r in recipes}
-    assert work == {(64, 150, 15)}
+    assert work == {(64, 200, 20)}
     lengths = [recipe.attack.length for recipe in recipes if recipe.attack]
     assert lengths == pytest.approx([2.5 * 16 / 255 / 5] * len(lengths))
 

@@ -56,7 +56,7 @@ def test_every_cell_is_trained_from_the_start_and_judged_as_written(
     assert (tmp_path / "bench.csv").read_text() == table.to_csv()
     assert (tmp_path / "bench.tex").read_text() == table.to_latex()
     assert "20 samples a condition" in table.caption
-    assert "ε = 16/255" in table.caption
+    assert "ε = 8/255" in table.caption
 
 
 def test_what_is_there_is_not_done_again(

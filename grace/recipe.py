@@ -47,7 +47,7 @@ def compose(
     on = of_method.pop("on", {})
     name = _file_of(data)
     shipped = [of_method, _shipped("data", name), on.get(name, {}), *_of_budget(budget, name, method)]
-    named = {} if data == name else {"data": {"train": data}}
+    named = {} if data == name and "train" in shipped[1].get("data", {}) else {"data": {"train": data}}
     own = [_own(file), *map(_setting, settings)]
     for section in set(SECTIONS) - chosen.uses:
         if any(section in layer for layer in own):

@@ -32,6 +32,7 @@ class Data(Strict):
         initial: what training starts from without `--from`: a file, `open_clip:NAME` or `embedded:NAME`.
         shift: images are moved by up to this many pixels either way.
         flip: whether half of the images are mirrored.
+        templates: texts of captions and of the zero-shot head, `{}` the class name; none takes the data's own.
         validation: share of the training samples that no step sees, for what a method learns of held-back data;
             chosen by the samples' ids, so alike in every domain and for every seed.
     """
@@ -43,6 +44,7 @@ class Data(Strict):
     initial: str | None = None
     shift: int = Field(0, ge=0)
     flip: bool = False
+    templates: tuple[Annotated[str, Field(pattern=r"\{\}")], ...] = ()
     validation: _Share = 0.0
 
 

@@ -26,6 +26,8 @@ def start_model(
         UserError: if there is nothing to start from, or it does not fit.
     """
     labels = source.labels
+    if labels and recipe.data.templates:
+        labels = replace(labels, templates=recipe.data.templates)
     where = initial if method.from_scratch else initial or recipe.data.initial
     if where is None and method.from_scratch and recipe.architecture and labels:
         architecture = recipe.architecture.model_dump()

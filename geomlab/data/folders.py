@@ -12,9 +12,11 @@ from torch import Tensor
 
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
+from geomlab.rng import derive_seed
 from geomlab.spec import escape
 from geomlab.typing import Float, Images
 
+TEST_SHARE = 0.2
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")  # modes of Pillow
 
@@ -25,14 +27,18 @@ class DomainFolders(Source):
     Args:
         spec: the SPEC as given.
         roots: domain -> folder of class folders; the first is in-distribution.
+        split: `test`, a fifth of the files chosen by their names alone, `train`, the others, or None for all.
 
     Raises:
-        UserError: if a folder is missing, or domains do not have the same classes.
+        UserError: if a folder is missing, domains do not have the same classes, or there is no such split.
     """
 
-    def __init__(self, spec: str, roots: dict[str, Path]) -> None:
+    def __init__(self, spec: str, roots: dict[str, Path], split: str | None = None) -> None:
         self.spec = spec
         self._roots = roots
+        self._split = split
+        if split not in (None, "train", "test"):
+            raise UserError(f"'{spec}': split is train or test; without it all files are taken")
         self._found: dict[str, list[Path]] = {}
         self.domains = tuple(roots)
         first = self.domains[0]
@@ -62,20 +68,27 @@ class DomainFolders(Source):
 
     def _files(self, domain: str) -> list[Path]:
         if domain not in self._found:
-            self._found[domain] = image_files(self._roots[domain])
+            files = image_files(self._roots[domain])
+            self._found[domain] = [file for file in files if self._split in (None, _split_of(domain, file))]
         return self._found[domain]
 
 
-def open_folder(spec: str, root: str) -> DomainFolders:
+def _split_of(domain: str, file: Path) -> str:
+    """`test` for a fifth of the files, by a number made of domain, class and name: it stays as files come and go."""
+    place = derive_seed(0, "split", domain, file.parent.name, file.name) / 2**63
+    return "test" if place < TEST_SHARE else "train"
+
+
+def open_folder(spec: str, root: str, split: str | None = None) -> DomainFolders:
     """`folder:ROOT`, ROOT holding a folder a class.
 
     Raises:
         UserError: if ROOT is no such folder.
     """
-    return DomainFolders(spec, {"id": _folder_of_folders(spec, root)})
+    return DomainFolders(spec, {"id": _folder_of_folders(spec, root)}, split)
 
 
-def open_domains(spec: str, root: str, first: str | None) -> DomainFolders:
+def open_domains(spec: str, root: str, first: str | None, split: str | None = None) -> DomainFolders:
     """`domains:ROOT,id=DOMAIN`, ROOT holding a folder a domain; without `id` the first by name.
 
     Raises:
@@ -86,7 +99,8 @@ def open_domains(spec: str, root: str, first: str | None) -> DomainFolders:
     first = names[0] if first is None else first
     if first not in names:
         raise UserError(f"'{spec}': no domain '{first}'; there are {', '.join(names)}")
-    return DomainFolders(spec, {name: folder / name for name in [first, *(n for n in names if n != first)]})
+    roots = {name: folder / name for name in [first, *(n for n in names if n != first)]}
+    return DomainFolders(spec, roots, split)
 
 
 def read_images(files: Sequence[Path], size: int | None) -> Images:

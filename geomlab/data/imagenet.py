@@ -1,4 +1,4 @@
-"""`imagenet:ROOT`: the validation images of ILSVRC-2012, or of some of its classes."""
+"""`imagenet:ROOT`: the images of ILSVRC-2012, or of some of its classes."""
 
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from geomlab.typing import Images
 
 
 class ImageNet(Source):
-    """`ROOT/val/<wnid>/<image>`, or `ROOT/<wnid>/<image>` where there is no `val`.
+    """`ROOT/<split>/<wnid>/<image>`, or `ROOT/<wnid>/<image>` where there is no folder `val`.
 
     A label is the position of the wnid among the 1,000 sorted ones, so that a folder of a few classes (Imagenette)
     fits a head of 1,000. Class names and the 80 templates are those of CLIP (Radford et al. 2021), as open_clip has
@@ -22,6 +22,7 @@ class ImageNet(Source):
     Args:
         spec: the SPEC as given.
         root: ROOT.
+        split: `val` or `train`.
 
     Raises:
         UserError: if the folder is missing, its images are not sorted into folders, or a folder is no class.
@@ -29,7 +30,7 @@ class ImageNet(Source):
 
     domains = ("id",)
 
-    def __init__(self, spec: str, root: str) -> None:
+    def __init__(self, spec: str, root: str, split: str = "val") -> None:
         import open_clip
 
         self.spec = spec
@@ -37,7 +38,11 @@ class ImageNet(Source):
         self.templates = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
         self._number = {wnid: number for number, wnid in enumerate(wnids())}
         given = existing(spec, root)
-        self._folder = given / "val" if (given / "val").is_dir() else given
+        self._folder = given / split if (given / split).is_dir() else given
+        if split not in ("val", "train") or (split == "train" and self._folder == given):
+            raise UserError(
+                f"'{spec}': no folder {given / split}; split is val or train, each a folder of ROOT"
+            )
         self._check(self._folder)
 
     def list_samples(self, domain: str) -> Index:

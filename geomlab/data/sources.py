@@ -11,9 +11,9 @@ from geomlab.spec import parse
 
 KNOWN = (
     "glyphs[:split=test|train|all]",
-    "folder:ROOT",
-    "domains:ROOT[,id=DOMAIN]",
-    "imagenet:ROOT",
+    "folder:ROOT[,split=train|test]",
+    "domains:ROOT[,id=DOMAIN][,split=train|test]",
+    "imagenet:ROOT[,split=val|train]",
     "torchvision:NAME,root=ROOT[,split=SPLIT]",
     "MODULE:FACTORY",
 )
@@ -61,14 +61,14 @@ def _open(text: str, *, by_user: bool) -> Source:
                 raise UserError(f"'{text}': glyphs takes only split=test|train|all")
             return Glyphs(spec.option("split", "test") or "test")
         case "folder":
-            spec.only()
-            return open_folder(text, spec.positional)
+            spec.only("split")
+            return open_folder(text, spec.positional, spec.option("split"))
         case "domains":
-            spec.only("id")
-            return open_domains(text, spec.positional, spec.option("id"))
+            spec.only("id", "split")
+            return open_domains(text, spec.positional, spec.option("id"), spec.option("split"))
         case "imagenet":
-            spec.only()
-            return ImageNet(text, spec.positional)
+            spec.only("split")
+            return ImageNet(text, spec.positional, spec.option("split") or "val")
         case "torchvision":
             spec.only("root", "split")
             return open_torchvision(

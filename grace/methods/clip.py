@@ -21,8 +21,8 @@ class Options(Strict):
     """Options of `clip`.
 
     Attributes:
-        caption: what an image's own caption says, with `{domain}` and `{name}`; None draws one of the data's
-            templates.
+        caption: what an image's own caption says, with `{domain}` (blanks for underscores) and `{name}`; None draws one
+            of the data's templates.
         any_template: share of the images that are captioned by a random template instead.
     """
 
@@ -74,7 +74,7 @@ def write_captions(labels: Labels, batch: Batch, options: Options, rng: torch.Ge
         if own is None or random[i]:
             captions.append(templates[drawn[i]].replace("{}", name))
         else:
-            captions.append(own.replace("{domain}", domain).replace("{name}", name))
+            captions.append(own.replace("{domain}", domain.replace("_", " ")).replace("{name}", name))
     return captions
 
 

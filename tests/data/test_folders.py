@@ -96,3 +96,27 @@ def test_a_root_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").rmdir()
     with pytest.raises(UserError, match="holds no folders"):
         open_source(f"folder:{tmp_path}")
+
+
+def test_a_split_is_a_fifth_chosen_by_names_alone(tmp_path: Path) -> None:
+    for domain in ("photo", "art"):
+        for name in ("cat", "dog"):
+            for number in range(100):
+                picture(tmp_path / domain / name / f"{number}.png", size=(1, 1))
+    spec = f"domains:{tmp_path},id=photo"
+    train, test, whole = (open_source(spec + split) for split in (",split=train", ",split=test", ""))
+    for domain in ("photo", "art"):
+        parts = [set(source.index(domain).ids) for source in (train, test)]
+        assert not parts[0] & parts[1]
+        assert parts[0] | parts[1] == set(whole.index(domain).ids)
+        assert 25 <= len(parts[1]) <= 55
+    before = set(test.index("photo").ids)
+    picture(tmp_path / "photo" / "cat" / "another.png", size=(1, 1))
+    assert before <= set(open_source(f"{spec},split=test").index("photo").ids)
+    chosen = open_source(f"folder:{tmp_path / 'art'},split=test").index("id").ids
+    assert 25 <= len(chosen) <= 55
+
+
+def test_another_split_is_refused(root: Path) -> None:
+    with pytest.raises(UserError, match="split is train or test; without it all files are taken"):
+        open_source(f"folder:{root / 'photo'},split=val")

@@ -146,3 +146,15 @@ def test_a_class_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "iterdir", iterdir)
     with pytest.raises(UserError, match=r"n02102040: cannot be read \(Permission denied\)"):
         source.index("id")
+
+
+def test_training_images_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    pictures(tmp_path / "train", *SOME, each=3)
+    pictures(tmp_path / "val", *SOME)
+    assert len(open_source(f"imagenet:{tmp_path},split=train").index("id").labels) == 9
+    assert len(open_source(f"imagenet:{tmp_path},split=val").index("id").labels) == 6
+    for split in ("train", "test"):
+        with pytest.raises(
+            UserError, match=f"no folder .*{split}; split is val or train, each a folder of ROOT"
+        ):
+            open_source(f"imagenet:{tmp_path / 'val'},split={split}")

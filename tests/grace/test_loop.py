@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from geomlab import checkpoint, subject
+from geomlab.architectures import Labels
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import embedded
 from geomlab.data.arrays import Arrays
 from geomlab.errors import UserError
 from grace import loop
+from grace import model as models
 from grace.loop import Conduct
 from grace.optimise import learning_rate, make_optimiser
 from grace.recipe import compose
@@ -214,3 +216,12 @@ def test_training_goes_on_from_a_trained_head(tmp_path: Path) -> None:
     assert went_on.metadata["initial"] == start.digest
     before, after = start.tensors["head.weight"], went_on.tensors["head.weight"]
     assert (after - before).norm() < 0.01 * before.norm()
+
+
+def test_a_recipe_s_templates_take_the_place_of_the_data_s(tmp_path: Path) -> None:
+    templates = ["a photo of the digit {}"]
+    read = train(tmp_path, "ft", f"data.templates={templates}", "optimisation.lr=1e-9")
+    assert read.metadata["templates"] == templates
+    model = models.from_checkpoint(checkpoint.read(embedded.checkpoint_path("zero-shot")), None)
+    model.labels = Labels(model.labels.classes, tuple(templates))
+    torch.testing.assert_close(read.tensors["head.weight"], model.zero_shot_weight(), rtol=1e-4, atol=1e-4)

@@ -31,7 +31,7 @@ def test_a_budget_gives_all_methods_the_same_work() -> None:
     work = {(r.optimisation.batch_size, r.optimisation.max_steps, r.optimisation.warmup) for r in recipes}
     assert work == {(64, 200, 20)}
     lengths = [recipe.attack.length for recipe in recipes if recipe.attack]
-    assert lengths == pytest.approx([2.5 * 16 / 255 / 5] * len(lengths))
+    assert lengths == pytest.approx([2.5 * 8 / 255 / 5] * len(lengths))
 
 
 def test_a_recipe_travels_to_another_process() -> None:
@@ -129,3 +129,25 @@ def test_dotted_keys_reach_into_every_part() -> None:
     assert {"method", "options.caption", "data.train", "optimisation.lr", "architecture.embed_dim"} <= set(
         keys
     )
+
+
+def test_the_paper_s_settings_are_the_recipe_of_imagenet() -> None:
+    recipe = compose("grace", "imagenet:ROOT,split=train")
+    assert recipe.data.train == "imagenet:ROOT,split=train"
+    assert recipe.data.initial == "open_clip:ViT-B-32,pretrained=openai"
+    optimisation, attack, lora = recipe.optimisation, recipe.attack, recipe.lora
+    assert (optimisation.optimiser, optimisation.lr, optimisation.batch_size, optimisation.epochs) == (
+        *("adamw", 2e-4, 256, 50),
+    )
+    assert attack is not None
+    assert lora is not None
+    assert (attack.eps, attack.steps, attack.length) == (4 / 255, 10, pytest.approx(1 / 255))
+    options = recipe.options.model_dump()
+    assert (lora.rank, options["max_rank"], options["percentile"]) == (64, 4, 80)
+    assert compose("ft", "imagenet:ROOT").optimisation.batch_size == 512
+
+
+def test_templates_of_a_recipe_hold_the_name() -> None:
+    assert "a cartoon of a {}" in compose("ft", "domains:ROOT").data.templates
+    with pytest.raises(UserError, match=r"recipe, data\.templates\.0: .*pattern.*; got 'a photo'"):
+        compose("ft", settings=["data.templates=['a photo']"])

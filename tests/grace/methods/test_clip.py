@@ -96,3 +96,12 @@ def test_braces_of_a_template_are_text_but_for_the_name(model: Model, batch: Bat
     model.labels = Labels(model.labels.classes, ("a {} in {style} {",))
     texts = clip.write_captions(model.labels, batch, clip.Options(), generator(0, "loss"))
     assert texts[0] == f"a {model.labels.classes[int(batch.labels[0])]} in {{style}} {{"
+
+
+def test_a_domain_is_named_in_words(batch: Batch) -> None:
+    labels = Labels(tuple("abcdefghij"))
+    painted = Batch(batch.images[:1], batch.labels[:1], ("art_painting",))
+    name = labels.classes[int(batch.labels[0])]
+    assert clip.write_captions(labels, painted, OWN, generator(0, "loss")) == [
+        f"a art painting of the digit {name}"
+    ]

@@ -1,0 +1,137 @@
+"""What a training step costs, in steps of vanilla fine-tuning: same process, same batch, medians of interleaved steps.
+
+python benchmarks/train_step.py [--batch-size 64] [--attack-steps 10] [--repeats 9] [--threads 2] [--vit-b-32]
+                                [--out benchmarks/results/train_step.json]
+
+Beside the whole step of each method it says where GRACE's time goes: the attack; the passes of the attacked batch at
+the weights and under their perturbation, with the inner maximum between them; and the rest: the clean pass, the
+backward pass through all three and the optimiser. The curvature is measured every 1,000 steps [n], so it is not in them.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geomlab import files
+from geomlab.architectures import Labels
+from geomlab.data import sources
+from geomlab.data.arrays import Arrays
+from geomlab.environment import machine, versions
+from grace import loop, methods
+from grace import model as models
+from grace.methods import grace
+from grace.model import Model
+from grace.optimise import make_optimiser
+from grace.recipe import compose
+from grace.run import Run
+from grace.start import open_pools, start_model
+
+METHODS = ("ft", "lora-ft", "tecoa", "lora-at", "grace")
+
+
+def prepare(name: str, args: argparse.Namespace) -> Callable[[], None]:
+    """A call that takes one step of a method."""
+    method, folder = methods.get(name), tempfile.gettempdir()
+    short = [f"optimisation.batch_size={args.batch_size}", "optimisation.warmup=0", "data.validation=0"]
+    attack = [f"attack.steps={args.attack_steps}"] if "attack" in method.uses else []
+    if args.vit_b_32:
+        images = torch.rand(args.batch_size, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        source: Any = Arrays("random", (images, torch.arange(args.batch_size) % 10))
+        recipe = compose(name, "random:images", settings=[*short, *attack])
+        labels = Labels(tuple(f"class {i}" for i in range(10)))
+        model: Model = models.from_open_clip("open_clip:ViT-B-32", labels, seed=0)
+    else:
+        recipe = compose(name, settings=[*short, *attack])
+        source = sources.open_source(recipe.data.train)
+        model, _ = start_model(recipe, method, source, None, 0)
+    pool, validation = open_pools(recipe, source, model.preprocessing.size, 0)
+    run = Run(model.eval(), recipe, pool, validation, steps=10_000)
+    loop.prepare(run, method)
+    model.train()
+    optimiser = make_optimiser(run.weights.values(), recipe.optimisation)
+    progressing = loop.Progress(run, optimiser, Path(folder), {})
+
+    def step() -> None:
+        loop.take_step(run, method, progressing)
+        run.step += 1
+
+    return step
+
+
+@contextmanager
+def timed(owner: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
+    """Add up the time that calls of a function take."""
+    function = getattr(owner, name)
+
+    def call(*given: Any, **options: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return function(*given, **options)
+        finally:
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - begun
+
+    setattr(owner, name, call)
+    try:
+        yield
+    finally:
+        setattr(owner, name, function)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--batch-size", type=int, default=64)
+    options.add_argument("--attack-steps", type=int, default=10)
+    options.add_argument("--repeats", type=int, default=9)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--vit-b-32", action="store_true", help="random weights and images of 224 pixels")
+    options.add_argument("--out", type=Path, default=Path("benchmarks/results/train_step.json"))
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    steps = {name: prepare(name, args) for name in METHODS}
+    for step in steps.values():
+        step()  # the first of GRACE's measures the curvature
+    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    parts: dict[str, list[float]] = {"craft_against": [], "perturb": []}
+    for _ in range(args.repeats):
+        for name, step in steps.items():
+            spent: dict[str, float] = {}
+            begun = time.perf_counter()
+            with timed(Run, "craft_against", spent), timed(grace, "perturb", spent):
+                step()
+            seconds[name].append(time.perf_counter() - begun)
+            if name == "grace":
+                for part in parts:
+                    parts[part].append(spent[part])
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    shares = {part: statistics.median(times) / medians["grace"] for part, times in parts.items()}
+    shares["rest"] = 1 - sum(shares.values())
+    found = {
+        "network": "ViT-B-32, random weights" if args.vit_b_32 else "embedded zero-shot CLIP",
+        "batch_size": args.batch_size,
+        "attack_steps": args.attack_steps,
+        "repeats": args.repeats,
+        "threads": args.threads,
+        "seconds": medians,
+        "ratio": {name: value / medians["ft"] for name, value in medians.items()},
+        "shares_of_grace": shares,
+    }
+    for name, value in medians.items():
+        print(f"{name:<10} {value:7.3f} s a step  {found['ratio'][name]:5.2f} × ft")
+    print("of grace: " + ", ".join(f"{part} {share:.0%}" for part, share in shares.items()))
+    kept = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.out.exists() else []
+    same = ("network", "batch_size", "attack_steps", "threads")
+    kept = [run for run in kept if any(run[key] != found[key] for key in same)]
+    content = {"schema": 1, "machine": machine(), "versions": versions(), "runs": [*kept, found]}
+    files.replace(args.out, (json.dumps(content, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

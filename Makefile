@@ -22,6 +22,7 @@ test-slow: $(VENV)/.test  ## the longer proofs
 
 bench: $(VENV)/.bench  ## side by side with other libraries; results in benchmarks/results
 	$(BIN)/python benchmarks/hessian_products.py
+	$(BIN)/python benchmarks/train_step.py
 
 notebooks: $(VENV)/.notebooks  ## execute the notebooks
 	$(BIN)/python -m pytest -c notebooks/pytest.ini --nbmake notebooks

@@ -5,7 +5,7 @@ python benchmarks/train_step.py [--batch-size 64] [--attack-steps 10] [--repeats
 
 Beside the whole step of each method it says where GRACE's time goes: the attack; the passes of the attacked batch at
 the weights and under their perturbation, with the inner maximum between them; and the rest: the clean pass, the
-backward pass through all three and the optimiser. The curvature is measured every 1,000 steps [n], so it is not in them.
+backward pass through all three and the optimiser. The curvature, measured every 1,000 steps [n], is not in them.
 """
 
 import argparse

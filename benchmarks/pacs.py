@@ -1,0 +1,98 @@
+"""The methods on real photographs, paintings, cartoons and sketches: PACS at 32 px, a small CLIP pretrained on it.
+
+python benchmarks/pacs.py [--methods ft,grace] [--seeds 3] [--samples 300] [--workers 2] [--set KEY=VALUE] [--out DIR]
+
+The images are those of `pacs64.tar` in $GEOMLAB_SHARED or ../shared/data. A CLIP (grace/recipes/data/domains.toml) is
+pretrained on the captions of the training part of all four domains, which gives the zero-shot checkpoint; every method
+then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
+other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. A run that was stopped
+goes on. It writes benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
+"""
+
+import argparse
+import json
+import os
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from geomlab import checkpoint, files
+from geomlab.environment import machine, versions
+from geomlab.spec import escape
+from grace import cli
+
+METHODS = (
+    *("zero-shot", "ft", "wise-ft", "lp-ft", "tecoa", "fare", "pmg-aft", "lora-ft", "lora-tecoa", "lora-at"),
+    *("grace:lambda_gv=0", "grace"),
+)
+
+
+def images(out: Path) -> Path:
+    """The folder of the domains, unpacked once."""
+    root = out / "pacs64"
+    if not root.exists():
+        archive = Path(os.environ.get("GEOMLAB_SHARED", "../shared")) / "data" / "pacs64.tar"
+        if not archive.exists():
+            raise SystemExit(
+                f"pacs: no {archive}; set GEOMLAB_SHARED to the folder that holds data/pacs64.tar"
+            )
+        with tarfile.open(archive) as opened:
+            opened.extractall(out / "unpacking", filter="data")
+        (out / "unpacking" / "pacs64").replace(root)
+    return root
+
+
+def run(*arguments: str) -> None:
+    """A command of `grace`; what stops it stops this."""
+    status = cli.main(list(arguments))
+    if status:
+        raise SystemExit(status)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--methods", default=",".join(METHODS))
+    options.add_argument("--seeds", default="3")
+    options.add_argument("--samples", default="300")
+    options.add_argument("--workers", default="2")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all methods")
+    options.add_argument("--pretrain", action="append", default=[], metavar="KEY=VALUE", help="for the CLIP")
+    options.add_argument("--out", type=Path, default=Path("build/pacs"))
+    options.add_argument("--results", type=Path, default=Path("benchmarks/results/pacs.json"))
+    args = options.parse_args(arguments)
+    data = f"domains:{escape(str(images(args.out)))},id=photo"
+    train, test = f"{data},split=train", f"data.test={data},split=test"
+    start = args.out / "clip" / "clip.pt"
+    if not start.exists():
+        given = [part for text in (test, *args.pretrain) for part in ("--set", text)]
+        run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *given)
+    given = [part for text in (test, *args.set) for part in ("--set", text)]
+    size = ("--seeds", args.seeds, "--samples", args.samples, "--workers", args.workers)
+    bench = args.out / "bench"
+    run(
+        "bench",
+        "--methods",
+        args.methods,
+        "--data",
+        train,
+        "--from",
+        str(start),
+        "--out",
+        str(bench),
+        *size,
+        *given,
+    )
+    read = checkpoint.read(start)
+    content = {
+        "schema": 1,
+        "machine": machine(),
+        "versions": versions(),
+        "command": {"seeds": args.seeds, "samples": args.samples, "set": args.set, "pretrain": args.pretrain},
+        "start": {"digest": read.digest, "optimisation": read.metadata["recipe"]["optimisation"]},
+        "rows": json.loads((bench / "bench.json").read_text(encoding="utf-8")),
+    }
+    files.replace(args.results, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

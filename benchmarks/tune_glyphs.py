@@ -37,6 +37,7 @@ from grace.recipe import attack_of, compose
 # Factors of the recipe's own learning rate; its own first, so that it is kept where nothing is better.
 TWO = (1, 1 / 3)
 FOUR = (1, 1 / 3, 3, 1 / 9)
+RAISED = (1, 3)  # for what must withstand attacks: at a low rate nothing does so within the budget
 
 # Every combination is tried: four for each method, whether it has a strength or not.
 SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
@@ -51,7 +52,7 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "fare": (FOUR, ({},)),
     "pmg-aft": (FOUR, ({},)),
     "laat": (FOUR, ({},)),
-    "awp": (TWO, ({"gamma": 0.005}, {"gamma": 0.01})),
+    "awp": (RAISED, ({"gamma": 0.005}, {"gamma": 0.01})),
     "sam": (TWO, ({"rho": 0.05}, {"rho": 0.1})),
     "asam": (TWO, ({"rho": 0.5}, {"rho": 1.0})),
     "lora-ft": (FOUR, ({},)),
@@ -59,7 +60,7 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "lora-tecoa": (FOUR, ({},)),
     "lora-at": (FOUR, ({},)),
     "vpt-pmg-aft": (FOUR, ({},)),
-    "grace": (TWO, ({"rho": 0.05, "lambda_gv": 1.0}, {"rho": 0.02, "lambda_gv": 0.3})),
+    "grace": (RAISED, ({"rho": 0.05, "lambda_gv": 1.0}, {"rho": 0.02, "lambda_gv": 0.3})),
 }
 
 ROBUST = 0.05  # below that, Adv is noise: six of the 131 samples held back

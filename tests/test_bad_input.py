@@ -154,7 +154,7 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ),
         ((*MODEL, "--data", "folder:/a/lr=1"), ("unknown option /a/lr", "is written \\, or \\=")),
         ((*MODEL, "--data", "imagenet:/does/not/exist"), ("no folder /does/not/exist",)),
-        ((*MODEL, "--data", "imagenet:/x,split=val"), ("unknown option split", "takes: none")),
+        ((*MODEL, "--data", "imagenet:/x,size=9"), ("unknown option size", "takes: split")),
         ((*MODEL, "--data", "tests.factories:none"), ("no callable 'none'",)),
         ((*MODEL, "--data", "tests.factories:nothing"), ("got a NoneType", "images N,C,H,W")),
         ((*MODEL, "--data", "tests.factories:broken"), ("no weights here",)),

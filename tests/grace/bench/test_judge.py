@@ -65,7 +65,7 @@ def test_without_other_domains_ood_is_not_defined() -> None:
 
 
 def test_the_radius_is_the_datas() -> None:
-    assert attack_of("glyphs:split=all").eps == 16 / 255
+    assert attack_of("glyphs:split=all").eps == 8 / 255
     assert attack_of("folder:x").eps == 4 / 255
 
 

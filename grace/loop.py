@@ -49,6 +49,10 @@ class Conduct:
     log: tuple[str, ...] = ()
 
 
+class Diverged(UserError):
+    """The loss, its gradient or an attack's is no longer finite."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A run was stopped by a signal, and its state saved.
 
@@ -91,8 +95,8 @@ def train(
         The checkpoint as written.
 
     Raises:
-        UserError: if a file is there already, the start or the data does not fit, the warm-up takes all steps, or
-            the loss is no longer finite.
+        UserError: if a file is there already, the start or the data does not fit, or the warm-up takes all steps.
+        Diverged: if the loss is no longer finite.
         Interrupted: after SIGTERM or SIGINT.
     """
     conduct = conduct or Conduct()
@@ -136,7 +140,8 @@ def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: C
     """Take all steps that are left, one JSON line of metrics each.
 
     Raises:
-        UserError: if images cannot be used; with the step, if the loss or its gradient is not finite.
+        UserError: if images cannot be used.
+        Diverged: with the step, if the loss or its gradient is not finite.
         Interrupted: after SIGTERM or SIGINT.
     """
     settings, seed = run.recipe.optimisation, run.seed
@@ -205,12 +210,12 @@ class Progress:
         )
         self.saved = done
 
-    def failed(self, why: str) -> UserError:
+    def failed(self, why: str) -> Diverged:
         """What ends a run that cannot go on: the step, why, and where the last good state is."""
         kept = "no state was saved (--checkpoint-every N does)"
         if self.saved is not None:
             kept = f"{self.path} holds the state after {self.saved} steps"
-        return UserError(
+        return Diverged(
             f"step {self.run.step}: {why}; no checkpoint was written, {kept}; "
             "lower optimisation.lr or lengthen optimisation.warmup"
         )
@@ -240,7 +245,7 @@ def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, floa
         Its numbers: the loss, its terms, the gradient's norm before it was clipped, the learning rate.
 
     Raises:
-        UserError: if the loss or its gradient is not finite; no weight has changed then.
+        Diverged: if the loss or its gradient is not finite; no weight has changed then.
     """
     settings, optimiser = run.recipe.optimisation, progressing.optimiser
     lr = learning_rate(run.step, run.steps, settings)

@@ -160,7 +160,7 @@ def work(job: Job) -> Iterator[tuple[Cell, dict[str, Any]]]:
                 try:
                     found = _find(cell, known)
                 except UserError as error:
-                    raise UserError(f"{cell.label}, seed {cell.seed}: {error}") from error
+                    raise type(error)(f"{cell.label}, seed {cell.seed}: {error}") from error
             known[found["digest"]] = {key: found[key] for key in _SCORES}
             yield cell, found
     finally:

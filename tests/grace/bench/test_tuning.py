@@ -65,6 +65,23 @@ def test_trials_are_kept_and_written_as_a_budget(
     assert "grace:optimisation.lr=0.009,options.rho=0.02" in capsys.readouterr().out
 
 
+def test_a_trial_that_diverges_counts_as_nothing_and_any_other_failure_ends_the_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "PGD_STEPS", 1)
+    monkeypatch.setitem(tune_glyphs.SPACE, "ft", ((1e33, 1), ({},)))
+    budget, results = tmp_path / "glyphs.standard.toml", tmp_path / "tuning.json"
+    budget.write_text(f"[data]\nvalidation = 0.1\n\n{tune_glyphs.MARK}\n")
+    given = [*("--out", str(tmp_path / "runs")), *("--results", str(results)), *("--budget", str(budget))]
+    tiny = [part for text in TINY for part in ("--set", text)]
+    tune_glyphs.main(["--methods", "ft", *given, *tiny])
+    failed, fine = json.loads(results.read_text())["methods"]["ft"]["trials"]
+    assert "loss nan" in failed["error"] or "loss inf" in failed["error"], failed
+    assert fine["id"] > 0
+    with pytest.raises(SystemExit, match="is of another run"):
+        tune_glyphs.main(["--methods", "ft", *given, *tiny, "--set", "optimisation.weight_decay=0.3"])
+
+
 def test_a_method_without_a_search_space_is_refused() -> None:
     with pytest.raises(SystemExit, match="no search space for clip; add it to SPACE"):
         tune_glyphs.main(["--methods", "clip"])

@@ -39,8 +39,8 @@ from grace.recipe import attack_of, compose
 TWO = (1, 1 / 3)
 FOUR = (1, 1 / 3, 3, 1 / 9)
 # For what trains on attacked images: at a low rate nothing withstands within the budget.
-TWO_UP = (1, 3)
-FOUR_UP = (1, 1 / 3, 3, 9)
+TWO_UP = (3, 9)
+FOUR_UP = (1, 3, 9, 27)
 
 # Every combination is tried: four for each method, whether it has a strength or not.
 SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {

@@ -125,6 +125,10 @@ def bench(
     samples: Annotated[
         int | None, typer.Option(min=2, help="Judged on, of each condition. Without: all there are.")
     ] = None,
+    held_back: Annotated[
+        bool,
+        typer.Option("--held-back", help="Judge on what data.validation holds back, to choose settings by."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes; they change no number but the times.")] = 1,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of each process; they change last bits.")
@@ -151,6 +155,7 @@ def bench(
         initial,
         tuple(settings or ()),
         samples,
+        held_back,
         workers,
         threads,
         choose(device),

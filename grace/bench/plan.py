@@ -1,7 +1,9 @@
 """What a bench does, checked before anything is trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from geomlab.data import sources
 from geomlab.errors import UserError
@@ -14,6 +16,8 @@ from grace.bench.variants import Variant, shared
 from grace.recipe import attack_of, budget_names
 from grace.settings import Recipe
 from grace.start import start_model
+
+Value = TypeVar("Value")
 
 RUNS = "runs"
 STANDARD = "standard"
@@ -31,6 +35,8 @@ class Request:
         initial: what training starts from; None takes the recipes' `data.initial`.
         settings: `key=value` for all methods.
         samples: judged on, of each condition; None takes all.
+        held_back: whether to judge on what `data.validation` holds back, so that settings can be chosen without a look
+            at the test data.
         workers: processes.
         threads: of torch, a process. The last bits of a sum depend on it, so it does not follow from `workers`.
         device: of torch.
@@ -45,6 +51,7 @@ class Request:
     initial: str | None = None
     settings: tuple[str, ...] = ()
     samples: int | None = None
+    held_back: bool = False
     workers: int = 1
     threads: int = 1
     device: str = "cpu"
@@ -88,11 +95,10 @@ def make(request: Request, out: Path) -> Plan:
     start = request.initial or _same(
         "data.initial", {v: recipe.data.initial for v, recipe in recipes.items()}
     )
-    judged = _same("data.test", {v: recipe.data.test or recipe.data.train for v, recipe in recipes.items()})
     first = next(iter(recipes.values()))
     origin = origin_of(first, start)
     assert start is not None  # origin_of refuses it
-    judge = Judge(str(judged), attack_of(request.data).eps, request.samples)
+    judge = _judge(request, recipes)
     judge.open()
     apgd.require()
     cells = tuple(
@@ -110,7 +116,7 @@ def make(request: Request, out: Path) -> Plan:
         for variant, recipe in recipes.items()
         for seed in range(request.seeds)
     )
-    return Plan(cells, budget, any(recipe.data.test is None for recipe in recipes.values()))
+    return Plan(cells, budget, not request.held_back and first.data.test is None)
 
 
 def make_room(plan: Plan, out: Path, *, overwrite: bool) -> None:
@@ -135,7 +141,21 @@ def _standard(data: str) -> str | None:
     return STANDARD if STANDARD in budget_names(parse(data).head) else None
 
 
-def _same(key: str, values: dict[Variant, str | None]) -> str | None:
+def _judge(request: Request, recipes: Mapping[Variant, Recipe]) -> Judge:
+    """What all are judged on: the test data, or what training holds back."""
+    eps, samples = attack_of(request.data).eps, request.samples
+    if not request.held_back:
+        tested = _same(
+            "data.test", {v: recipe.data.test or recipe.data.train for v, recipe in recipes.items()}
+        )
+        return Judge(tested, eps, samples)
+    share = _same("data.validation", {v: recipe.data.validation for v, recipe in recipes.items()})
+    if not share:
+        raise UserError("--held-back: these recipes hold no samples back; --set data.validation=0.1 does")
+    return Judge(next(iter(recipes.values())).data.train, eps, samples, held_back=share)
+
+
+def _same(key: str, values: Mapping[Variant, Value]) -> Value:
     """The one value of all methods."""
     different = {value: variant for variant, value in values.items()}
     if len(different) > 1:

@@ -84,10 +84,11 @@ def _caption(plan: Plan, listed: list[dict[str, Any]]) -> str:
     judge, seeds = plan.cells[0].judge, len({cell.seed for cell in plan.cells})
     counts = sorted({n for row in listed for n in row["n"].values()})
     samples = " or ".join(map(str, counts))
+    held_back = f", the {judge.held_back:.0%} held back from training" if judge.held_back else ""
     domains = sum(name.startswith("domain:") for name in listed[0]["n"])
     parts = [
-        f"Accuracy on {judge.data} ({samples} samples a condition), the mean over {seeds} seeds with its 95 % "
-        "t-interval (n: seeds; none for what takes no step, which no seed changes).",
+        f"Accuracy on {judge.data}{held_back} ({samples} samples a condition), the mean over {seeds} seeds with its "
+        "95 % t-interval (n: seeds; none for what takes no step, which no seed changes).",
         f"ID: the first domain. OOD: the mean over {domains} others." if domains else "ID: the only domain.",
         "" if domains else "OOD and the harmonic mean are not defined: the data has one domain.",
         f"Adv: right under both PGD-20 and APGD-CE, ε = {judge.eps * 255:.4g}/255.",

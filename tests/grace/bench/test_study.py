@@ -178,6 +178,15 @@ def test_data_of_one_domain_without_test_data(request_of: RequestOf, tmp_path: P
     assert "ε = 4/255" in table.caption
 
 
+def test_held_back_samples_are_judged_on_when_asked(request_of: RequestOf, tmp_path: Path) -> None:
+    table = bench(request_of("ft", held_back=True, samples=None), tmp_path, quiet)
+    assert set(listed(tmp_path)[0]["n"].values()) == {131}
+    assert "on glyphs:split=train, the 10% held back from training (131 samples a condition)" in table.caption
+    assert "no test data" not in table.caption
+    with pytest.raises(UserError, match="--held-back: these recipes hold no samples back"):
+        bench(request_of("ft", "data.validation=0", held_back=True), tmp_path, quiet)
+
+
 @pytest.mark.parametrize(
     ("methods", "changes", "message"),
     [

@@ -6,8 +6,9 @@ A trial is a run of the budget `standard`, one seed, on the 90 % of the training
 judged on the other 10 %, in all domains: ID, OOD, and Adv under PGD-20 on ID. Of a method's trials the one with the
 highest harmonic mean of the three is chosen; where Adv is below 0.05 in all of them, the one with the highest harmonic
 mean of ID and OOD: else a sample or two that withstand by chance would decide. Of equal ones the first. A trial that
-fails (the loss is no longer finite) counts as 0. The test digits are not looked at. TPGM's radii and GRACE's curvature
-are of the same held-back digits that judge the trials, as they would be in practice.
+fails (the loss is no longer finite) counts as 0. Where the best of a range stood at its edge, or all of it ended at a
+constant, the range was moved, for all methods of that kind. The test digits are not looked at. TPGM's radii and
+GRACE's curvature are of the same held-back digits that judge the trials, as they would be in practice.
 
 It writes benchmarks/results/tuning_glyphs.json, and from that the tables below the mark in
 grace/recipes/budgets/glyphs.standard.toml; what stands above the mark is for all methods and is read, not written. A
@@ -60,7 +61,7 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "asam": (TWO, ({"rho": 0.5}, {"rho": 1.0})),
     "lora-ft": (FOUR, ({},)),
     "lora-spd": (TWO, ({"strength": 1.0}, {"strength": 0.3})),
-    "lora-tecoa": (FOUR_UP, ({},)),
+    "lora-tecoa": (FOUR, ({},)),
     "lora-at": (FOUR_UP, ({},)),
     "vpt-pmg-aft": (FOUR_UP, ({},)),
     "grace": (TWO_UP, ({"rho": 0.05, "lambda_gv": 1.0}, {"rho": 0.02, "lambda_gv": 0.3})),

@@ -20,7 +20,8 @@ def test_every_method_that_starts_from_a_checkpoint_has_four_trials() -> None:
         found = tune_glyphs.trials(name)
         assert len({tuple(trial.items()) for trial in found}) == 4
         factors = tune_glyphs.SPACE[name][0]
-        assert found[0]["optimisation.lr"] == pytest.approx(factors[0] * compose(name).optimisation.lr)
+        first = pytest.approx(factors[0] * compose(name).optimisation.lr, rel=0.05)
+        assert found[0]["optimisation.lr"] == first
 
 
 def test_the_best_harmonic_mean_is_chosen_or_that_of_id_and_ood() -> None:

@@ -61,10 +61,10 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "asam": (TWO, ({"rho": 0.5}, {"rho": 1.0})),
     "lora-ft": (FOUR, ({},)),
     "lora-spd": (TWO, ({"strength": 1.0}, {"strength": 0.3})),
-    "lora-tecoa": (FOUR, ({},)),
+    "lora-tecoa": (FOUR_UP, ({},)),
     "lora-at": (FOUR_UP, ({},)),
     "vpt-pmg-aft": (FOUR_UP, ({},)),
-    "grace": (TWO_UP, ({"rho": 0.05, "lambda_gv": 1.0}, {"rho": 0.02, "lambda_gv": 0.3})),
+    "grace": (TWO_UP, ({"lambda_lar": 1.0}, {"lambda_lar": 3.0})),
 }
 
 ROBUST = 0.05  # below that, Adv is noise: six of the 131 samples held back

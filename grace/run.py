@@ -96,12 +96,14 @@ class Run:
             loss: images -> (n,) what the attack raises.
         """
         attack = self.attack
+        share = min(1.0, (self.step + 1) / (attack.ramp * self.steps)) if attack.ramp else 1.0
+        eps, length = share * attack.eps, share * attack.length
         begin = images
         if attack.start == "random":
             drawn = torch.rand(images.shape, generator=self.rng("attack"), dtype=images.dtype)
-            begin = images + attack.eps * (2 * drawn - 1).to(images.device)
+            begin = images + eps * (2 * drawn - 1).to(images.device)
         with _frozen(self.model, training=attack.mode == "train"):
-            return ascend(loss, images, begin, eps=attack.eps, step=attack.length, steps=attack.steps)
+            return ascend(loss, images, begin, eps=eps, step=length, steps=attack.steps)
 
     def craft_against(self, images: Images, labels: Labels) -> Images:
         """Adversarial examples that raise the cross-entropy of the model's logits."""

@@ -123,6 +123,7 @@ class Attack(Strict):
         step: length of one; None is 2.5·eps/steps (Madry et al., appendix), 1/255 at the other defaults [N].
         start: where it begins: a `random` point of the ball, or the `clean` image.
         mode: whether the network is in `eval` mode under attack, as when it is judged, or in `train` mode.
+        ramp: share of the run over which the radius grows linearly to `eps`, the steps' length with it; 0 is none.
     """
 
     eps: Annotated[Fraction, Field(gt=0)] = 4 / 255
@@ -130,6 +131,7 @@ class Attack(Strict):
     step: Annotated[Fraction, Field(gt=0)] | None = None
     start: Literal["random", "clean"] = "random"
     mode: Literal["eval", "train"] = "eval"
+    ramp: float = Field(0.0, ge=0, le=1)
 
     @property
     def length(self) -> float:

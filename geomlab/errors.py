@@ -6,3 +6,7 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class NotFinite(UserError):
+    """A gradient is NaN or infinite, so that what follows from it means nothing."""

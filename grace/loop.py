@@ -19,7 +19,7 @@ from geomlab import checkpoint, params, progress
 from geomlab.architectures import HEAD
 from geomlab.checkpoint import Checkpoint
 from geomlab.data import sources
-from geomlab.errors import UserError
+from geomlab.errors import NotFinite, UserError
 from geomlab.rng import derive_seed
 from grace import adapters, lora, methods, metrics, state
 from grace.batches import Batch
@@ -102,6 +102,7 @@ def train(
     conduct = conduct or Conduct()
     method = methods.get(recipe.method)
     written = Files(out, method.name)
+    metrics.require(conduct.log)
     if not conduct.overwrite:
         written.check_absent(resume=conduct.resume)
     source = sources.open_source(recipe.data.train)
@@ -137,7 +138,7 @@ def prepare(run: Run, method: Method) -> None:
 
 
 def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: Conduct) -> None:
-    """Take all steps that are left, one JSON line of metrics each.
+    """Take all steps that are left, one JSON line of metrics each; after the last the state is saved.
 
     Raises:
         UserError: if images cannot be used.
@@ -172,7 +173,7 @@ def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: C
             rate = (step + 1 - first) / (time.monotonic() - begun)
             bar.step(f"{method.name}  loss {line['loss']:.3f}  {rate:.1f} steps/s")
             bar.advance()
-            if caught or (every and (step + 1) % every == 0):
+            if caught or (every and (step + 1) % every == 0) or step + 1 == run.steps:
                 progressing.save(step + 1)
             if caught:
                 raise Interrupted(caught[0], step + 1, run.steps, written.state)
@@ -258,7 +259,7 @@ def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, floa
         for run.part, (part, share) in enumerate(_parts(batch, settings.accumulate)):
             try:
                 found = {name: share * term for name, term in method.loss(run, part).items()}
-            except UserError as error:
+            except NotFinite as error:
                 raise progressing.failed(str(error)) from error
             torch.stack(list(found.values())).sum().backward()
             for name, term in found.items():

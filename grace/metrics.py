@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,25 @@ class Logger(Protocol):
         ...
 
 
+def require(wanted: Iterable[str]) -> None:
+    """Refuse loggers that cannot log.
+
+    Args:
+        wanted: of `LOGGERS`.
+
+    Raises:
+        UserError: if one is unknown or not installed.
+    """
+    unknown = sorted(set(wanted) - set(LOGGERS))
+    if unknown:
+        raise UserError(f"--log {', '.join(unknown)}: there are {', '.join(LOGGERS)}")
+    if "wandb" in wanted:
+        try:
+            import_module("wandb")
+        except ModuleNotFoundError as error:
+            raise UserError("--log wandb: it is not installed; pip install 'geomlab[wandb]'") from error
+
+
 @contextmanager
 def logging(
     lines: Path, wanted: Iterable[str], name: str, config: Mapping[str, Any], first: int
@@ -34,12 +54,9 @@ def logging(
         first: the first step that is logged.
 
     Raises:
-        UserError: if a logger is unknown or not installed.
+        UserError: if the lines of earlier steps are missing.
     """
     open_logger = {"tensorboard": _tensorboard, "wandb": _wandb}
-    unknown = set(wanted) - set(open_logger)
-    if unknown:
-        raise UserError(f"--log {', '.join(sorted(unknown))}: there are {', '.join(LOGGERS)}")
     with ExitStack() as stack:
         loggers = [stack.enter_context(_json_lines(lines, first))]
         loggers += [
@@ -86,10 +103,8 @@ def _tensorboard(folder: Path, name: str, config: Mapping[str, Any], first: int)
 
 @contextmanager
 def _wandb(folder: Path, name: str, config: Mapping[str, Any], first: int) -> Iterator[Logger]:
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise UserError("--log wandb: it is not installed; pip install 'geomlab[wandb]'") from error
+    import wandb
+
     with wandb.init(project="grace", name=name, dir=str(folder), config=dict(config)) as run:
 
         def log(line: Line) -> None:

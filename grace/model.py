@@ -10,6 +10,7 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from geomlab import architectures, clip
@@ -53,6 +54,14 @@ class Model(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
+
+    def train(self, mode: bool = True) -> "Model":
+        """Switch to train or eval mode; a batch normalisation that does not train keeps its running statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
+                module.eval()
+        return self
 
     def encode(self, images: Images) -> Features:
         """Image embeddings (n, dim) as the tower gives them, of images in [0, 1].

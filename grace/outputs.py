@@ -52,7 +52,10 @@ class Files:
         Raises:
             UserError: if a file of an earlier run is there.
         """
-        for path in (self.checkpoint, self.metrics, self.adapters):
+        goes_on = (
+            resume and self.state.exists()
+        )  # then the adapters may be there, of an end that was cut short
+        for path in (self.checkpoint,) if goes_on else (self.checkpoint, self.metrics, self.adapters):
             if path.exists():
                 raise UserError(
                     f"{path} is there already; choose another --out, or --overwrite to replace it"

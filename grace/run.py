@@ -90,6 +90,7 @@ class Run:
         """Adversarial examples by the recipe's attack.
 
         The weights need no gradient meanwhile, so none is computed or left in `.grad`, and adapters are merged once.
+        The signs are of float32, also where training is in bfloat16.
 
         Args:
             images: (n, C, H, W) in [0, 1].
@@ -119,7 +120,8 @@ class Run:
     def at(self, weights: Params, function: Callable[[], Result]) -> Result:
         """What a function of the model gives with other weights, which are differentiable.
 
-        Nothing is written into the model: it is the same after, also when the function raises.
+        Nothing is written into the model, running statistics neither: it is the same after, also when the function
+        raises.
 
         Args:
             weights: by the names of `Model.parameters_by_name`; all others stay.
@@ -127,6 +129,7 @@ class Run:
         """
         names = {plain: raw for raw, plain in self.model.plain_names().items()}
         swapped = {f"model.{names[name]}": tensor for name, tensor in weights.items()}
+        swapped |= {f"model.{name}": buffer.clone() for name, buffer in self.model.named_buffers()}
         result: Result = torch.func.functional_call(_Holder(self.model), swapped, (function,))
         return result
 
@@ -144,10 +147,12 @@ class _Holder(nn.Module):
 
 @contextmanager
 def _frozen(model: Model, *, training: bool) -> Iterator[None]:
-    """No weight needs a gradient, in the given mode; all as it was after."""
+    """No weight needs a gradient, in the given mode and in float32; all as it was after, running statistics too."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    before = model.training
+    before, precision = model.training, model.precision
+    statistics = {name: buffer.clone() for name, buffer in model.named_buffers()} if training else {}
     model.train(training)
+    model.precision = torch.float32
     for parameter in weights:
         parameter.requires_grad_(False)
     try:
@@ -156,4 +161,7 @@ def _frozen(model: Model, *, training: bool) -> Iterator[None]:
     finally:
         for parameter in weights:
             parameter.requires_grad_(True)
+        for name, buffer in statistics.items():
+            model.get_buffer(name).copy_(buffer)
+        model.precision = precision
         model.train(before)

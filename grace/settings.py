@@ -126,7 +126,7 @@ class Attack(Strict):
         ramp: share of the run over which the radius grows linearly to `eps`, the steps' length with it; 0 is none.
     """
 
-    eps: Annotated[Fraction, Field(gt=0)] = 4 / 255
+    eps: Annotated[Fraction, Field(gt=0, le=1)] = 4 / 255
     steps: int = Field(10, ge=1)
     step: Annotated[Fraction, Field(gt=0)] | None = None
     start: Literal["random", "clean"] = "random"

@@ -39,9 +39,18 @@ def start_model(
     if where.startswith("open_clip:"):
         model = models.from_open_clip(where, labels, seed)
         return model, params.digest(model.tensors())
-    name = where.removeprefix("embedded:")
-    found = checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
+    found = read_start(where)
     return models.from_checkpoint(found, labels), found.digest
+
+
+def read_start(where: str) -> checkpoint.Checkpoint:
+    """A checkpoint file, or `embedded:NAME`.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    name = where.removeprefix("embedded:")
+    return checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
 
 
 def open_pools(recipe: Recipe, source: Source, size: int | None, seed: int) -> tuple[Pool, Pool | None]:
@@ -65,7 +74,10 @@ def open_pools(recipe: Recipe, source: Source, size: int | None, seed: int) -> t
     )
     if not data.validation:
         return pool, None
-    return pool, replace(pool, shift=0, flip=False, between=(0.0, data.validation))
+    held_back = replace(pool, shift=0, flip=False, between=(0.0, data.validation))
+    if not len(held_back):
+        raise UserError(f"data.validation={data.validation:g} holds back none of the samples; raise it")
+    return pool, held_back
 
 
 def check_fits(model: Model, pool: Pool) -> None:

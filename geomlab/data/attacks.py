@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geomlab.errors import UserError
+from geomlab.errors import NotFinite, UserError
 from geomlab.typing import Float, Images, Labels, Logits
 
 Forward = Callable[[Images], Logits]
@@ -108,8 +108,8 @@ def ascend(loss: Loss, images: Images, start: Images, *, eps: float, step: float
         steps: number of steps.
 
     Raises:
-        UserError: if the loss has no gradient in the images, or one that is not finite: a NaN counted as zero
-            would look like robustness.
+        UserError: if the loss has no gradient in the images.
+        NotFinite: if it has one that is not finite: a NaN counted as zero would look like robustness.
     """
     low, high = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
     x = torch.minimum(torch.maximum(start, low), high).detach()
@@ -124,7 +124,7 @@ def ascend(loss: Loss, images: Images, start: Images, *, eps: float, step: float
                 "remove no_grad or detach from its forward pass, or leave the attacks out"
             )
         if not bool(torch.isfinite(gradient).all()):
-            raise UserError(
+            raise NotFinite(
                 "the attack's gradient is not finite; the loss overflows: check the weights or use float64"
             )
         x = torch.minimum(torch.maximum(x.detach() + step * gradient.sign(), low), high)

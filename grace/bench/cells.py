@@ -23,6 +23,7 @@ from grace.state import differences
 SCHEMA = 1
 RESULT = "result.json"
 _SCORES = ("drift", "id", "ood", "adv", "harmonic_mean", "accuracy", "n")
+_KEYS = {"method", "seed", "steps", "seconds_per_step", "digest", "identity", *_SCORES}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Cell:
             raise UserError(f"{path}: cannot be read ({error}); --overwrite to begin anew") from error
         if found is None:
             return None
-        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        if not (isinstance(found, dict) and found.get("schema") == SCHEMA and set(found) >= _KEYS):
             raise UserError(f"{path}: no result that this version can read; --overwrite to begin anew")
         self._check_same(path, found["identity"], self.identity)
         return found

@@ -22,6 +22,7 @@ from grace.bench.statistics import harmonic_mean
 BATCH = 256
 SEED = 0  # of the choice of samples and of the attacks' starts: the same for every run that is judged
 ALL = 2**62  # as many samples as there are
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 CLEAN, PGD_STEPS = "clean", 20
 PGD_NAME = f"pgd-{PGD_STEPS}"
 
@@ -126,7 +127,8 @@ class Judge:
 def drift(start: Params, end: Params) -> float:
     """‖θ − θ0‖ / ‖θ0‖ over the tensors of the image tower that the start has.
 
-    So prompts, which it has not, move nothing: the tower beside them is what it was. Counters are left out.
+    So prompts, which it has not, move nothing: the tower beside them is what it was. Running statistics and counters
+    are left out.
 
     Args:
         start: θ0, tensors by the names of a checkpoint.
@@ -134,7 +136,7 @@ def drift(start: Params, end: Params) -> float:
     """
     moved = total = 0.0
     for name, before in start.items():
-        if name.startswith("visual.") and before.is_floating_point():
+        if name.startswith("visual.") and not name.endswith(_STATISTICS):
             reference: Tensor = before.double()
             moved += float((end[name].double() - reference).square().sum())
             total += float(reference.square().sum())

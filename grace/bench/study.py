@@ -68,7 +68,8 @@ def _check_covered(path: Path, plan: Plan, *, overwrite: bool) -> None:
     if overwrite or not path.exists():
         return
     try:
-        listed = {(row["method"], row["seed"]) for row in json.loads(path.read_text(encoding="utf-8"))}
+        rows_there = json.loads(path.read_text(encoding="utf-8"))
+        listed = {(str(row["method"]), int(row["seed"])) for row in rows_there}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: no list of a bench; choose another --out, or --overwrite") from error
     dropped = sorted(listed - {(cell.label, cell.seed) for cell in plan.cells})

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from geomlab.errors import NotFinite
 from geomlab.typing import Params, Scalar
 from grace import awp, curriculum, lora
 from grace.batches import Batch
@@ -113,6 +114,8 @@ def choose_ranks(run: Run, batch: Batch) -> dict[str, int]:
             batch if run.validation is None else run.validation.batch(run.step // every).to(run.device)
         )
         found = curriculum.curvature(list(gradients(run, held_back).values()), len(held_back.labels))
+        if not found.isfinite().all():
+            raise NotFinite("the curvature of held-back samples is not finite")
         run.memory["curvature"] = curriculum.smoothed(run.memory.get("curvature"), found, options.decay)
     chosen = curriculum.ranks(run.memory["curvature"], options.max_rank, options.percentile)
     return dict(zip(names, chosen.tolist(), strict=True))

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from geomlab import checkpoint, subject
+from geomlab.architectures import Labels
 from geomlab.data import embedded
 from geomlab.errors import UserError
 from grace import adapters, cli, loop
+from grace import model as models
 from grace.recipe import compose
 
 ZERO_SHOT = str(embedded.checkpoint_path("zero-shot"))
@@ -43,6 +45,22 @@ def test_merging_them_gives_the_run_s_own_checkpoint(trained: Path, tmp_path: Pa
         torch.testing.assert_close(merged.tensors[name], tensor, rtol=1e-6, atol=1e-7)
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(subject.load(merged)(images), subject.load(own)(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_of_open_clip_s_list_can_be_the_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(text: str, labels: Labels, seed: int) -> models.Model:
+        assert text == "open_clip:ViT-B-32,pretrained=openai"
+        return models.from_checkpoint(checkpoint.read(Path(ZERO_SHOT)), labels)
+
+    monkeypatch.setattr(models, "from_open_clip", small)
+    base = "open_clip:ViT-B-32,pretrained=openai"
+    short = ("optimisation.max_steps=2", "optimisation.batch_size=16", "optimisation.warmup=1")
+    own = loop.train(compose("lora-ft", settings=short), tmp_path, initial=base)
+    merged = adapters.merge(base, tmp_path / "lora-ft.adapters.pt", tmp_path / "merged.pt")
+    for name, tensor in own.tensors.items():
+        torch.testing.assert_close(merged.tensors[name], tensor, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,13 @@ def test_wandb_gets_every_step_and_the_recipe(tmp_path: Path, monkeypatch: pytes
     assert seen[1:] == [*((line["step"], line["loss"]) for line in lines), "finished"]
 
 
-def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.raises(UserError, match="--log mlflow: there are tensorboard, wandb"),
-        metrics.logging(tmp_path / "x.jsonl", ("mlflow",), "x", {}, 0),
-    ):
-        pass
+def test_an_unknown_logger_is_refused_before_anything_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--log mlflow: there are tensorboard, wandb"):
+        metrics.require(["mlflow"])
+    (tmp_path / "ft.state.pt").write_bytes(b"a stopped run")
+    (tmp_path / "ft.jsonl.part").write_text("its lines")
+    conduct = Conduct(log=("mlflow",), overwrite=True)
+    with pytest.raises(UserError, match="--log mlflow"):
+        loop.train(compose("ft", settings=SHORT), tmp_path, conduct=conduct)
+    assert (tmp_path / "ft.state.pt").read_bytes() == b"a stopped run"
+    assert (tmp_path / "ft.jsonl.part").read_text() == "its lines"

@@ -86,7 +86,10 @@ def test_bfloat16_is_of_the_tower_alone(run_of: Callable[..., Run], batch: Batch
     assert features.dtype == torch.float32
     assert torch.equal(features, features.bfloat16().float())  # the tower's last sums are bfloat16
     attacked = run.craft_against(few.images, few.labels)
-    assert attacked.dtype == torch.float32
+    assert run.model.precision == torch.bfloat16
+    run.model.precision = torch.float32
+    assert torch.equal(attacked, run.craft_against(few.images, few.labels))  # its signs are float32's
+    run.model.precision = torch.bfloat16
     moved = (attacked - few.images).abs()
     assert moved.max() <= run.attack.eps + 1e-6
     rough = grace_method.loss(run, few)

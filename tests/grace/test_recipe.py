@@ -1,4 +1,6 @@
 import pickle
+import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,20 @@ def test_a_budget_gives_all_methods_the_same_work() -> None:
     assert work == {(64, 200, 20)}
     lengths = [recipe.attack.length for recipe in recipes if recipe.attack]
     assert lengths == pytest.approx([2.5 * 8 / 255 / 5] * len(lengths))
+
+
+def test_sections_for_a_data_set_or_a_method_name_one_that_there_is() -> None:
+    folder = resources.files("grace") / "recipes"
+    data = {path.name.removesuffix(".toml") for path in (folder / "data").iterdir()}
+    for path in (folder / "methods").iterdir():
+        assert set(tomllib.loads(path.read_text()).get("on", {})) <= data, path
+    for path in (folder / "budgets").iterdir():
+        assert set(tomllib.loads(path.read_text()).get("for", {})) <= set(methods.names()), path
+
+
+def test_methods_of_one_optimiser_train_by_it_on_the_photographs() -> None:
+    for name in methods.names():
+        assert compose(name, "domains:R,id=photo").optimisation.optimiser == "adamw", name
 
 
 def test_a_recipe_travels_to_another_process() -> None:

@@ -183,6 +183,31 @@ def test_resume_begins_where_nothing_was_stopped_and_refuses_what_is_complete(tm
         loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
 
 
+def test_an_end_that_was_cut_short_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after the last step fails: the state of all steps is there, and the run ends from it."""
+    recipe = compose(
+        "lora-ft", settings=["optimisation.max_steps=2", "optimisation.warmup=1", "optimisation.ema=0.5"]
+    )
+    whole = loop.train(recipe, tmp_path / "whole")
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    out = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.checkpoint, "write", full)
+        with pytest.raises(OSError, match="no space left"):
+            loop.train(recipe, out)
+    (out / "lora-ft.adapters.pt").write_bytes(b"written, but the checkpoint was not")
+    assert not (out / "lora-ft.pt").exists()
+    assert loop.train(recipe, out, conduct=Conduct(resume=True)).digest == whole.digest
+    assert sorted(path.name for path in out.iterdir()) == [
+        "lora-ft.adapters.pt",
+        "lora-ft.jsonl",
+        "lora-ft.pt",
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "what"), [("ft", "(cross_entropy nan)"), ("lora-at", "attack's gradient is not")]
 )

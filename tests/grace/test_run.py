@@ -147,3 +147,15 @@ def test_draws_differ_by_purpose_step_and_part(run_of: RunOf) -> None:
     run.part = 1
     seeds.add(run.rng("a").initial_seed())
     assert len(seeds) == 4
+
+
+def test_the_radius_grows_over_the_first_part_of_the_run(run_of: RunOf, batch: Batch) -> None:
+    run = run_of(
+        "tecoa", "attack.ramp=0.5", "attack.steps=3", "optimisation.max_steps=80", "optimisation.warmup=1"
+    )
+    reached = {}
+    for run.step in (0, 9, 19, 39, 40, 79):
+        attacked = run.craft_against(batch.images, batch.labels)
+        reached[run.step] = (attacked - batch.images).abs().max().item() / run.attack.eps
+    expected = {0: 1 / 40, 9: 0.25, 19: 0.5, 39: 1, 40: 1, 79: 1}
+    assert reached == pytest.approx(expected, rel=1e-6)

@@ -150,6 +150,7 @@ def test_a_checkpoint_of_another_run_is_not_judged(request_of: RequestOf, tmp_pa
     [
         ("{", r"result\.json: cannot be read \(.*\); --overwrite to begin anew"),
         ("[]", r"result\.json: no result that this version can read; --overwrite"),
+        ('{"schema": 1}', r"result\.json: no result that this version can read; --overwrite"),
     ],
 )
 def test_a_damaged_result_is_refused(
@@ -162,8 +163,9 @@ def test_a_damaged_result_is_refused(
         bench(request_of("ft"), tmp_path, quiet)
 
 
-def test_a_damaged_list_is_refused(request_of: RequestOf, tmp_path: Path) -> None:
-    (tmp_path / "bench.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", '[{"method": null, "seed": null}]', '[{"method": "ft"}]'])
+def test_a_damaged_list_is_refused(request_of: RequestOf, tmp_path: Path, content: str) -> None:
+    (tmp_path / "bench.json").write_text(content)
     with pytest.raises(UserError, match=r"bench\.json: no list of a bench; choose another --out"):
         bench(request_of("ft"), tmp_path, quiet)
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from geomlab import checkpoint
 from geomlab.architectures import Labels
 from geomlab.data import embedded
+from geomlab.errors import NotFinite
 from grace import awp, curriculum, loop, lora, methods
 from grace import model as models
 from grace.batches import Batch
@@ -160,6 +162,16 @@ def test_ranks_follow_the_average_of_held_back_curvature(run_of: RunOf, batch: B
 
     torch.testing.assert_close(averages[0], naive(0))
     torch.testing.assert_close(averages[3], 0.8 * naive(0) + 0.2 * naive(1))
+
+
+def test_curvature_that_is_not_finite_ends_the_run(
+    run_of: RunOf, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of("grace", "attack.steps=1")
+    monkeypatch.setattr(curriculum, "curvature", lambda *_: torch.tensor([1.0, math.nan]))
+    with pytest.raises(NotFinite, match="the curvature of held-back samples is not finite"):
+        grace.choose_ranks(run, batch)
+    assert "curvature" not in run.memory
 
 
 def test_a_part_of_a_batch_does_not_measure_curvature_again(run_of: RunOf, batch: Batch) -> None:

@@ -22,7 +22,7 @@ from grace.bench.statistics import harmonic_mean
 BATCH = 256
 SEED = 0  # of the choice of samples and of the attacks' starts: the same for every run that is judged
 ALL = 2**62  # as many samples as there are
-_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+_STATISTICS = (".running_mean", ".running_var")
 CLEAN, PGD_STEPS = "clean", 20
 PGD_NAME = f"pgd-{PGD_STEPS}"
 
@@ -136,7 +136,8 @@ def drift(start: Params, end: Params) -> float:
     """
     moved = total = 0.0
     for name, before in start.items():
-        if name.startswith("visual.") and not name.endswith(_STATISTICS):
+        weight = before.is_floating_point() and not name.endswith(_STATISTICS)
+        if weight and name.startswith("visual."):
             reference: Tensor = before.double()
             moved += float((end[name].double() - reference).square().sum())
             total += float(reference.square().sum())

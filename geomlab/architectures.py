@@ -277,6 +277,10 @@ def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]
     Raises:
         UserError: if the checkpoint asks for the user's own code, which only `--model` may name.
     """
+    if "adapters" in metadata:
+        raise UserError(
+            "holds low-rank adapters alone; make a checkpoint of them: grace merge BASE FILE --out OUT"
+        )
     architecture = metadata["architecture"]
     spec = str(architecture["spec"])
     if runs_code(spec):

@@ -86,6 +86,16 @@ def test_what_does_not_belong_together_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_adapters_alone_are_neither_analysed_nor_trained_on(trained: Path, tmp_path: Path) -> None:
+    alone = trained / "lora-ft.adapters.pt"
+    message = "holds low-rank adapters alone; make a checkpoint of them: grace merge"
+    with pytest.raises(UserError, match=message):
+        subject.load(checkpoint.read(alone))
+    with pytest.raises(UserError, match=message):
+        loop.train(compose("ft"), tmp_path / "out", initial=str(alone))
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_overwritten(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "there.pt").write_text("mine")
     with pytest.raises(UserError, match=r"there\.pt is there already; choose another --out"):

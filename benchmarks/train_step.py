@@ -35,6 +35,7 @@ from grace.optimise import make_optimiser
 from grace.recipe import compose
 from grace.run import Run
 from grace.start import open_pools, start_model
+from grace.step import Progress, take_step
 
 METHODS = ("ft", "lora-ft", "tecoa", "lora-at", "grace")
 
@@ -59,10 +60,10 @@ def prepare(name: str, args: argparse.Namespace) -> tuple[Run, Callable[[], None
     loop.prepare(run, method)
     model.train()
     optimiser = make_optimiser(run.weights.values(), recipe.optimisation)
-    progressing = loop.Progress(run, optimiser, Path(folder), {})
+    progressing = Progress(run, optimiser, Path(folder), {})
 
     def step() -> None:
-        loop.take_step(run, method, progressing)
+        take_step(run, method, progressing)
         run.step += 1
 
     return run, step

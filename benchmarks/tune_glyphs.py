@@ -33,8 +33,8 @@ from grace.bench.judge import Judge
 from grace.bench.plan import origin_of
 from grace.bench.statistics import harmonic_mean
 from grace.bench.variants import Variant, shared
-from grace.loop import Diverged
 from grace.recipe import attack_of, compose
+from grace.step import Diverged
 
 # Factors of the recipe's own learning rate, for clean images: the more a method drifts, the more of OOD it loses.
 TWO = (1 / 3, 1 / 9)

@@ -47,7 +47,7 @@ def train(
 ) -> None:
     """Train a method and write a checkpoint."""
     from geomlab.devices import choose
-    from grace import loop
+    from grace import loop, signals
     from grace.recipe import compose
 
     composed = compose(method, data, file=recipe, settings=settings or ())
@@ -55,7 +55,7 @@ def train(
     conduct = loop.Conduct(overwrite, resume, checkpoint_every, tuple(dict.fromkeys(log or ())))
     try:
         written = loop.train(composed, out, initial=initial, seed=seed, device=where, conduct=conduct)
-    except loop.Interrupted as stop:
+    except signals.Interrupted as stop:
         raise console.Stopped(str(stop), 128 + stop.number) from stop
     console.say(f"{written.path}  digest {written.digest[:16]}")
 
@@ -143,7 +143,7 @@ def bench(
 ) -> None:
     """Train methods with several seeds from one checkpoint, judge them alike, and tabulate them."""
     from geomlab.devices import choose
-    from grace import loop
+    from grace import signals
     from grace.bench import study, variants
     from grace.bench.plan import Request
 
@@ -165,7 +165,7 @@ def bench(
     try:
         table = study.bench(request, out, console.say)
     except KeyboardInterrupt as stop:
-        status = 128 + stop.number if isinstance(stop, loop.Interrupted) else 130
+        status = 128 + stop.number if isinstance(stop, signals.Interrupted) else 130
         said = f"interrupted; what is done stays in {out}, the same command goes on"
         raise console.Stopped(said, status) from stop
     console.say(str(table))

@@ -149,7 +149,7 @@ def work(job: Job) -> Iterator[tuple[Cell, dict[str, Any]]]:
 
     Raises:
         UserError: naming the cell, if training or judging fails.
-        grace.loop.Interrupted: after a signal during training.
+        grace.signals.Interrupted: after a signal during training.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)

@@ -11,7 +11,7 @@ from typing import Any
 
 from geomlab import progress
 from geomlab.errors import UserError
-from grace import loop
+from grace import signals
 from grace.bench.cells import Cell, Job, work
 
 Done = tuple[Cell, dict[str, Any]]
@@ -54,7 +54,7 @@ def _all(work: Work, job: Job) -> list[Done]:
     with progress.hidden():
         try:
             return list(work(job))
-        except loop.Interrupted as stop:  # of a kind that does not survive the way to the other process
+        except signals.Interrupted as stop:  # of a kind that does not survive the way to the other process
             raise KeyboardInterrupt from stop
 
 

@@ -16,7 +16,7 @@ from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
 from grace import cli as grace_cli
-from grace import loop
+from grace import loop, signals
 from grace.loop import Conduct
 from grace.recipe import compose
 from grace.run import Run
@@ -127,7 +127,7 @@ def stopped(out: Path, monkeypatch: pytest.MonkeyPatch, at: int = 3) -> None:
         return line
 
     monkeypatch.setattr(loop, "take_step", stop)
-    with pytest.raises(loop.Interrupted, match=f"SIGTERM after {at} of {STEPS} steps"):
+    with pytest.raises(signals.Interrupted, match=f"SIGTERM after {at} of {STEPS} steps"):
         loop.train(compose("ft", settings=settings("ft")), out)
     monkeypatch.setattr(loop, "take_step", step)
 

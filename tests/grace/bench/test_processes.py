@@ -13,7 +13,7 @@ import pytest
 
 from geomlab.errors import UserError
 from grace import cli as grace_cli
-from grace import loop
+from grace import loop, signals
 from grace.bench import workers
 from grace.bench.cells import Job
 from tests import cli
@@ -101,8 +101,8 @@ def test_ctrl_c_saves_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stop", "status"),
     [
-        (loop.Interrupted(signal.SIGINT, 1, 2, Path("x")), 130),
-        (loop.Interrupted(signal.SIGTERM, 1, 2, Path("x")), 143),
+        (signals.Interrupted(signal.SIGINT, 1, 2, Path("x")), 130),
+        (signals.Interrupted(signal.SIGTERM, 1, 2, Path("x")), 143),
         (KeyboardInterrupt(), 130),
     ],
 )

@@ -21,6 +21,7 @@ from grace.optimise import make_optimiser
 from grace.recipe import compose
 from grace.run import Run
 from grace.start import open_pools
+from grace.step import Progress, take_step
 
 RunOf = Callable[..., Run]
 QUICK = ("attack.steps=2",)
@@ -214,7 +215,7 @@ def test_vit_b_32_takes_a_step_on_the_cpu(tmp_path: Path) -> None:
     model.train()
     before = {name: weight.detach().clone() for name, weight in run.weights.items()}
     optimiser = make_optimiser(run.weights.values(), recipe.optimisation)
-    line = loop.take_step(run, method, loop.Progress(run, optimiser, tmp_path / "none", {}))
+    line = take_step(run, method, Progress(run, optimiser, tmp_path / "none", {}))
     assert set(line) >= {"task", "lar_awp", "gram_volume"}
     assert all(
         torch.equal(weight, before[name]) == name.endswith("A") for name, weight in run.weights.items()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from geomlab import checkpoint
 from grace import loop
+from grace import step as steps
 from grace.batches import Batch
 from grace.methods import ft
 from grace.methods import grace as grace_method
@@ -49,7 +50,7 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path: Path) -> N
 def test_parts_hold_every_sample_once_with_its_share() -> None:
     batch = Batch(torch.arange(10.0).view(10, 1, 1, 1), torch.arange(10), tuple("abcdefghij"))
     for count in (1, 3, 10, 64):
-        parts = list(loop._parts(batch, count))
+        parts = list(steps._parts(batch, count))
         assert torch.cat([part.labels for part, _ in parts]).tolist() == list(range(10))
         assert [len(part.labels) / 10 for part, _ in parts] == [share for _, share in parts]
         assert len(parts) == min(count, 10)
@@ -70,7 +71,7 @@ def test_the_average_is_what_is_written(tmp_path: Path, monkeypatch: pytest.Monk
         seen.append(weights["head.weight"].detach().clone())
         average(mean, weights, decay)
 
-    monkeypatch.setattr(loop, "average", watched)
+    monkeypatch.setattr(steps, "average", watched)
     found = train(tmp_path, "optimisation.ema=0.5")["head.weight"]
     torch.testing.assert_close(found, 0.25 * seen[0] + 0.25 * seen[1] + 0.5 * seen[2])
     assert not torch.equal(found, seen[2])
@@ -112,7 +113,7 @@ def test_layers_that_draw_do_so_by_the_step(run_of: Callable[..., Run], batch: B
     run = run_of("ft")
     drawn = []
     for run.step in (0, 1, 0):
-        with loop._seeded(run):
+        with steps._seeded(run):
             drawn.append(torch.rand(4))
             ft.loss(run, batch)
     assert torch.equal(drawn[0], drawn[2])

@@ -129,7 +129,7 @@ def test_another_bench_is_not_mixed_in_or_replaced_unasked(request_of: RequestOf
     ]:
         with pytest.raises(UserError, match=message):
             bench(request_of("ft", **changes), tmp_path, quiet)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"another run \(recipe\.optimisation\.lr is 0\.001, here 0\.1\)"):
+    with pytest.raises(UserError, match=r"another run \(recipe\.optimisation\.lr is \S+, here 0\.1\)"):
         bench(request_of("ft", "optimisation.lr=0.1"), tmp_path, quiet)
     with pytest.raises(UserError, match=r"bench\.json lists ft, seed 0, which is not asked for here; add it"):
         bench(request_of(FIXED), tmp_path, quiet)

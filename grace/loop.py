@@ -30,7 +30,8 @@ class Conduct:
     Attributes:
         overwrite: whether files of an earlier run may be replaced; they are when this one is complete.
         resume: whether a run that was stopped goes on; it begins where there is none.
-        checkpoint_every: steps after which the state is saved, again and again; None saves it only on a signal.
+        checkpoint_every: steps after which the state is saved, again and again; on a signal and after the
+            last step it is saved in any case.
         log: where metrics go besides the JSON lines, of `metrics.LOGGERS`.
     """
 

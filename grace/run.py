@@ -103,8 +103,12 @@ class Run:
         if attack.start == "random":
             drawn = torch.rand(images.shape, generator=self.rng("attack"), dtype=images.dtype)
             begin = images + eps * (2 * drawn - 1).to(images.device)
-        with _frozen(self.model, training=attack.mode == "train"):
+
+        def attacked() -> Images:
             return ascend(loss, images, begin, eps=eps, step=length, steps=attack.steps)
+
+        with _frozen(self.model, training=attack.mode == "train"):
+            return self.at({}, attacked) if attack.mode == "train" else attacked()
 
     def craft_against(self, images: Images, labels: Labels) -> Images:
         """Adversarial examples that raise the cross-entropy of the model's logits."""
@@ -147,10 +151,9 @@ class _Holder(nn.Module):
 
 @contextmanager
 def _frozen(model: Model, *, training: bool) -> Iterator[None]:
-    """No weight needs a gradient, in the given mode and in float32; all as it was after, running statistics too."""
+    """No weight needs a gradient, in the given mode and in float32; all as it was after."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     before, precision = model.training, model.precision
-    statistics = {name: buffer.clone() for name, buffer in model.named_buffers()} if training else {}
     model.train(training)
     model.precision = torch.float32
     for parameter in weights:
@@ -161,7 +164,5 @@ def _frozen(model: Model, *, training: bool) -> Iterator[None]:
     finally:
         for parameter in weights:
             parameter.requires_grad_(True)
-        for name, buffer in statistics.items():
-            model.get_buffer(name).copy_(buffer)
         model.precision = precision
         model.train(before)

@@ -36,7 +36,10 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's files.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped, or begin.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a run that was stopped, or begin; one that is complete stays."
+        ),
     ] = False,
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Save the state every N steps, for --resume.")

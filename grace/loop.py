@@ -1,6 +1,7 @@
 """One loop for every method: batches in a seeded order, step after step; it can stop and go on at any of them."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 from geomlab import checkpoint, params, progress
 from geomlab.architectures import HEAD
 from geomlab.checkpoint import Checkpoint
-from geomlab.data import sources
+from geomlab.errors import UserError
 from grace import adapters, lora, methods, metrics, signals
 from grace.method import Method
 from grace.model import Model
@@ -19,7 +20,8 @@ from grace.optimise import make_optimiser
 from grace.outputs import Files
 from grace.run import Run
 from grace.settings import Recipe
-from grace.start import check_fits, open_pools, start_model
+from grace.start import start_run
+from grace.state import differences
 from grace.step import Progress, take_step
 
 
@@ -29,7 +31,7 @@ class Conduct:
 
     Attributes:
         overwrite: whether files of an earlier run may be replaced; they are when this one is complete.
-        resume: whether a run that was stopped goes on; it begins where there is none.
+        resume: whether a run that was stopped goes on; it begins where there is none, and one that is complete stays.
         checkpoint_every: steps after which the state is saved, again and again; on a signal and after the
             last step it is saved in any case.
         log: where metrics go besides the JSON lines, of `metrics.LOGGERS`.
@@ -75,27 +77,46 @@ def train(
     metrics.require(conduct.log)
     if not conduct.overwrite:
         written.check_absent(resume=conduct.resume)
-    source = sources.open_source(recipe.data.train)
-    model, origin = start_model(recipe, method, source, initial, seed)
-    model.precision = getattr(torch, recipe.optimisation.precision)
-    model.to(device).eval()
-    pool, validation = open_pools(recipe, source, model.preprocessing.size, seed)
-    takes_steps = method.takes_steps(recipe.options)
-    steps = recipe.optimisation.steps(pool.steps_per_epoch) if takes_steps else 0
-    check_fits(model, pool)
-    run = Run(model, recipe, pool, validation, steps)
+    run, origin = start_run(recipe, initial, seed, device)
+    model, identity = run.model, identify(recipe, seed, origin)
+    if conduct.resume and written.checkpoint.exists():
+        return complete(written, identity)
     prepare(run, method)
     goes_on = conduct.resume and written.state.exists()
     written.make_room(resume=goes_on)
-    fit(run, method, written, origin, conduct)
+    fit(run, method, written, identity, conduct)
     method.finish(run)
-    about = describe(model, recipe) | {"step": steps, "seed": seed, "initial": origin}
+    about = describe(model, recipe) | identity | {"step": run.steps}
     factors = lora.factors(model.clip)
     if factors:
         head = {} if model.head is None else {HEAD: model.head.weight}
         adapters.write(written.adapters, factors | head, origin, about, run.lora.scale)
     found = checkpoint.write(written.checkpoint, model.tensors(), about)
     written.running.replace(written.metrics)
+    written.state.unlink(missing_ok=True)
+    return found
+
+
+def identify(recipe: Recipe, seed: int, origin: str | None) -> dict[str, Any]:
+    """What is the same for the same run, in JSON's types: its checkpoint, its state and its metrics say it."""
+    return {"seed": seed, "initial": origin, "recipe": recipe.model_dump(mode="json")}
+
+
+def complete(written: Files, identity: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a run that is complete; what a stop right after it left is put in order.
+
+    Raises:
+        UserError: if it cannot be read, or is of another run.
+    """
+    found = checkpoint.read(written.checkpoint)
+    different = differences(found.metadata, identity)
+    if different:
+        raise UserError(
+            f"{written.checkpoint} is of another run ({', '.join(different)}); give the same command or another "
+            "--out, or --overwrite to begin anew"
+        )
+    if written.running.exists():
+        written.running.replace(written.metrics)
     written.state.unlink(missing_ok=True)
     return found
 
@@ -107,7 +128,7 @@ def prepare(run: Run, method: Method) -> None:
     run.anchor = {name: weight.detach().clone() for name, weight in run.weights.items()}
 
 
-def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: Conduct) -> None:
+def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], conduct: Conduct) -> None:
     """Take all steps that are left, one JSON line of metrics each; after the last the state is saved.
 
     Raises:
@@ -115,16 +136,10 @@ def fit(run: Run, method: Method, written: Files, origin: str | None, conduct: C
         Diverged: with the step, if the loss or its gradient is not finite.
         Interrupted: after SIGTERM or SIGINT.
     """
-    settings, seed = run.recipe.optimisation, run.seed
     if not run.steps:
         return
-    identity = {
-        "method": method.name,
-        "seed": seed,
-        "initial": origin,
-        "recipe": run.recipe.model_dump(mode="json"),
-    }
-    progressing = Progress(run, make_optimiser(run.weights.values(), settings), written.state, identity)
+    optimiser = make_optimiser(run.weights.values(), run.recipe.optimisation)
+    progressing = Progress(run, optimiser, written.state, identity)
     if conduct.resume and written.state.exists():
         progressing.load()
     first, every = run.step, conduct.checkpoint_every
@@ -179,5 +194,4 @@ def describe(model: Model, recipe: Recipe) -> dict[str, Any]:
         "logit_scale": model.clip.logit_scale.exp().item(),
         "data": recipe.data.test or recipe.data.train,
         "method": recipe.method,
-        "recipe": recipe.model_dump(mode="json"),
     }

@@ -42,6 +42,7 @@ class Method:
         takes_steps: whether it trains at all under these options.
         options: the recipe's `[options]`.
         uses: the sections of a recipe it reads, of `SECTIONS`.
+        held_back: what it does on samples that no step sees and cannot do without, a verb and its object, or nothing.
         from_scratch: whether it can start from a random initialisation.
     """
 
@@ -57,4 +58,5 @@ class Method:
     takes_steps: Callable[[Any], bool] = lambda options: True
     options: type[Strict] = NoOptions
     uses: frozenset[str] = frozenset()
+    held_back: str = ""
     from_scratch: bool = False

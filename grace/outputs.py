@@ -47,15 +47,14 @@ class Files:
         """Refuse to overwrite.
 
         Args:
-            resume: whether a stopped run may be there.
+            resume: whether a run may be there, complete, or stopped with its state saved: then adapters may be there
+                too, of an end that was cut short.
 
         Raises:
             UserError: if a file of an earlier run is there.
         """
-        goes_on = (
-            resume and self.state.exists()
-        )  # then the adapters may be there, of an end that was cut short
-        for path in (self.checkpoint,) if goes_on else (self.checkpoint, self.metrics, self.adapters):
+        goes_on = resume and (self.checkpoint.exists() or self.state.exists())
+        for path in () if goes_on else (self.checkpoint, self.metrics, self.adapters):
             if path.exists():
                 raise UserError(
                     f"{path} is there already; choose another --out, or --overwrite to replace it"

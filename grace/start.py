@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from geomlab import checkpoint, params
 from geomlab.architectures import Preprocessing
 from geomlab.data import embedded, sources
@@ -10,11 +12,34 @@ from geomlab.data.checks import check_labels
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.spec import parse
+from grace import methods
 from grace import model as models
 from grace.batches import Pool, training_domains
 from grace.method import Method
 from grace.model import Model
+from grace.run import Run
 from grace.settings import Recipe
+
+
+def start_run(recipe: Recipe, initial: str | None, seed: int, device: str = "cpu") -> tuple[Run, str | None]:
+    """A run before its first step and before its method has prepared it, and the digest of what it starts from.
+
+    Raises:
+        UserError: if the start, the samples, the method and the number of steps do not go together.
+    """
+    method = methods.get(recipe.method)
+    source = sources.open_source(recipe.data.train)
+    model, origin = start_model(recipe, method, source, initial, seed)
+    model.precision = getattr(torch, recipe.optimisation.precision)
+    model.to(device).eval()
+    pool, validation = open_pools(recipe, source, model.preprocessing.size, seed)
+    if method.held_back and validation is None:
+        raise UserError(
+            f"{method.name} {method.held_back} on held-back samples, there are none; set data.validation=0.1"
+        )
+    steps = recipe.optimisation.steps(pool.steps_per_epoch) if method.takes_steps(recipe.options) else 0
+    _check_fits(model, pool)
+    return Run(model, recipe, pool, validation, steps), origin
 
 
 def start_model(
@@ -80,7 +105,7 @@ def open_pools(recipe: Recipe, source: Source, size: int | None, seed: int) -> t
     return pool, held_back
 
 
-def check_fits(model: Model, pool: Pool) -> None:
+def _check_fits(model: Model, pool: Pool) -> None:
     """Refuse images that the model cannot take and labels outside its classes before the first step."""
     where = pool.source.spec
     try:

@@ -63,15 +63,10 @@ class Cell:
         return Files(self.folder, self.recipe.method)
 
     @property
-    def run(self) -> dict[str, Any]:
-        """What the checkpoint's metadata say of it, in JSON's types."""
-        recipe = self.recipe.model_dump(mode="json")
-        return {"seed": self.seed, "initial": self.origin, "recipe": recipe}
-
-    @property
     def identity(self) -> dict[str, Any]:
         """What must be the same for a result to be its."""
-        return {**self.run, "judge": self.judge.as_json()}
+        run = loop.identify(self.recipe, self.seed, self.origin)
+        return {**run, "judge": self.judge.as_json()}
 
     def result(self) -> dict[str, Any] | None:
         """What an earlier bench found of it; None where there is nothing.
@@ -88,23 +83,12 @@ class Cell:
             return None
         if not (isinstance(found, dict) and found.get("schema") == SCHEMA and set(found) >= _KEYS):
             raise UserError(f"{path}: no result that this version can read; --overwrite to begin anew")
-        self._check_same(path, found["identity"], self.identity)
-        return found
-
-    def trained(self) -> Checkpoint | None:
-        """What an earlier bench trained, also where it was stopped before it was judged.
-
-        Raises:
-            UserError: if it cannot be read, or is of something else.
-        """
-        written = self.written
-        if not written.checkpoint.exists():
-            return None
-        found = checkpoint.read(written.checkpoint)
-        self._check_same(written.checkpoint, found.metadata, self.run)
-        if written.running.exists():  # stopped between the checkpoint and what follows it
-            written.running.replace(written.metrics)
-        written.state.unlink(missing_ok=True)
+        different = differences(found["identity"], self.identity)
+        if different:
+            raise UserError(
+                f"{path} is of another run ({', '.join(different)}); give the same command or another --out, "
+                "or --overwrite to begin anew"
+            )
         return found
 
     def clear(self) -> None:
@@ -119,14 +103,6 @@ class Cell:
             written.state,
         ):
             path.unlink(missing_ok=True)
-
-    def _check_same(self, path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-        different = differences(there, here)
-        if different:
-            raise UserError(
-                f"{path} is of another run ({', '.join(different)}); give the same command or another --out, "
-                "or --overwrite to begin anew"
-            )
 
 
 @dataclass(frozen=True)
@@ -177,19 +153,12 @@ def seconds_per_step(metrics: Path) -> float | None:
 def _find(cell: Cell, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for left in cell.folder.glob(f"{files.TEMPORARY}*"):  # half written when an earlier bench was killed
         left.unlink()
-    trained = cell.trained()
-    if trained is None:
-        # Files of a run that ended between two of them may be there: they are replaced, a saved state is gone on with.
-        conduct = loop.Conduct(overwrite=True, resume=True, checkpoint_every=cell.checkpoint_every)
-        loop.train(
-            cell.recipe,
-            cell.folder,
-            initial=cell.start,
-            seed=cell.seed,
-            device=cell.device,
-            conduct=conduct,
-        )
-        trained = checkpoint.read(cell.written.checkpoint)  # what is judged is what is on disk
+    # Files of a run that ended between two of them may be there: they are replaced, a saved state is gone on with.
+    conduct = loop.Conduct(overwrite=True, resume=True, checkpoint_every=cell.checkpoint_every)
+    loop.train(
+        cell.recipe, cell.folder, initial=cell.start, seed=cell.seed, device=cell.device, conduct=conduct
+    )
+    trained = checkpoint.read(cell.written.checkpoint)  # what is judged is what is on disk
     scores = known.get(trained.digest) or _judge(cell, trained)
     found = {
         "schema": SCHEMA,

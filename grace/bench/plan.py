@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from geomlab.data import sources
 from geomlab.errors import UserError
 from geomlab.spec import parse
-from grace import methods
 from grace.bench import apgd
 from grace.bench.cells import Cell, Job
 from grace.bench.judge import Judge
 from grace.bench.variants import Variant, shared
 from grace.recipe import attack_of, budget_names
 from grace.settings import Recipe
-from grace.start import start_model
+from grace.start import start_run
 
 Value = TypeVar("Value")
 
@@ -95,10 +93,15 @@ def make(request: Request, out: Path) -> Plan:
     start = request.initial or _same(
         "data.initial", {v: recipe.data.initial for v, recipe in recipes.items()}
     )
-    first = next(iter(recipes.values()))
-    origin = origin_of(first, start)
-    assert start is not None  # origin_of refuses it
     judge = _judge(request, recipes)
+    origin = ""
+    for variant, recipe in recipes.items():
+        try:
+            origin = origin_of(recipe, start)
+        except UserError as error:
+            raise UserError(f"{variant.label}: {error}") from error
+    assert start is not None  # origin_of refuses it
+    first = next(iter(recipes.values()))
     judge.open()
     apgd.require()
     cells = tuple(
@@ -171,13 +174,12 @@ def origin_of(recipe: Recipe, start: str | None) -> str:
     """The digest of what training starts from.
 
     Raises:
-        UserError: if there is nothing, or it has random weights.
+        UserError: if there is nothing, it has random weights, or the recipe cannot begin from it.
     """
     if start is not None and start.startswith("open_clip:") and parse(start).option("pretrained") is None:
         raise UserError(
             f"'{start}' has random weights; a bench starts from trained ones: add ,pretrained=TAG"
         )
-    source = sources.open_source(recipe.data.train)
-    origin = start_model(recipe, methods.get(recipe.method), source, start, 0)[1]
+    origin = start_run(recipe, start, 0)[1]
     assert origin is not None  # only what starts from scratch has none
     return origin

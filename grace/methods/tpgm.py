@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from geomlab import progress
-from geomlab.errors import UserError
 from geomlab.typing import Params, Scalar
 from grace.method import Method
 from grace.methods import ft
@@ -27,13 +26,6 @@ class Options(Strict):
 
     iterations: int = Field(200, ge=1)
     lr: float = Field(1e-2, gt=0)
-
-
-def prepare(run: Run) -> None:
-    """Refuse to learn radii where nothing is held back."""
-    if run.validation is None:
-        raise UserError("tpgm learns its radii on held-back samples, there are none; set data.validation=0.1")
-    run.model.add_zero_shot_head()
 
 
 def finish(run: Run) -> None:
@@ -102,8 +94,9 @@ METHOD = Method(
     reference="Tian et al. 2023 (2303.10720)",
     terms="A",
     trains=ft.METHOD.trains,
-    prepare=prepare,
+    prepare=ft.METHOD.prepare,
     loss=ft.loss,
     finish=finish,
     options=Options,
+    held_back="learns its radii",
 )

@@ -174,13 +174,20 @@ def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pyt
         resumed()
 
 
-def test_resume_begins_where_nothing_was_stopped_and_refuses_what_is_complete(tmp_path: Path) -> None:
+def test_resume_begins_where_nothing_was_stopped_and_leaves_what_is_complete(tmp_path: Path) -> None:
     recipe = compose(
         "ft", settings=["optimisation.max_steps=2", "optimisation.warmup=1", "optimisation.batch_size=16"]
     )
-    loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
+    conduct = Conduct(resume=True)
+    found = loop.train(recipe, tmp_path, conduct=conduct)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "ft.jsonl").rename(tmp_path / "ft.jsonl.part")  # stopped after the checkpoint was written
+    assert loop.train(recipe, tmp_path, conduct=conduct).digest == found.digest
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(UserError, match=r"ft\.pt is of another run \(seed is 0, here 1\); .*--overwrite"):
+        loop.train(recipe, tmp_path, seed=1, conduct=conduct)
     with pytest.raises(UserError, match=r"ft\.pt is there already"):
-        loop.train(recipe, tmp_path, conduct=Conduct(resume=True))
+        loop.train(recipe, tmp_path)
 
 
 def test_an_end_that_was_cut_short_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

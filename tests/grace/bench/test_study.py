@@ -65,7 +65,7 @@ def test_what_is_there_is_not_done_again(
     bench(request_of(f"ft,{FIXED}"), tmp_path, quiet)
     before = listed(tmp_path)
     folder = tmp_path / "runs" / "ft-0"
-    monkeypatch.setattr(loop, "train", never)
+    monkeypatch.setattr(loop, "fit", never)
     (tmp_path / "bench.json").unlink()
     (folder / "result.json").unlink()  # stopped after training, before it was judged,
     (folder / "ft.jsonl").rename(folder / "ft.jsonl.part")  # and before the metrics had their name
@@ -136,6 +136,18 @@ def test_another_bench_is_not_mixed_in_or_replaced_unasked(request_of: RequestOf
     assert (tmp_path / "runs" / "ft-0" / "result.json").read_text() == result
     bench(request_of("ft", samples=10, overwrite=True), tmp_path, quiet)
     assert listed(tmp_path)[0]["n"]["clean"] == 10
+
+
+def test_what_cannot_begin_is_refused_before_the_first_is_trained(
+    request_of: RequestOf, tmp_path: Path
+) -> None:
+    for last, message in [
+        ("tpgm:data.validation=0", r"tpgm:data\.validation=0: tpgm learns its radii on held-back samples"),
+        ("ft:optimisation.warmup=9999", r"ft:optimisation\.warmup=9999: a warm-up of 9999 steps takes all"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            bench(request_of(f"ft,{last}"), tmp_path, quiet)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_run_is_not_judged(request_of: RequestOf, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import torch
 
 from geomlab.errors import UserError
 from grace.methods import tpgm
+from grace.recipe import compose
 from grace.run import Run
+from grace.start import start_run
 
 RunOf = Callable[..., Run]
 
@@ -69,6 +71,6 @@ def test_finish_projects_by_the_radii(run_of: RunOf, monkeypatch: pytest.MonkeyP
         assert (weight - run.anchor[name]).norm().item() == pytest.approx(moved, rel=1e-9)
 
 
-def test_it_needs_samples_held_back(run_of: RunOf) -> None:
+def test_it_needs_samples_held_back() -> None:
     with pytest.raises(UserError, match=r"tpgm learns its radii on held-back .*; set data\.validation=0\.1"):
-        run_of("tpgm", "data.validation=0")
+        start_run(compose("tpgm", settings=["data.validation=0"]), None, 0)

@@ -63,7 +63,7 @@ SPACE: dict[str, tuple[tuple[float, ...], tuple[dict[str, float], ...]]] = {
     "lora-spd": (TWO, ({"strength": 1.0}, {"strength": 0.3})),
     "lora-tecoa": (FOUR_UP, ({},)),
     "lora-at": (FOUR_UP, ({},)),
-    "vpt-pmg-aft": (FOUR_UP, ({},)),
+    "vpt-pmg-aft": (TWO, ({"prompts": 4}, {"prompts": 16})),  # at higher rates it loses ID and gains nothing
     "grace": (TWO_UP, ({"lambda_lar": 1.0}, {"lambda_lar": 3.0})),
 }
 

@@ -5,8 +5,10 @@ python benchmarks/pacs.py [--methods ft,grace] [--seeds 3] [--samples 300] [--wo
 The images are those of `pacs64.tar` in $GEOMLAB_SHARED or ../shared/data. A CLIP (grace/recipes/data/domains.toml) is
 pretrained on the captions of the training part of all four domains, which gives the zero-shot checkpoint; every method
 then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
-other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. A run that was stopped
-goes on. It writes benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
+other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. The steps and the attack
+are SETTINGS, for all methods alike; rates and strengths are the recipes' own, one for all that train the whole tower and
+one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
+benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
 """
 
 import argparse
@@ -25,6 +27,7 @@ METHODS = (
     *("zero-shot", "ft", "wise-ft", "lp-ft", "tecoa", "fare", "pmg-aft", "lora-ft", "lora-tecoa", "lora-at"),
     *("grace:lambda_gv=0", "grace"),
 )
+SETTINGS = ("optimisation.max_steps=200", "attack.steps=5", "attack.ramp=0.5")
 
 
 def images(out: Path) -> Path:
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not start.exists():
         given = [part for text in (test, *args.pretrain) for part in ("--set", text)]
         run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *given)
-    given = [part for text in (test, *args.set) for part in ("--set", text)]
+    given = [part for text in (test, *SETTINGS, *args.set) for part in ("--set", text)]
     size = ("--seeds", args.seeds, "--samples", args.samples, "--workers", args.workers)
     bench = args.out / "bench"
     run(
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "schema": 1,
         "machine": machine(),
         "versions": versions(),
-        "command": {"seeds": args.seeds, "samples": args.samples, "set": args.set, "pretrain": args.pretrain},
+        "command": {"seeds": args.seeds, "samples": args.samples, "set": [*SETTINGS, *args.set], "pretrain": args.pretrain},
         "start": {"digest": read.digest, "optimisation": read.metadata["recipe"]["optimisation"]},
         "rows": json.loads((bench / "bench.json").read_text(encoding="utf-8")),
     }

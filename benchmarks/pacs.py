@@ -6,7 +6,7 @@ The images are those of `pacs64.tar` in $GEOMLAB_SHARED or ../shared/data. A CLI
 pretrained on the captions of the training part of all four domains, which gives the zero-shot checkpoint; every method
 then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
 other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. The steps and the attack
-are SETTINGS, for all methods alike; rates and strengths are the recipes' own, one for all that train the whole tower and
+are SETTINGS, for all methods alike; rates and strengths are the recipes' own, one rate for all that train the tower and
 one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
 benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
 """
@@ -90,7 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "schema": 1,
         "machine": machine(),
         "versions": versions(),
-        "command": {"seeds": args.seeds, "samples": args.samples, "set": [*SETTINGS, *args.set], "pretrain": args.pretrain},
+        "command": {
+            "seeds": args.seeds,
+            "samples": args.samples,
+            "set": [*SETTINGS, *args.set],
+            "pretrain": args.pretrain,
+        },
         "start": {"digest": read.digest, "optimisation": read.metadata["recipe"]["optimisation"]},
         "rows": json.loads((bench / "bench.json").read_text(encoding="utf-8")),
     }

@@ -6,8 +6,8 @@ The images are those of `pacs64.tar` in $GEOMLAB_SHARED or ../shared/data. A CLI
 pretrained on the captions of the training part of all four domains, which gives the zero-shot checkpoint; every method
 then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
 other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. The steps and the attack
-are SETTINGS, for all methods alike; rates and strengths are the recipes' own, one rate for all that train the tower and
-one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
+are SETTINGS and ATTACK, for all methods alike; rates and strengths are the recipes' own, one rate for all that train
+the tower and one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
 benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
 """
 
@@ -21,13 +21,15 @@ from pathlib import Path
 from geomlab import checkpoint, files
 from geomlab.environment import machine, versions
 from geomlab.spec import escape
-from grace import cli
+from grace import cli, methods
+from grace.bench import variants
 
 METHODS = (
     *("zero-shot", "ft", "wise-ft", "lp-ft", "tecoa", "fare", "pmg-aft", "lora-ft", "lora-tecoa", "lora-at"),
     *("grace:lambda_gv=0", "grace"),
 )
-SETTINGS = ("optimisation.max_steps=200", "attack.steps=5", "attack.ramp=0.5")
+SETTINGS = ("optimisation.max_steps=200", "data.validation=0.1")
+ATTACK = ("attack.steps=5", "attack.ramp=0.5")
 
 
 def images(out: Path) -> Path:
@@ -66,10 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = f"domains:{escape(str(images(args.out)))},id=photo"
     train, test = f"{data},split=train", f"data.test={data},split=test"
     start = args.out / "clip" / "clip.pt"
-    if not start.exists():
-        given = [part for text in (test, *args.pretrain) for part in ("--set", text)]
-        run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *given)
-    given = [part for text in (test, *SETTINGS, *args.set) for part in ("--set", text)]
+    given = [part for text in (test, *args.pretrain) for part in ("--set", text)]
+    run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *given)
+    attacks = any("attack" in methods.get(variant.method).uses for variant in variants.parse([args.methods]))
+    settings = [*SETTINGS, *(ATTACK if attacks else ()), *args.set]
+    given = [part for text in (test, *settings) for part in ("--set", text)]
     size = ("--seeds", args.seeds, "--samples", args.samples, "--workers", args.workers)
     bench = args.out / "bench"
     run(
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": {
             "seeds": args.seeds,
             "samples": args.samples,
-            "set": [*SETTINGS, *args.set],
+            "set": settings,
             "pretrain": args.pretrain,
         },
         "start": {"digest": read.digest, "optimisation": read.metadata["recipe"]["optimisation"]},

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from geomlab import console
+from geomlab.errors import UserError
 
 app = typer.Typer(
     add_completion=False,
@@ -53,6 +54,8 @@ def train(
     from grace import loop, signals
     from grace.recipe import compose
 
+    if resume and overwrite:
+        raise UserError("--resume keeps what is there, --overwrite replaces it; give one of them")
     composed = compose(method, data, file=recipe, settings=settings or ())
     where = choose(device)
     conduct = loop.Conduct(overwrite, resume, checkpoint_every, tuple(dict.fromkeys(log or ())))
@@ -152,18 +155,18 @@ def bench(
 
     request = Request(
         variants.parse(methods or ()),
-        seeds,
-        data,
-        budget,
-        initial,
-        tuple(settings or ()),
-        samples,
-        held_back,
-        workers,
-        threads,
-        choose(device),
-        checkpoint_every,
-        overwrite,
+        seeds=seeds,
+        data=data,
+        budget=budget,
+        initial=initial,
+        settings=tuple(settings or ()),
+        samples=samples,
+        held_back=held_back,
+        workers=workers,
+        threads=threads,
+        device=choose(device),
+        checkpoint_every=checkpoint_every,
+        overwrite=overwrite,
     )
     try:
         table = study.bench(request, out, console.say)

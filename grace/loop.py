@@ -124,6 +124,7 @@ def complete(written: Files, identity: Mapping[str, Any]) -> Checkpoint:
 def prepare(run: Run, method: Method) -> None:
     """Make the model ready, and choose what trains."""
     method.prepare(run)
+    method.warm_start(run)
     run.weights = trained(run.model, method)
     run.anchor = {name: weight.detach().clone() for name, weight in run.weights.items()}
 

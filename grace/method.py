@@ -31,11 +31,13 @@ class Method:
         name: as on the command line and in the papers.
         summary: one line for `grace list`.
         reference: where it comes from.
-        terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1); the table below.
+        terms: which of the bound's terms A, B, C it addresses (METHOD.md, section 1), by the list above.
         trains: regular expression over parameter names: those that train. Names are those of a checkpoint, but for the
             factors of an adapter (grace/lora.py).
         loss: of a run and a batch -> the terms of the loss by name; their sum is minimised.
-        prepare: makes the model ready before its parameters are chosen, for example adds a head.
+        prepare: makes the model ready before its parameters are chosen, for example adds a head, and refuses what
+            cannot be; soon done.
+        warm_start: what it learns before the first step, after `prepare`; may take long.
         after_step: changes the weights after the optimiser's step, given copies of them from before it, by name; the
             step's gradient still stands in `.grad`.
         finish: changes the model after the last step.
@@ -53,6 +55,7 @@ class Method:
     trains: str
     loss: Callable[[Run, Batch], Mapping[str, Scalar]]
     prepare: Callable[[Run], None] = lambda run: None
+    warm_start: Callable[[Run], None] = lambda run: None
     after_step: Callable[[Run, Params], None] | None = None
     finish: Callable[[Run], None] = lambda run: None
     takes_steps: Callable[[Any], bool] = lambda options: True

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from geomlab import files
 from geomlab.errors import UserError
 
 Line = Mapping[str, float | int]
@@ -72,12 +73,15 @@ def logging(
 
 @contextmanager
 def _json_lines(path: Path, first: int) -> Iterator[Logger]:
-    kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:first] if path.exists() else []
+    try:
+        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:first] if path.exists() else []
+    except ValueError as error:
+        raise UserError(f"{path}: not the metrics of a run; --overwrite to begin anew") from error
     if len(kept) < first:
         raise UserError(
             f"{path} has the metrics of {len(kept)} steps, not of the {first} done; --overwrite to begin anew"
         )
-    path.write_text("".join(kept), encoding="utf-8")
+    files.replace(path, "".join(kept).encode())
     with path.open("a", encoding="utf-8", buffering=1) as file:
 
         def log(line: Line) -> None:

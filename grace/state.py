@@ -62,20 +62,23 @@ def load(path: Path, *, run: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{path}: not a whole state of a run; --overwrite to begin anew") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") != VERSION:
         raise UserError(f"{path}: not a state that this version can go on from; --overwrite to begin anew")
-    different = [key for key, value in run.items() if found["run"].get(key) != value]
+    different = differences(found["run"], run)
     if different:
         raise UserError(
-            f"{path} is of another run ({', '.join(differences(found['run'], run))}); give the same command, "
+            f"{path} is of another run ({', '.join(different)}); give the same command, "
             "or --overwrite to begin anew"
         )
     return found
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between what a file says and what is asked for here, at most three, in words."""
+    """What differs between what a file says and what is asked for here, at most three, in words.
+
+    A file may say more than is asked for, but not within a part of it; what is missing there or here is None.
+    """
     lines: list[str] = []
-    for key in here:
-        old, new = there.get(key), here[key]
+    for key in {**here, **there} if prefix else here:
+        old, new = there.get(key), here.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f"{prefix}{key}.")
         elif old != new:

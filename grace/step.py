@@ -70,13 +70,18 @@ class Progress:
         """
         found = state.load(self.path, run=self.identity)
         tensors, device = found["tensors"], self.run.device
-        for own, name in ((self.run.weights, "weights"), (dict(self.run.model.named_buffers()), "buffers")):
-            for key, tensor in own.items():
-                tensor.copy_(tensors[name][key])
-        self.run.memory = {name: tensor.to(device) for name, tensor in tensors["memory"].items()}
-        self.mean = {name: tensor.to(device) for name, tensor in tensors["mean"].items()}
-        self.optimiser.load_state_dict(found["optimiser"])
-        self.run.step = self.saved = found["run"]["step"]
+        weights: dict[str, Tensor] = {**self.run.weights}
+        own = {"weights": weights, "buffers": dict(self.run.model.named_buffers())}
+        try:
+            for part, kept in own.items():
+                for key, tensor in kept.items():
+                    tensor.copy_(tensors[part][key])
+            self.run.memory = {name: tensor.to(device) for name, tensor in tensors["memory"].items()}
+            self.mean = {name: tensor.to(device) for name, tensor in tensors["mean"].items()}
+            self.optimiser.load_state_dict(found["optimiser"])
+            self.run.step = self.saved = found["run"]["step"]
+        except (KeyError, RuntimeError, ValueError) as error:  # something is missing, or of another shape
+            raise UserError(f"{self.path}: not a whole state of a run; --overwrite to begin anew") from error
 
 
 def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, float | int]:

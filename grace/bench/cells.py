@@ -19,10 +19,12 @@ from grace.outputs import Files
 from grace.settings import Recipe
 from grace.start import start_model
 from grace.state import differences
+from grace.step import Diverged
 
 SCHEMA = 1
 RESULT = "result.json"
 _SCORES = ("drift", "id", "ood", "adv", "harmonic_mean", "accuracy", "n")
+_TABLES = ("accuracy", "n", "identity")
 _KEYS = {"method", "seed", "steps", "seconds_per_step", "digest", "identity", *_SCORES}
 
 
@@ -76,12 +78,13 @@ class Cell:
         """
         path = self.folder / RESULT
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            found: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); --overwrite to begin anew") from error
         if found is None:
             return None
-        if not (isinstance(found, dict) and found.get("schema") == SCHEMA and set(found) >= _KEYS):
+        whole = isinstance(found, dict) and found.get("schema") == SCHEMA and set(found) >= _KEYS
+        if not (whole and all(isinstance(found[key], dict) for key in _TABLES)):
             raise UserError(f"{path}: no result that this version can read; --overwrite to begin anew")
         different = differences(found["identity"], self.identity)
         if different:
@@ -89,7 +92,8 @@ class Cell:
                 f"{path} is of another run ({', '.join(different)}); give the same command or another --out, "
                 "or --overwrite to begin anew"
             )
-        return found
+        result: dict[str, Any] = found
+        return result
 
     def clear(self) -> None:
         """Remove what an earlier bench left of it; files of others stay."""
@@ -144,10 +148,28 @@ def work(job: Job) -> Iterator[tuple[Cell, dict[str, Any]]]:
         torch.set_num_threads(before)
 
 
+def attempt(job: Job) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """As `work`; a run that diverges has its `error` for a result, and the others of the job are not done."""
+    before: list[Cell] = []
+    try:
+        for cell, found in work(job):
+            before.append(cell)
+            yield cell, found
+    except Diverged as error:
+        yield job.cells[len(before)], {"error": str(error)}
+
+
 def seconds_per_step(metrics: Path) -> float | None:
-    """Median of the `seconds` in a run's JSON lines; None where it took no step."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    return statistics.median(json.loads(line)["seconds"] for line in lines) if lines else None
+    """Median of the `seconds` in a run's JSON lines; None where it took no step.
+
+    Raises:
+        UserError: if they cannot be read.
+    """
+    try:
+        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+        return statistics.median(json.loads(line)["seconds"] for line in lines) if lines else None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{metrics}: not the metrics of a run; --overwrite to begin anew") from error
 
 
 def _find(cell: Cell, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -167,6 +189,7 @@ def _find(cell: Cell, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         **scores,
         "steps": trained.metadata["step"],
         "seconds_per_step": seconds_per_step(cell.written.metrics),
+        "threads": torch.get_num_threads(),
         "digest": trained.digest,
         "identity": cell.identity,
     }

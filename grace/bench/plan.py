@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from geomlab.errors import UserError
 from geomlab.spec import parse
+from grace import methods
 from grace.bench import apgd
 from grace.bench.cells import Cell, Job
 from grace.bench.judge import Judge
@@ -180,6 +181,7 @@ def origin_of(recipe: Recipe, start: str | None) -> str:
         raise UserError(
             f"'{start}' has random weights; a bench starts from trained ones: add ,pretrained=TAG"
         )
-    origin = start_run(recipe, start, 0)[1]
+    run, origin = start_run(recipe, start, 0)
+    methods.get(recipe.method).prepare(run)
     assert origin is not None  # only what starts from scratch has none
     return origin

@@ -10,6 +10,7 @@ from geomlab.errors import UserError
 from geomlab.tables import MISSING, Table
 from grace.bench import plan as plans
 from grace.bench import workers
+from grace.bench.cells import attempt
 from grace.bench.plan import Plan, Request
 from grace.bench.table import rows, tabulate
 
@@ -25,18 +26,26 @@ def bench(request: Request, out: Path, say: Callable[[str], None] = print) -> Ta
         say: takes a line for each cell that is done.
 
     Raises:
-        UserError: if something cannot be used, or is in the way; what is done stays.
+        UserError: if something cannot be used, is in the way, or a run diverged; what is done stays.
         KeyboardInterrupt: after a signal; the same call goes on.
     """
     plan = plans.make(request, out)
     _check_covered(out / LISTED, plan, overwrite=request.overwrite)
     plans.make_room(plan, out, overwrite=request.overwrite)
     found: dict[tuple[str, int], dict[str, Any]] = {}
+    failed: list[str] = []
     with progress.bar(len(plan.cells), "bench") as bar:
-        for cell, result in workers.run(plan.jobs(request.threads), request.workers):
+        for cell, result in workers.run(plan.jobs(request.threads), request.workers, attempt):
             found[cell.label, cell.seed] = result
-            say(describe(result))
+            if "error" in result:
+                failed.append(result["error"])
+            say(result.get("error") or describe(result))
             bar.advance()
+    if failed:
+        raise UserError(
+            f"{failed[0]} ({len(failed)} of {len(plan.cells)} runs diverged, the others are done; leave their method "
+            "out of --methods, or change its settings)"
+        )
     listed = rows([found[cell.label, cell.seed] for cell in plan.cells])
     table = tabulate(listed, title="Methods", caption=_caption(plan, listed))
     content = json.dumps(listed, indent=1, allow_nan=False) + "\n"

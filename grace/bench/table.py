@@ -25,15 +25,19 @@ _KEYS = (
 
 
 def rows(results: Sequence[Row]) -> list[dict[str, Any]]:
-    """What bench.json lists: each result with its cost ratio to vanilla fine-tuning at the same seed.
+    """What bench.json lists: each result with its cost ratio to vanilla fine-tuning at the same seed and threads.
 
     Args:
         results: as `result.json` holds them.
     """
-    vanilla = {found["seed"]: found["seconds_per_step"] for found in results if found["method"] == VANILLA}
+    vanilla = {
+        (found["seed"], found.get("threads")): found["seconds_per_step"]
+        for found in results
+        if found["method"] == VANILLA
+    }
     listed = []
     for found in results:
-        own, base = found["seconds_per_step"], vanilla.get(found["seed"])
+        own, base = found["seconds_per_step"], vanilla.get((found["seed"], found.get("threads")))
         ratio = None if own is None or base is None else own / base
         listed.append({key: found[key] for key in _KEYS} | {"cost_ratio": ratio})
     return listed

@@ -103,7 +103,10 @@ def perturb(run: Run, attacked: Tensor, labels: Tensor, ranks: dict[str, int]) -
 
 
 def choose_ranks(run: Run, batch: Batch) -> dict[str, int]:
-    """The rank of each layer's perturbation, by the curvature's average, which is updated every so many steps."""
+    """The rank of each layer's perturbation, by the curvature's average, which is updated every so many steps.
+
+    It is of held-back samples [n], or of the step's batch where none are held back [O].
+    """
     options = run.options
     names = list(lora.base_weights(run.model.clip))
     if not options.curriculum:

@@ -1,5 +1,6 @@
 """LoRA fine-tuning: cross-entropy, adapters in the image tower, the zero-shot head frozen."""
 
+from geomlab.errors import UserError
 from geomlab.rng import generator
 from grace import lora
 from grace.method import Method
@@ -8,12 +9,22 @@ from grace.run import Run
 
 
 def prepare(run: Run) -> None:
-    """Add the frozen zero-shot head, and adapters where the recipe wants them."""
+    """Add the frozen zero-shot head, and adapters where the recipe wants them.
+
+    Raises:
+        UserError: if they would be outside the image tower, whose embeddings alone the losses see.
+    """
     run.model.add_zero_shot_head()
     settings = run.lora
-    lora.attach(
+    adapted = lora.attach(
         run.model.clip, settings.targets, settings.rank, scale=settings.scale, rng=generator(run.seed, "lora")
     )
+    outside = [name for name in adapted if not name.startswith("visual.")]
+    if outside:
+        raise UserError(
+            f"lora.targets '{settings.targets}' finds {outside[0]}, which is not of the image tower; begin it with "
+            r"^visual\."
+        )
 
 
 METHOD = Method(

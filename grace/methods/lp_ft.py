@@ -32,7 +32,7 @@ class Options(Strict):
     max_iter: int = Field(1000, ge=1)
 
 
-def prepare(run: Run) -> None:
+def warm_start(run: Run) -> None:
     """Replace the head by the probe of frozen, normalised features of all training images, not augmented.
 
     The probe is fitted on logit scale · features, so that its penalty means the same as on CLIP's logits, and the scale
@@ -96,7 +96,7 @@ METHOD = Method(
     reference="Kumar et al. 2022 (2202.10054)",
     terms="",
     trains=ft.METHOD.trains,
-    prepare=prepare,
+    warm_start=warm_start,
     loss=ft.loss,
     options=Options,
 )

@@ -58,8 +58,8 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_they_move_with_the_weights_that_train_and_stay_under_adapters(run_of: Callable[..., Run]) -> None:
-    for name, moves in [("ft", True), ("lora-ft", False), ("grace", False)]:
-        run = run_of(name, *(["attack.steps=1"] if name == "grace" else []))
+    for name, moves in [("ft", True), ("lora-ft", False), ("lora-at", False), ("grace", False)]:
+        run = run_of(name, *(["attack.steps=1"] if name in ("lora-at", "grace") else []))
         before = statistics(run.model)
         assert before
         batch = run.pool.batch(0)

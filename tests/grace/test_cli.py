@@ -46,6 +46,11 @@ def test_nothing_is_said_on_stderr_where_all_is_well(
         (["train", "ft", "--out", "x", "--seed", "one"], "Invalid value for '--seed'"),
         (["train", "ft", "--out", "x", "--set", "lr=1"], "did you mean 'optimisation.lr'?"),
         (["train", "ft", "--out", "x", "--data", "glyph"], "no data source 'glyph'"),
+        (["train", "ft", "--out", "x", "--resume", "--overwrite"], "give one of them"),
+        (
+            ["train", "grace", "--out", "x", "--set", "lora.targets=mlp"],
+            "is not of the image tower; begin it with",
+        ),
         (["train", "ft", "--out", "x", "--device", "abacus"], "--device 'abacus' cannot be used here"),
         (["evaluate", "none.pt"], "none.pt: cannot read the checkpoint"),
         (["evaluate", ZERO_SHOT, "--condition", "domain:fresco"], "has the domains photo"),

@@ -1,5 +1,6 @@
 """A run that is killed or stopped at any step ends as one that was not."""
 
+import io
 import json
 import random
 import signal
@@ -167,8 +168,21 @@ def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pyt
     torch.save({"weight": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="not a state that this version can go on from"):
         resumed()
+    found = torch.load(io.BytesIO(whole))
+    found["tensors"]["weights"].popitem()
+    torch.save(found, path)
+    with pytest.raises(UserError, match="not a whole state of a run; --overwrite to begin anew"):
+        resumed()
+    found = torch.load(io.BytesIO(whole))
+    found["run"]["recipe"]["optimisation"]["later"] = 3  # of another version
+    torch.save(found, path)
+    with pytest.raises(UserError, match=r"another run \(recipe\.optimisation\.later is 3, here None\)"):
+        resumed()
     path.write_bytes(whole)
     lines = (tmp_path / "ft.jsonl.part").read_text().splitlines(keepends=True)
+    (tmp_path / "ft.jsonl.part").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"ft\.jsonl\.part: not the metrics of a run; --overwrite"):
+        resumed()
     (tmp_path / "ft.jsonl.part").write_text("".join(lines[:2]))
     with pytest.raises(UserError, match="has the metrics of 2 steps, not of the 3 done; --overwrite"):
         resumed()

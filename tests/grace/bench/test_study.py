@@ -144,10 +144,27 @@ def test_what_cannot_begin_is_refused_before_the_first_is_trained(
     for last, message in [
         ("tpgm:data.validation=0", r"tpgm:data\.validation=0: tpgm learns its radii on held-back samples"),
         ("ft:optimisation.warmup=9999", r"ft:optimisation\.warmup=9999: a warm-up of 9999 steps takes all"),
+        ("fare:attack.start=clean", "fare:attack.start=clean: .*random"),
+        ("lora-ft:lora.targets=zzz", "lora-ft:lora.targets=zzz: lora.targets 'zzz' finds none of"),
+        ("wise-ft:finetuned=nope.pt", r"wise-ft:finetuned=nope\.pt: nope\.pt"),
     ]:
         with pytest.raises(UserError, match=message):
             bench(request_of(f"ft,{last}"), tmp_path, quiet)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_diverges_does_not_keep_the_others_from_it(request_of: RequestOf, tmp_path: Path) -> None:
+    broken = "ft:optimisation.lr=1e30"
+    said: list[str] = []
+    with pytest.raises(
+        UserError, match=r"lr=1e30, seed 0: step 1: .* \(1 of 2 runs diverged, the others are"
+    ):
+        bench(request_of(f"{broken},{FIXED}"), tmp_path, said.append)
+    assert said[0].startswith(f"{broken}, seed 0: step 1: ")
+    assert said[1].startswith(f"{FIXED}, seed 0: ID ")
+    assert not (tmp_path / "bench.json").exists()
+    bench(request_of(FIXED), tmp_path, quiet)
+    assert [row["method"] for row in listed(tmp_path)] == [FIXED]
 
 
 def test_a_checkpoint_of_another_run_is_not_judged(request_of: RequestOf, tmp_path: Path) -> None:
@@ -157,12 +174,25 @@ def test_a_checkpoint_of_another_run_is_not_judged(request_of: RequestOf, tmp_pa
         bench(request_of("ft", "optimisation.lr=0.1"), tmp_path, quiet)
 
 
+def test_metrics_that_cannot_be_read_are_refused(request_of: RequestOf, tmp_path: Path) -> None:
+    bench(request_of("ft"), tmp_path, quiet)
+    folder = tmp_path / "runs" / "ft-0"
+    (folder / "result.json").unlink()
+    (folder / "ft.jsonl").write_text('{"seconds": 1')
+    with pytest.raises(UserError, match=r"ft, seed 0: .*ft\.jsonl: not the metrics of a run; --overwrite"):
+        bench(request_of("ft"), tmp_path, quiet)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", r"result\.json: cannot be read \(.*\); --overwrite to begin anew"),
         ("[]", r"result\.json: no result that this version can read; --overwrite"),
         ('{"schema": 1}', r"result\.json: no result that this version can read; --overwrite"),
+        (
+            json.dumps(dict.fromkeys(cells._KEYS) | {"schema": 1}),
+            r"result\.json: no result that this version can read; --overwrite",
+        ),
     ],
 )
 def test_a_damaged_result_is_refused(

@@ -36,6 +36,8 @@ def test_rows_have_the_documented_keys_and_the_cost_at_their_seed() -> None:
     assert [row["cost_ratio"] for row in found] == [1.0, 8.0, 4.0, 1.0]
     assert [row["cost_ratio"] for row in rows(every("zero-shot", "ft"))] == [None] * 3 + [1.0] * 3
     assert [row["cost_ratio"] for row in rows(every("grace"))] == [None] * 3
+    with_threads = [result("ft", 0, threads=1), result("grace", 0, threads=1), result("grace", 0, threads=2)]
+    assert [row["cost_ratio"] for row in rows(with_threads)] == [1.0, 4.0, None]
 
 
 def test_means_and_paired_differences_have_t_intervals() -> None:

@@ -1,0 +1,98 @@
+"""The methods on the digits, what was tried for GRACE, and what more steps change.
+
+python benchmarks/glyphs.py [--part methods] [--workers 2] [--out build/glyphs] [--results benchmarks/results]
+
+Each part is a `grace bench` at the budget `standard`, tuned by benchmarks/tune_glyphs.py:
+
+- methods: every method with five seeds, judged on 300 test digits; the rows of the paper's Table 8; vanilla fine-tuning
+  at its recipe's own rate too, which gains more ID; and GRACE as it came out best of `choices`: more trials than the
+  others had.
+- choices: GRACE where METHOD.md says [O], with two seeds, judged on the held-back digits.
+- longer: GRACE and the method to beat at three times the steps, judged on the held-back digits.
+
+Each writes glyphs_PART.json: the command, the machine's kind, versions, and the rows of bench.json. What was stopped
+goes on.
+"""
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from geomlab import files
+from geomlab.environment import machine, versions
+from grace import cli
+
+METHODS = (
+    *(
+        "zero-shot",
+        "ft",
+        "ft:optimisation.lr=0.001",
+        "lp-ft",
+        "wise-ft",
+        "flyp",
+        "tpgm",
+        "spd",
+        "sam",
+        "asam",
+    ),
+    *(
+        "lora-ft",
+        "lora-spd",
+        "vpt-pmg-aft",
+        "tecoa",
+        "fare",
+        "pmg-aft",
+        "laat",
+        "awp",
+        "lora-tecoa",
+        "lora-at",
+    ),
+    *("grace:lambda_lar=0,lambda_gv=0", "grace:lambda_lar=0", "grace:lambda_gv=0,curriculum=false"),
+    *("grace:lambda_gv=0", "grace", "grace:lambda_lar=1,rho=0.01"),
+)
+CHOICES = (
+    *("lora-at", "grace", "grace:rho=0.02", "grace:rho=0.01", "grace:lambda_lar=1,rho=0.01"),
+    *("grace:lambda_lar=1,rho=0.01,lambda_gv=5", "grace:lambda_gv=0", "grace:lambda_gv=5"),
+    *(
+        "grace:optimisation.weight_decay=1",
+        "grace:optimisation.weight_decay=5",
+        "grace:rho=0.02,lora.rank=32",
+    ),
+    "grace:rho=0.02,lora.targets='^visual\\.(conv1|transformer)\\.'",
+)
+LONGER = ("lora-at", "grace", "grace:lambda_lar=1,rho=0.01")
+HELD_BACK = ("--held-back", "--seeds", "2")
+PARTS: dict[str, tuple[str, ...]] = {
+    "methods": ("--methods", ",".join(METHODS), "--seeds", "5", "--samples", "300"),
+    "choices": ("--methods", ",".join(CHOICES), *HELD_BACK),
+    "longer": ("--methods", ",".join(LONGER), *HELD_BACK, "--set", "optimisation.max_steps=600"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--part", choices=PARTS, action="append", help="without: all")
+    options.add_argument("--workers", default="2")
+    options.add_argument("--out", type=Path, default=Path("build/glyphs"))
+    options.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    args = options.parse_args(arguments)
+    for part in args.part or PARTS:
+        out = args.out / part
+        status = cli.main(["bench", *PARTS[part], "--workers", args.workers, "--out", str(out)])
+        if status:
+            raise SystemExit(status)
+        content = {
+            "schema": 1,
+            "command": shlex.join(["grace", "bench", *PARTS[part]]),
+            "machine": machine(),
+            "versions": versions(),
+            "rows": json.loads((out / "bench.json").read_text(encoding="utf-8")),
+        }
+        path = args.results / f"glyphs_{part}.json"
+        files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

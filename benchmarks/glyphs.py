@@ -25,49 +25,23 @@ from geomlab.environment import machine, versions
 from grace import cli
 
 METHODS = (
-    *(
-        "zero-shot",
-        "ft",
-        "ft:optimisation.lr=0.001",
-        "lp-ft",
-        "wise-ft",
-        "flyp",
-        "tpgm",
-        "spd",
-        "sam",
-        "asam",
-    ),
-    *(
-        "lora-ft",
-        "lora-spd",
-        "vpt-pmg-aft",
-        "tecoa",
-        "fare",
-        "pmg-aft",
-        "laat",
-        "awp",
-        "lora-tecoa",
-        "lora-at",
-    ),
-    *("grace:lambda_lar=0,lambda_gv=0", "grace:lambda_lar=0", "grace:lambda_gv=0,curriculum=false"),
-    *("grace:lambda_gv=0", "grace", "grace:lambda_lar=1,rho=0.01"),
+    "zero-shot,ft,ft:optimisation.lr=0.001,lp-ft,wise-ft,flyp,tpgm,spd,sam,asam,lora-ft,lora-spd,vpt-pmg-aft,"
+    "tecoa,fare,pmg-aft,laat,awp,lora-tecoa,lora-at,"
+    "grace:lambda_lar=0,lambda_gv=0,grace:lambda_lar=0,grace:lambda_gv=0,curriculum=false,grace:lambda_gv=0,grace,"
+    "grace:lambda_lar=1,rho=0.01"
 )
 CHOICES = (
-    *("lora-at", "grace", "grace:rho=0.02", "grace:rho=0.01", "grace:lambda_lar=1,rho=0.01"),
-    *("grace:lambda_lar=1,rho=0.01,lambda_gv=5", "grace:lambda_gv=0", "grace:lambda_gv=5"),
-    *(
-        "grace:optimisation.weight_decay=1",
-        "grace:optimisation.weight_decay=5",
-        "grace:rho=0.02,lora.rank=32",
-    ),
-    "grace:rho=0.02,lora.targets='^visual\\.(conv1|transformer)\\.'",
+    "lora-at,grace,grace:rho=0.02,grace:rho=0.01,grace:lambda_gv=0,grace:lambda_gv=5,"
+    "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.003,"
+    "grace:lambda_lar=0.5,rho=0.01,grace:optimisation.weight_decay=1,grace:optimisation.weight_decay=5,"
+    "grace:rho=0.02,lora.rank=32,grace:rho=0.02,lora.targets='^visual\\.(conv1|transformer)\\.'"
 )
-LONGER = ("lora-at", "grace", "grace:lambda_lar=1,rho=0.01")
+LONGER = "lora-at,grace,grace:lambda_lar=1,rho=0.01"
 HELD_BACK = ("--held-back", "--seeds", "2")
 PARTS: dict[str, tuple[str, ...]] = {
-    "methods": ("--methods", ",".join(METHODS), "--seeds", "5", "--samples", "300"),
-    "choices": ("--methods", ",".join(CHOICES), *HELD_BACK),
-    "longer": ("--methods", ",".join(LONGER), *HELD_BACK, "--set", "optimisation.max_steps=600"),
+    "methods": ("--methods", METHODS, "--seeds", "5", "--samples", "300"),
+    "choices": ("--methods", CHOICES, *HELD_BACK),
+    "longer": ("--methods", LONGER, *HELD_BACK, "--set", "optimisation.max_steps=600"),
 }
 
 

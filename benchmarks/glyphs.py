@@ -31,10 +31,9 @@ METHODS = (
     "grace:lambda_lar=1,rho=0.01"
 )
 CHOICES = (
-    "lora-at,grace,grace:rho=0.02,grace:rho=0.01,grace:lambda_gv=0,grace:lambda_gv=5,"
-    "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.003,"
-    "grace:lambda_lar=0.5,rho=0.01,grace:optimisation.weight_decay=1,grace:optimisation.weight_decay=5,"
-    "grace:rho=0.02,lora.rank=32,grace:rho=0.02,lora.targets='^visual\\.(conv1|transformer)\\.'"
+    "lora-at,grace,grace:rho=0.02,grace:rho=0.01,grace:lambda_gv=5,grace:optimisation.weight_decay=1,"
+    "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.003,grace:lambda_lar=0.5,rho=0.01,"
+    "grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.01,lambda_gv=20"
 )
 LONGER = "lora-at,grace,grace:lambda_lar=1,rho=0.01"
 HELD_BACK = ("--held-back", "--seeds", "2")

@@ -1,0 +1,61 @@
+"""The tables in README.md and docs/comparison.md that come from benches, written into them between their marks.
+
+python benchmarks/tables.py
+
+`<!-- bench: PATH -->` stands before the table of that file, an object with `rows` as in bench.json, and `<!-- end -->`
+after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent but for the cost ratio: means over
+seeds ± the half-width of their 95 % t-interval.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from geomlab import files
+from geomlab.tables import MISSING, Entry
+from grace.bench.table import tabulate
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md")
+MARKED = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COST = "cost ratio"
+
+
+def shown(entry: Entry, scale: float) -> str:
+    """`39.4 ± 1.2`; without ± where there is one value or all are the same."""
+    if isinstance(entry, str):
+        return entry
+    if not math.isfinite(entry.value):
+        return MISSING
+    low, high = entry.error if isinstance(entry.error, tuple) else (0.0, 0.0)
+    value, half = (f"{scale * x:.1f}" for x in (entry.value, (high - low) / 2))
+    return f"{value} ± {half}".replace("-", "−") if high > low else value.replace("-", "−")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line a method, in the order of the list."""
+    made = tabulate(rows, title="", caption="")
+    scales = [1 if column == COST else 100 for column in made.columns]
+    lines = ["| " + " | ".join(made.columns) + " |", "|---|" + "---:|" * (len(made.columns) - 1)]
+    for name, *entries in made.rows:
+        cells = [shown(entry, scale) for entry, scale in zip(entries, scales[1:], strict=True)]
+        lines.append("| " + " | ".join([f"`{name}`", *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def written(text: str) -> str:
+    """A text with every marked table as its file says."""
+
+    def replace(match: re.Match[str]) -> str:
+        rows = json.loads((ROOT / match[2]).read_text(encoding="utf-8"))["rows"]
+        return match[1] + "\n" + table(rows) + "\n" + match[3]
+
+    return MARKED.sub(replace, text)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        files.replace(document, written(document.read_text(encoding="utf-8")).encode())

@@ -3,8 +3,8 @@
 python benchmarks/tables.py
 
 `<!-- bench: PATH -->` stands before the table of that file, an object with `rows` as in bench.json, and `<!-- end -->`
-after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent but for the cost ratio: means over
-seeds ± the half-width of their 95 % t-interval.
+after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent but for the cost ratio: means
+over seeds ± the half-width of their 95 % t-interval.
 """
 
 import json

@@ -10,15 +10,17 @@ Each part is a `grace bench` at the budget `standard`, tuned by benchmarks/tune_
 - choices: GRACE where METHOD.md says [O], with two seeds, judged on the held-back digits.
 - longer: GRACE and the method to beat at three times the steps, judged on the held-back digits.
 
-Each writes glyphs_PART.json: the command, the machine's kind, versions, and the rows of bench.json. What was stopped
-goes on.
+Each writes glyphs_PART.json: the command, the machine's kind, versions, and the rows of bench.json, each with the terms
+of its loss, means over the last LAST steps, weighted as they are added up. What was stopped goes on.
 """
 
 import argparse
 import json
 import shlex
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from geomlab import files
 from geomlab.environment import machine, versions
@@ -36,12 +38,27 @@ CHOICES = (
     "grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.01,lambda_gv=20"
 )
 LONGER = "lora-at,grace,grace:lambda_lar=1,rho=0.01"
+LAST = 20
+NO_TERMS = {"step", "loss", "gradient_norm", "lr", "seconds"}
 HELD_BACK = ("--held-back", "--seeds", "2")
 PARTS: dict[str, tuple[str, ...]] = {
     "methods": ("--methods", METHODS, "--seeds", "5", "--samples", "300"),
     "choices": ("--methods", CHOICES, *HELD_BACK),
     "longer": ("--methods", LONGER, *HELD_BACK, "--set", "optimisation.max_steps=600"),
 }
+
+
+def last_terms(runs: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """By method and seed: the mean of each term of the loss over the last steps of a run, if it took any."""
+    found = {}
+    for path in runs.glob("*/result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        logs = [log.read_text(encoding="utf-8").splitlines()[-LAST:] for log in path.parent.glob("*.jsonl")]
+        lines: list[dict[str, Any]] = [json.loads(line) for log in logs for line in log]
+        terms = [name for name in (lines[0] if lines else ()) if name not in NO_TERMS]
+        means = {name: statistics.fmean(line[name] for line in lines) for name in terms}
+        found[result["method"], result["seed"]] = means
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,12 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = cli.main(["bench", *PARTS[part], "--workers", args.workers, "--out", str(out)])
         if status:
             raise SystemExit(status)
+        rows = json.loads((out / "bench.json").read_text(encoding="utf-8"))
+        terms = last_terms(out / "runs")
         content = {
             "schema": 1,
             "command": shlex.join(["grace", "bench", *PARTS[part]]),
             "machine": machine(),
             "versions": versions(),
-            "rows": json.loads((out / "bench.json").read_text(encoding="utf-8")),
+            "rows": [row | {"terms": terms[row["method"], row["seed"]]} for row in rows],
         }
         path = args.results / f"glyphs_{part}.json"
         files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

@@ -31,3 +31,6 @@ def test_a_part_is_written_with_its_command(tmp_path: Path, monkeypatch: pytest.
     assert found["command"].startswith(
         "grace bench --methods ft,ft:optimisation.lr=0.5 --set optimisation.max_steps=2"
     )
+    log = (tmp_path / "longer" / "runs" / "ft-0" / "ft.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["cross_entropy"] for line in log]
+    assert found["rows"][0]["terms"] == {"cross_entropy": pytest.approx(sum(losses) / 2)}

@@ -35,7 +35,9 @@ METHODS = (
 CHOICES = (
     "lora-at,grace,grace:rho=0.02,grace:rho=0.01,grace:lambda_gv=5,grace:optimisation.weight_decay=1,"
     "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.003,grace:lambda_lar=0.5,rho=0.01,"
-    "grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.01,lambda_gv=20"
+    "grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.01,lambda_gv=20,"
+    r"grace:lambda_lar=1,rho=0.01,lora.targets='^visual\.transformer\.resblocks\.[01]\.',"
+    r"grace:lambda_lar=1,rho=0.01,lora.targets='^visual\..*\.mlp\.'"
 )
 LONGER = "lora-at,grace,grace:lambda_lar=1,rho=0.01"
 LAST = 20

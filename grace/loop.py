@@ -68,7 +68,7 @@ def train(
 
     Raises:
         UserError: if a file is there already, the start or the data does not fit, or the warm-up takes all steps.
-        Diverged: if the loss is no longer finite.
+        Diverged: if the loss or the network is no longer finite.
         Interrupted: after SIGTERM or SIGINT.
     """
     conduct = conduct or Conduct()
@@ -134,7 +134,7 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
 
     Raises:
         UserError: if images cannot be used.
-        Diverged: with the step, if the loss or its gradient is not finite.
+        Diverged: with the step, if the loss, its gradient or the network that a step leaves is not finite.
         Interrupted: after SIGTERM or SIGINT.
     """
     if not run.steps:
@@ -160,6 +160,7 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
             bar.step(f"{method.name}  loss {line['loss']:.3f}  {rate:.1f} steps/s")
             bar.advance()
             if caught or (every and (step + 1) % every == 0) or step + 1 == run.steps:
+                progressing.check_sound()
                 progressing.save(step + 1)
             if caught:
                 raise signals.Interrupted(caught[0], step + 1, run.steps, written.state)

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from geomlab.data.attacks import ascend
 from geomlab.rng import generator
@@ -89,8 +88,8 @@ class Run:
     def craft(self, images: Images, loss: Callable[[Images], Float[Tensor, "n"]]) -> Images:
         """Adversarial examples by the recipe's attack.
 
-        The weights need no gradient meanwhile, so none is computed or left in `.grad`, and adapters are merged once.
-        The signs are of float32, also where training is in bfloat16.
+        The weights need no gradient meanwhile, so none is computed or left in `.grad`. The signs are of float32, also
+        where training is in bfloat16.
 
         Args:
             images: (n, C, H, W) in [0, 1].
@@ -159,8 +158,7 @@ def _frozen(model: Model, *, training: bool) -> Iterator[None]:
     for parameter in weights:
         parameter.requires_grad_(False)
     try:
-        with parametrize.cached():
-            yield
+        yield
     finally:
         for parameter in weights:
             parameter.requires_grad_(True)

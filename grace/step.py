@@ -55,11 +55,28 @@ class Progress:
         """What ends a run that cannot go on: the step, why, and where the last good state is."""
         kept = "no state was saved (--checkpoint-every N does)"
         if self.saved is not None:
-            kept = f"{self.path} holds the state after {self.saved} steps"
+            kept = f"{self.path} holds the last good state, after {self.saved} steps"
         return Diverged(
-            f"step {self.run.step}: {why}; no checkpoint was written, {kept}; "
-            "lower optimisation.lr or lengthen optimisation.warmup"
+            f"step {self.run.step}: {why}; no checkpoint was written, {kept}; begin anew with a lower "
+            "optimisation.lr or a longer optimisation.warmup"
         )
+
+    @torch.no_grad()
+    def check_sound(self) -> None:
+        """Try the network that the present step has left, so that no state or checkpoint is written that goes nowhere.
+
+        Raises:
+            Diverged: if a weight that trains, or a feature of the step's batch, is not finite.
+        """
+        run = self.run
+        run.model.eval()
+        try:
+            features = run.model.encode(run.pool.batch(run.step).images.to(run.device))
+        finally:
+            run.model.train()
+        found = (*run.weights.values(), features.norm(dim=1))
+        if not all(bool(tensor.isfinite().all()) for tensor in found):
+            raise self.failed("its update leaves a network whose weights or features are not finite")
 
     @torch.no_grad()
     def load(self) -> None:

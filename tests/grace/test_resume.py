@@ -19,8 +19,10 @@ from geomlab.errors import UserError
 from grace import cli as grace_cli
 from grace import loop, signals
 from grace.loop import Conduct
+from grace.method import Method
 from grace.recipe import compose
 from grace.run import Run
+from grace.step import Diverged, Progress
 from tests import cli
 
 STEPS = 16
@@ -232,17 +234,55 @@ def test_an_end_that_was_cut_short_is_made_up_for(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("method", "what"), [("ft", "(cross_entropy nan)"), ("lora-at", "attack's gradient is not")]
 )
-def test_what_is_not_finite_is_said_with_its_step_and_the_last_state(
-    method: str, what: str, tmp_path: Path
-) -> None:
+def test_what_is_not_finite_is_said_with_its_step(method: str, what: str, tmp_path: Path) -> None:
     given = ["lr=1e30", "warmup=0", "max_steps=9", "batch_size=16"]
     recipe = compose(method, settings=[f"optimisation.{text}" for text in given])
-    with pytest.raises(UserError) as caught:
-        loop.train(recipe, tmp_path, conduct=Conduct(checkpoint_every=1))
+    with pytest.raises(Diverged) as caught:
+        loop.train(recipe, tmp_path)
     message = str(caught.value)
-    step = int(message.removeprefix("step ").partition(":")[0])
+    assert message.startswith("step 1: ")
     assert what in message
     assert (
-        f"{tmp_path / method}.state.pt holds the state after {step} steps; lower optimisation.lr" in message
+        "no state was saved (--checkpoint-every N does); begin anew with a lower optimisation.lr" in message
     )
     assert not (tmp_path / f"{method}.pt").exists()
+
+
+def breaking(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make one step's update leave weights whose features overflow."""
+    whole = loop.take_step
+
+    def broken(run: Run, method: Method, progressing: Progress) -> dict[str, float | int]:
+        line = whole(run, method, progressing)
+        if run.step == at:
+            with torch.no_grad():
+                next(iter(run.weights.values())).fill_(1e30)
+        return line
+
+    monkeypatch.setattr(loop, "take_step", broken)
+
+
+def test_the_state_that_a_message_names_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is from before the update that broke the network, so without the breakage the run ends as if never stopped."""
+    recipe = compose(
+        "ft", settings=["optimisation.max_steps=5", "optimisation.warmup=1", "optimisation.batch_size=16"]
+    )
+    whole = loop.train(recipe, tmp_path / "whole")
+    conduct = Conduct(checkpoint_every=1, resume=True)
+    with monkeypatch.context() as patch:
+        breaking(2, patch)
+        with pytest.raises(
+            Diverged, match=r"^step 2: its update leaves .* not finite; .* good state, after 2 steps"
+        ):
+            loop.train(recipe, tmp_path / "cut", conduct=conduct)
+    assert loop.train(recipe, tmp_path / "cut", conduct=conduct).digest == whole.digest
+
+
+def test_a_network_that_the_last_step_breaks_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(1, monkeypatch)
+    recipe = compose("ft", settings=["optimisation.max_steps=2", "optimisation.warmup=1"])
+    with pytest.raises(Diverged, match=r"^step 1: its update leaves .* no checkpoint was written, no state"):
+        loop.train(recipe, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["ft.jsonl.part"]

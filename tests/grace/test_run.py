@@ -55,6 +55,27 @@ def test_under_adapters_the_base_weight_is_replaced_and_the_update_added(run_of:
         torch.testing.assert_close(found, run.model.logits(batch.images), rtol=1e-10, atol=1e-10)
 
 
+def test_an_attack_may_be_on_other_weights(run_of: RunOf, batch: Batch) -> None:
+    """Under adapters too: neither hides the other's weights, in either order."""
+    run = run_of("lora-at", "attack.steps=1")
+    doubled = {name: 2 * weight for name, weight in lora.base_weights(run.model.clip).items()}
+
+    def elsewhere() -> Tensor:
+        return run.at(doubled, lambda: run.model.embed(batch.images))
+
+    plain, other = run.model.embed(batch.images), elsewhere()
+    assert not torch.allclose(plain, other)
+    seen: list[Tensor] = []
+
+    def raised(images: Tensor) -> Tensor:
+        seen.extend((run.model.embed(batch.images), elsewhere(), run.model.embed(batch.images)))
+        return cross_entropies(run.model.logits(images), batch.labels)
+
+    run.craft(batch.images, raised)
+    for found, expected in zip(seen, (plain, other, plain), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("method", ["ft", "grace"])
 def test_weights_are_restored_exactly_when_an_exception_flies(
     method: str, run_of: RunOf, batch: Batch

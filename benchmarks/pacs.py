@@ -7,13 +7,15 @@ pretrained on the captions of the training part of all four domains, which gives
 then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
 other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. The steps and the attack
 are SETTINGS and ATTACK, for all methods alike; rates and strengths are the recipes' own, one rate for all that train
-the tower and one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
-benchmarks/results/pacs.json: the rows of bench.json, and what the zero-shot checkpoint is.
+the tower and one for all adapters: nothing is tuned on these images. METHODS are one or two of each kind: all would
+take four hours on two cores; --methods takes any. A run that was stopped goes on. It writes
+benchmarks/results/pacs.json: this command, the rows of bench.json, and what the zero-shot checkpoint is.
 """
 
 import argparse
 import json
 import os
+import shlex
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +26,7 @@ from geomlab.spec import escape
 from grace import cli, methods
 from grace.bench import variants
 
-METHODS = (
-    *("zero-shot", "ft", "wise-ft", "lp-ft", "tecoa", "fare", "pmg-aft", "lora-ft", "lora-tecoa", "lora-at"),
-    *("grace:lambda_gv=0", "grace"),
-)
+METHODS = "zero-shot,ft,wise-ft,lora-ft,tecoa,fare,lora-tecoa,lora-at,grace:lambda_gv=0,grace"
 SETTINGS = ("optimisation.max_steps=200", "data.validation=0.1")
 ATTACK = ("attack.steps=5", "attack.ramp=0.5")
 
@@ -54,9 +53,14 @@ def run(*arguments: str) -> None:
         raise SystemExit(status)
 
 
+def repeated(flag: str, texts: Sequence[str]) -> list[str]:
+    """The flag before each text."""
+    return [part for text in texts for part in (flag, text)]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--methods", default=",".join(METHODS))
+    options.add_argument("--methods", default=METHODS)
     options.add_argument("--seeds", default="3")
     options.add_argument("--samples", default="300")
     options.add_argument("--workers", default="2")
@@ -68,37 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = f"domains:{escape(str(images(args.out)))},id=photo"
     train, test = f"{data},split=train", f"data.test={data},split=test"
     start = args.out / "clip" / "clip.pt"
-    given = [part for text in (test, *args.pretrain) for part in ("--set", text)]
-    run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *given)
+    pretraining = repeated("--set", (test, *args.pretrain))
+    run("train", "clip", "--data", train, "--out", str(start.parent), "--resume", *pretraining)
     attacks = any("attack" in methods.get(variant.method).uses for variant in variants.parse([args.methods]))
     settings = [*SETTINGS, *(ATTACK if attacks else ()), *args.set]
-    given = [part for text in (test, *settings) for part in ("--set", text)]
-    size = ("--seeds", args.seeds, "--samples", args.samples, "--workers", args.workers)
+    size = ("--methods", args.methods, "--seeds", args.seeds, "--samples", args.samples)
     bench = args.out / "bench"
-    run(
-        "bench",
-        "--methods",
-        args.methods,
-        "--data",
-        train,
-        "--from",
-        str(start),
-        "--out",
-        str(bench),
-        *size,
-        *given,
-    )
+    where = ("--data", train, "--from", str(start), "--out", str(bench), "--workers", args.workers)
+    run("bench", *size, *where, *repeated("--set", (test, *settings)))
     read = checkpoint.read(start)
+    own = (*repeated("--set", args.set), *repeated("--pretrain", args.pretrain))
     content = {
         "schema": 1,
         "machine": machine(),
         "versions": versions(),
-        "command": {
-            "seeds": args.seeds,
-            "samples": args.samples,
-            "set": settings,
-            "pretrain": args.pretrain,
-        },
+        "command": shlex.join(["python", "benchmarks/pacs.py", *size, *own]),
+        "settings": settings,
         "start": {"digest": read.digest, "optimisation": read.metadata["recipe"]["optimisation"]},
         "rows": json.loads((bench / "bench.json").read_text(encoding="utf-8")),
     }

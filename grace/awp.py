@@ -1,4 +1,4 @@
-"""Adversarial weight perturbation: of full rank (Wu et al. 2020, 2004.05884), and in a low-rank branch (term B).
+"""Adversarial weight perturbation in a low-rank branch (term B); what it is by full rank is in grace/sharpness.py.
 
 Perturbations are tensors beside the weights; nothing here writes into a network (`Run.at` evaluates it elsewhere).
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from geomlab.typing import Float, Params, Scalar
+from grace.vectors import nonzero
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,31 +90,8 @@ def climb(
     for name, branch in low_rank.items():
         up_a, up_b = next(gradients), next(gradients)
         a, b = branch.a.detach(), branch.b.detach()
-        new_b = b + step * branch.radius * _unit(up_b, (up_b @ a).norm())
-        new_a = a + step * a.norm() * _unit(up_a, up_a.norm())
-        new_b = new_b * (branch.radius / (new_b @ new_a).norm().clamp(min=_TINY)).clamp(max=1)
+        new_b = b + step * branch.radius * (up_b / nonzero((up_b @ a).norm()))
+        new_a = a + step * a.norm() * (up_a / nonzero(up_a.norm()))
+        new_b = new_b * (branch.radius / nonzero((new_b @ new_a).norm())).clamp(max=1)
         moved[name] = Branch(new_a.requires_grad_(True), new_b.requires_grad_(True), branch.radius)
     return moved
-
-
-def ascent(weights: Params, gradients: Params, gamma: float) -> dict[str, Tensor]:
-    """γ ‖w‖ g/‖g‖ of each weight with more than one dimension (Wu et al. 2020, eq. 10); the others stay.
-
-    Args:
-        weights: by name.
-        gradients: of the loss that is raised, by name.
-        gamma: γ, the perturbation's size relative to the weight.
-    """
-    return {
-        name: gamma * weight.detach().norm() * _unit(gradients[name], gradients[name].norm())
-        for name, weight in weights.items()
-        if weight.ndim > 1
-    }
-
-
-_TINY = 1e-30  # only keeps 0/0 from being NaN; float32 has numbers down to 1e-38
-
-
-def _unit(direction: Tensor, length: Tensor) -> Tensor:
-    """direction/length; zero where there is no direction."""
-    return direction / length.clamp(min=_TINY)

@@ -19,7 +19,7 @@ from grace.batches import Batch
 from grace.run import Run
 from grace.settings import NoOptions, Strict
 
-SECTIONS = ("attack", "lora")
+SECTIONS = ("attack", "lora", "architecture")
 """Sections of a recipe that only some methods use."""
 
 
@@ -45,7 +45,6 @@ class Method:
         options: the recipe's `[options]`.
         uses: the sections of a recipe it reads, of `SECTIONS`.
         held_back: what it does on samples that no step sees and cannot do without, a verb and its object, or nothing.
-        from_scratch: whether it can start from a random initialisation.
     """
 
     name: str
@@ -62,4 +61,8 @@ class Method:
     options: type[Strict] = NoOptions
     uses: frozenset[str] = frozenset()
     held_back: str = ""
-    from_scratch: bool = False
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it can start from a random initialisation."""
+        return "architecture" in self.uses

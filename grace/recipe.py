@@ -5,7 +5,6 @@ recipes/data/DATA.toml; the method's section `[on.DATA]`; of a budget recipes/bu
 `[for.METHOD]`; the user's own file; `--set key=value`.
 """
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -19,7 +18,7 @@ from geomlab.errors import UserError
 from geomlab.spec import parse
 from grace import methods
 from grace.method import SECTIONS, Method
-from grace.settings import Attack, Lora, Recipe
+from grace.settings import Architecture, Attack, Lora, Recipe, nearest
 
 
 def compose(
@@ -78,9 +77,13 @@ def revive(saved: Mapping[str, Any]) -> Recipe:
 @lru_cache
 def recipe_of(method: Method) -> type[Recipe]:
     """The kind of recipe whose `[options]` are a method's own, with the sections it uses."""
-    kinds = {"attack": Attack, "lora": Lora}
+    kinds: dict[str, Any] = {
+        "attack": (Attack, Attack.model_validate({})),
+        "lora": (Lora, Lora.model_validate({})),
+        "architecture": (Architecture | None, None),
+    }
     sections: dict[str, Any] = {
-        name: (kind, kind()) if name in method.uses else (None, None) for name, kind in kinds.items()
+        name: kind if name in method.uses else (None, None) for name, kind in kinds.items()
     }
     return create_model("Recipe", __base__=_Composed, options=(method.options, ...), **sections)
 
@@ -97,7 +100,7 @@ def validate(kind: type[Recipe], raw: Mapping[str, Any]) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
         if first["type"] == "extra_forbidden":
-            raise UserError(f"the recipe has no key '{key}'; {_nearest(key, dotted_keys(kind))}") from error
+            raise UserError(f"the recipe has no key '{key}'; {nearest(key, dotted_keys(kind))}") from error
         if first["type"] == "value_error":  # of our own validators, which say what came
             raise UserError(f"recipe, {key}: {first['ctx']['error']}") from error
         raise UserError(f"recipe, {key}: {first['msg']}; got {first['input']!r}") from error
@@ -173,15 +176,6 @@ def _options_of(annotation: Any) -> list[type]:
 def _is_branch(part: object) -> bool:
     """Whether part of a location names a branch of a union, not a key."""
     return isinstance(part, str) and ("[" in part or part == "tuple")
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    leaf = key.rpartition(".")[2]
-    by_leaf = {name.rpartition(".")[2]: name for name in known}
-    near = difflib.get_close_matches(key, known, n=1) or [
-        by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, n=1)
-    ]
-    return f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
 
 
 def _folder(kind: str) -> Any:

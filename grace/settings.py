@@ -1,10 +1,13 @@
 """The parts of a recipe, each validated on its own."""
 
+import dataclasses
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from geomlab import spec
+from geomlab.data.attacks import step_length
 from geomlab.errors import UserError
 
 _SIZES = ("image_size", "patch_size", "width", "head_width", "heads", "layers", "context_length")
@@ -120,7 +123,7 @@ class Attack(Strict):
     Attributes:
         eps: radius in pixel units of [0, 1]; a fraction such as "4/255" may be written. Default [N].
         steps: gradient steps; default [N].
-        step: length of one; None is 2.5·eps/steps (Madry et al., appendix), 1/255 at the other defaults [N].
+        step: length of one; None is 2.5·eps/steps (`step_length`), 1/255 at the other defaults [N].
         start: where it begins: a `random` point of the ball, or the `clean` image.
         mode: whether the network is in `eval` mode under attack, as when it is judged, or in `train` mode.
         ramp: share of the run over which the radius grows linearly to `eps`, the steps' length with it; 0 is none.
@@ -136,7 +139,7 @@ class Attack(Strict):
     @property
     def length(self) -> float:
         """Length of one step."""
-        return 2.5 * self.eps / self.steps if self.step is None else self.step
+        return step_length(self.eps, self.steps) if self.step is None else self.step
 
 
 class Lora(Strict):
@@ -154,10 +157,26 @@ class Lora(Strict):
     scale: float = Field(1.0, gt=0)
 
 
-def _check_sizes(needed: str) -> AfterValidator:
-    """Refuse sizes of a tower that are no sizes; all else in its table is left to open_clip."""
+def nearest(key: str, known: list[str]) -> str:
+    """What a key that is not known may have meant; keys may be dotted."""
+    leaf = key.rpartition(".")[2]
+    by_leaf = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key, known, n=1) or [
+        by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, n=1)
+    ]
+    return f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
+
+
+def _check_tower(kind: str, needed: str) -> AfterValidator:
+    """Refuse keys that open_clip's table of a tower has not, and sizes that are no sizes; the rest is left to it."""
 
     def check(config: dict[str, Any]) -> dict[str, Any]:
+        from open_clip import model
+
+        known = [field.name for field in dataclasses.fields(getattr(model, kind))]
+        for key in config:
+            if key not in known:
+                raise ValueError(f"there is no '{key}'; {nearest(key, known)}")
         if not isinstance(config.get(needed), int):
             raise ValueError(f"{needed} is needed, a whole number; got {config.get(needed)!r}")
         for key in _SIZES:
@@ -188,8 +207,8 @@ class Architecture(Strict):
     """
 
     embed_dim: int = Field(ge=1)
-    vision_cfg: Annotated[dict[str, Any], _check_sizes("image_size")]
-    text_cfg: Annotated[dict[str, Any], _check_sizes("context_length")]
+    vision_cfg: Annotated[dict[str, Any], _check_tower("CLIPVisionCfg", "image_size")]
+    text_cfg: Annotated[dict[str, Any], _check_tower("CLIPTextCfg", "context_length")]
     mean: Annotated[tuple[float, ...], AfterValidator(_one_or_three)]
     std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(_one_or_three)]
 
@@ -204,7 +223,7 @@ class Recipe(Strict):
         optimisation: how.
         attack: the adversarial examples; None for a method that makes none.
         lora: the adapters; None for a method that has none.
-        architecture: of a run from scratch; None where training must start from a checkpoint.
+        architecture: of a run from scratch; None for a method, or on data, that must start from a checkpoint.
     """
 
     method: str

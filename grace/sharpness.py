@@ -1,4 +1,4 @@
-"""Loss at weights that were moved to raise it: what AWP, SAM and ASAM have in common, and the two balls of the latter.
+"""Loss at weights that were moved to raise it: what AWP, SAM and ASAM have in common, and their three balls.
 
 A perturbation is a tensor beside each weight; nothing is written into the network (`Run.at` evaluates it elsewhere), so
 there is nothing to undo, also where an exception flies.
@@ -11,11 +11,10 @@ from torch import Tensor
 
 from geomlab.typing import Params, Scalar
 from grace.run import Run
+from grace.vectors import nonzero
 
 Climb = Callable[[Params, Params], dict[str, Tensor]]
 """Weights and the loss's gradient in them, by name -> what is added to the weights."""
-
-_TINY = 1e-30  # only keeps 0/0 from being NaN; float32 has numbers down to 1e-38
 
 
 def loss_above(run: Run, loss: Callable[[], Scalar], climb: Climb) -> Scalar:
@@ -28,6 +27,21 @@ def loss_above(run: Run, loss: Callable[[], Scalar], climb: Climb) -> Scalar:
     """
     moves = climb(run.weights, run.gradient(loss()))
     return run.at({name: run.weights[name] + move for name, move in moves.items()}, loss)
+
+
+def layers(weights: Params, gradients: Params, gamma: float) -> dict[str, Tensor]:
+    """γ ‖w‖ g/‖g‖ of each weight with more than one dimension (Wu et al. 2020, 2004.05884, eq. 10); the others stay.
+
+    Args:
+        weights: w, by name.
+        gradients: g, by name.
+        gamma: γ, the perturbation's size relative to the weight.
+    """
+    return {
+        name: gamma * weight.detach().norm() * (gradients[name] / nonzero(gradients[name].norm()))
+        for name, weight in weights.items()
+        if weight.ndim > 1
+    }
 
 
 def sphere(gradients: Params, rho: float) -> dict[str, Tensor]:
@@ -60,7 +74,5 @@ def ellipsoid(weights: Params, gradients: Params, rho: float, eta: float) -> dic
 
 
 def _norm(tensors: Params) -> Tensor:
-    """Euclidean norm over all tensors together."""
-    norms = torch.stack([tensor.norm() for tensor in tensors.values()])
-    length: Tensor = norms.norm().clamp(min=_TINY)
-    return length
+    """Euclidean norm over all tensors together, to divide by."""
+    return nonzero(torch.stack([tensor.norm() for tensor in tensors.values()]).norm())

@@ -117,11 +117,13 @@ def _check_fits(model: Model, pool: Pool) -> None:
 
 
 def _check_disjoint(recipe: Recipe, source: Source) -> None:
-    """Refuse to train on test samples. Their ids can be compared where both SPECs name the same place."""
+    """Refuse test data that cannot be opened, and to train on it: ids are compared where both SPECs name one place."""
     test = recipe.data.test
-    if test is None or _place(test) != _place(recipe.data.train):
+    if test is None:
         return
     judged = sources.open_source(test)
+    if _place(test) != _place(recipe.data.train):
+        return
     shared = {str(name) for domain in source.domains for name in source.index(domain).ids} & {
         str(name) for domain in judged.domains for name in judged.index(domain).ids
     }

@@ -18,6 +18,11 @@ Forward = Callable[[Images], Logits]
 Loss = Callable[[Images], Float[Tensor, "n"]]
 
 
+def step_length(eps: float, steps: int) -> float:
+    """2.5·eps/steps (Madry et al. 2018, appendix): far enough to reach every point of the ball and turn back."""
+    return 2.5 * eps / steps
+
+
 @dataclass(frozen=True)
 class PGD:
     """Projected gradient descent in the ℓ∞ ball (Madry et al. 2018).
@@ -25,7 +30,7 @@ class PGD:
     Attributes:
         eps: radius in pixel units of [0, 1]. Default 4/255, as on ImageNet in METHOD.md [N].
         steps: gradient steps; default 10 [N].
-        step: length of one step; None is 2.5·eps/steps (Madry et al., appendix), 1/255 at the other defaults [N].
+        step: length of one step; None is `step_length`, 1/255 at the other defaults [N].
         restarts: random starts, the worst of which is kept for each sample.
     """
 
@@ -56,7 +61,7 @@ class PGD:
         def loss(x: Images) -> Float[Tensor, "n"]:
             return F.cross_entropy(forward(x), labels, reduction="none")
 
-        step = 2.5 * self.eps / self.steps if self.step is None else self.step
+        step = step_length(self.eps, self.steps) if self.step is None else self.step
         best = images.clone()
         with torch.no_grad():
             highest = loss(best)

@@ -86,5 +86,5 @@ METHOD = Method(
     trains=r"^(?!head\.)",
     loss=loss,
     options=Options,
-    from_scratch=True,
+    uses=frozenset({"architecture"}),
 )

@@ -9,8 +9,7 @@ from grace.method import Method
 from grace.methods import ft
 from grace.run import Run
 from grace.settings import Strict
-
-_TINY = 1e-30  # only keeps 0/0 from being NaN
+from grace.vectors import nonzero
 
 
 class Options(Strict):
@@ -42,7 +41,7 @@ def project(before: Tensor, after: Tensor, anchor: Tensor, gradient: Tensor, str
 
 def growth(before: Tensor, after: Tensor) -> Tensor:
     """r of two distances from θ0, in [0, 1]."""
-    return ((after - before) / after.clamp(min=_TINY)).clamp(min=0, max=1)
+    return ((after - before) / nonzero(after)).clamp(min=0, max=1)
 
 
 def after_step(run: Run, before: Params) -> None:

@@ -12,8 +12,7 @@ from grace.method import Method
 from grace.methods import ft
 from grace.run import Run
 from grace.settings import Strict
-
-_TINY = 1e-30  # only keeps 0/0 from being NaN
+from grace.vectors import nonzero
 
 
 class Options(Strict):
@@ -47,7 +46,7 @@ def project(anchor: Params, weights: Params, radii: Params) -> dict[str, Tensor]
     projected = {}
     for name, start in anchor.items():
         delta = weights[name].detach() - start
-        projected[name] = start + (radii[name] / delta.norm().clamp(min=_TINY)).clamp(max=1) * delta
+        projected[name] = start + (radii[name] / nonzero(delta.norm())).clamp(max=1) * delta
     return projected
 
 

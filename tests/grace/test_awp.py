@@ -92,16 +92,3 @@ def test_no_gradient_is_no_step_and_no_nan() -> None:
     flat = torch.stack([0.0 * branch.update.sum() for branch in low_rank.values()]).sum()
     for branch in awp.climb(low_rank, flat, step=1.0, keep_graph=False).values():
         assert torch.equal(branch.update, torch.zeros_like(branch.update))
-
-
-def test_full_rank_ascent_is_relative_to_each_weight_and_leaves_vectors() -> None:
-    base = weights() | {"bias": torch.ones(3, dtype=torch.float64)}
-    gradients = {
-        name: torch.randn(w.shape, generator=generator(4, name), dtype=w.dtype) for name, w in base.items()
-    }
-    found = awp.ascent(base, gradients, 0.01)
-    assert list(found) == ["linear", "kernel", "spared"]
-    for name, step in found.items():
-        torch.testing.assert_close(step, 0.01 * base[name].norm() * gradients[name] / gradients[name].norm())
-    nothing = awp.ascent(base, {name: torch.zeros_like(w) for name, w in base.items()}, 0.01)
-    assert all(torch.equal(step, torch.zeros_like(step)) for step in nothing.values())

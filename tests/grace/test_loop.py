@@ -108,6 +108,12 @@ def test_training_on_test_samples_is_refused(tmp_path: Path) -> None:
         loop.train(compose("ft", "glyphs:split=all"), tmp_path)
 
 
+def test_test_data_that_cannot_be_opened_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nonsense"):
+        train(tmp_path, "ft", "data.test=nonsense:x")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("initial", "message"),
     [

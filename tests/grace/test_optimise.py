@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from geomlab import checkpoint
+from geomlab.typing import Scalar
 from grace import loop
 from grace import step as steps
 from grace.batches import Batch
@@ -108,13 +110,19 @@ def test_bfloat16_trains_and_is_written_in_float32(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path / "ft.pt").metadata["recipe"]["optimisation"]["precision"] == "bfloat16"
 
 
-def test_layers_that_draw_do_so_by_the_step(run_of: Callable[..., Run], batch: Batch) -> None:
+def test_layers_that_draw_do_so_by_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout of the network must not hang on what was drawn before, else a resumed run would differ."""
-    run = run_of("ft")
-    drawn = []
-    for run.step in (0, 1, 0):
-        with steps._seeded(run):
-            drawn.append(torch.rand(4))
-            ft.loss(run, batch)
-    assert torch.equal(drawn[0], drawn[2])
-    assert not torch.equal(drawn[0], drawn[1])
+    drawn: list[float] = []
+
+    def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
+        drawn.append(float(torch.rand(())))
+        return ft.loss(run, batch)
+
+    method = dataclasses.replace(ft.METHOD, loss=loss)
+    monkeypatch.setattr(loop.methods, "get", lambda _: method)
+    for elsewhere in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(elsewhere)
+            train(tmp_path / str(elsewhere))
+    assert drawn[:3] == drawn[3:]
+    assert len(set(drawn)) == 3

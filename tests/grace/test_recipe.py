@@ -99,6 +99,7 @@ def test_text_needs_no_quotes_in_a_setting() -> None:
         ("architecture.vision_cfg.image_size=-4", "vision_cfg: image_size must be .* at least 1; got -4"),
         ("architecture.vision_cfg.patch_size=0", "vision_cfg: patch_size must be .* at least 1; got 0"),
         ("architecture.vision_cfg.image_size=[16,16]", "vision_cfg: image_size is needed, .*; got .16, 16."),
+        ("architecture.vision_cfg.widht=3", "vision_cfg: there is no 'widht'; did you mean 'width'\\?"),
         ("architecture.text_cfg.layers=-1", "text_cfg: layers must be .* at least 1; got -1"),
         (
             "options.caption='a {style} {name}'",
@@ -115,6 +116,15 @@ def test_what_is_not_valid_is_refused_in_one_line(setting: str, message: str) ->
     with pytest.raises(UserError, match=message) as caught:
         compose("clip", settings=[setting])
     assert "\n" not in str(caught.value)
+
+
+def test_a_section_that_a_method_has_no_use_for_is_refused() -> None:
+    for setting in ("attack.eps=0.1", "lora.rank=2", "architecture.embed_dim=7"):
+        section = setting.partition(".")[0]
+        with pytest.raises(UserError, match=f"no section '{section}': ft has no use for it; leave it out"):
+            compose("ft", settings=[setting])
+    assert compose("ft").architecture is None
+    assert compose("clip").architecture is not None
 
 
 def test_an_architecture_must_say_its_sizes(tmp_path: Path) -> None:

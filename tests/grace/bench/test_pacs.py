@@ -49,6 +49,10 @@ def test_it_pretrains_then_compares_and_goes_on(tmp_path: Path, capfd: pytest.Ca
     assert found["rows"][1]["n"].keys() == {
         *("clean", "pgd-20", "apgd-ce", "domain:art_painting", "domain:cartoon", "domain:sketch")
     }
+    assert found["command"].startswith(
+        "python benchmarks/pacs.py --methods zero-shot,ft,grace --seeds 1 --samples 8"
+    )
+    assert str(tmp_path) not in json.dumps(found)  # it is committed, and no path of a machine with it
     assert found["start"]["optimisation"]["max_steps"] == 2
     with pytest.raises(SystemExit):
         compare("--methods", "zero-shot,ft", "--pretrain", "optimisation.max_steps=3")

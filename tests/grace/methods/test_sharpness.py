@@ -19,6 +19,16 @@ def vector(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def test_the_layers_by_hand() -> None:
+    """Of each weight 1 % of its own length; vectors stay, and so does what has no gradient."""
+    weights = {"w": vector(3, 0).view(1, 2), "still": vector(1, 1).view(2, 1), "bias": vector(1)}
+    gradients = {"w": vector(0, 5).view(1, 2), "still": vector(0, 0).view(2, 1), "bias": vector(7)}
+    moved = sharpness.layers(weights, gradients, 0.01)
+    assert list(moved) == ["w", "still"]
+    torch.testing.assert_close(moved["w"], vector(0, 0.03).view(1, 2))
+    assert not moved["still"].any()
+
+
 def test_the_sphere_by_hand() -> None:
     moved = sharpness.sphere({"a": vector(3), "b": vector(0, 4)}, 0.5)
     torch.testing.assert_close(moved["a"], vector(0.3))

@@ -24,6 +24,19 @@ def test_every_method_that_starts_from_a_checkpoint_has_four_trials() -> None:
         assert found[0]["optimisation.lr"] == first
 
 
+def test_the_budget_is_what_the_committed_trials_say() -> None:
+    found = json.loads(tune_glyphs.RESULTS.read_text())["methods"]
+    budget = tomllib.loads(tune_glyphs.BUDGET.read_text())["for"]
+    assert set(found) == set(budget) == set(tune_glyphs.SPACE) - {"zero-shot"}
+    for name, of in found.items():
+        assert [trial["settings"] for trial in of["trials"]] == tune_glyphs.trials(name)
+        assert (of["chosen"], of["by"]) == tune_glyphs.choose(of["trials"])
+        chosen = of["trials"][of["chosen"]]["settings"]
+        assert tune_glyphs.flat(budget[name]) == [
+            f"{key}={json.dumps(value)}" for key, value in chosen.items()
+        ]
+
+
 def test_the_best_harmonic_mean_is_chosen_or_that_of_id_and_ood() -> None:
     good = {"adv": 0.1, "harmonic_mean": 0.2, "id_ood": 0.3}
     weak = {"adv": 0.0, "harmonic_mean": 0.0, "id_ood": 0.7}

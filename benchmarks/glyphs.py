@@ -8,7 +8,7 @@ Each part is a `grace bench` at the budget `standard`, tuned by benchmarks/tune_
   at its recipe's own rate too, which gains more ID; and GRACE as it came out best of `choices`: more trials than the
   others had.
 - choices: GRACE where METHOD.md says [O], with two seeds, judged on the held-back digits.
-- longer: GRACE and the method to beat at three times the steps, judged on the held-back digits.
+- longer: that variant and the method to beat at three times the steps, judged on the held-back digits.
 
 Each writes glyphs_PART.json: the command, the machine's kind, versions, and the rows of bench.json, each with the terms
 of its loss, means over the last LAST steps, weighted as they are added up. What was stopped goes on.
@@ -33,13 +33,12 @@ METHODS = (
     "grace:lambda_lar=1,rho=0.01"
 )
 CHOICES = (
-    "lora-at,grace,grace:rho=0.02,grace:rho=0.01,grace:lambda_gv=5,grace:optimisation.weight_decay=1,"
+    "lora-at,grace,grace:rho=0.01,grace:lambda_gv=5,"
     "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.003,grace:lambda_lar=0.5,rho=0.01,"
-    "grace:lambda_lar=1,rho=0.01,lambda_gv=5,grace:lambda_lar=1,rho=0.01,lambda_gv=20,"
-    r"grace:lambda_lar=1,rho=0.01,lora.targets='^visual\.transformer\.resblocks\.[01]\.',"
+    "grace:lambda_lar=1,rho=0.01,lambda_gv=20,"
     r"grace:lambda_lar=1,rho=0.01,lora.targets='^visual\..*\.mlp\.'"
 )
-LONGER = "lora-at,grace,grace:lambda_lar=1,rho=0.01"
+LONGER = "lora-at,grace:lambda_lar=1,rho=0.01"
 LAST = 20
 NO_TERMS = {"step", "loss", "gradient_norm", "lr", "seconds"}
 HELD_BACK = ("--held-back", "--seeds", "2")

@@ -3,8 +3,8 @@
 python benchmarks/tables.py
 
 `<!-- bench: PATH -->` stands before the table of that file, an object with `rows` as in bench.json, and `<!-- end -->`
-after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent but for the cost ratio: means
-over seeds ± the half-width of their 95 % t-interval.
+after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the half-width
+of their 95 % t-interval. Costs are left out: long benches run beside other work, benchmarks/train_step.py measures them.
 """
 
 import json
@@ -24,24 +24,24 @@ MARKED = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COST = "cost ratio"
 
 
-def shown(entry: Entry, scale: float) -> str:
+def shown(entry: Entry) -> str:
     """`39.4 ± 1.2`; without ± where there is one value or all are the same."""
     if isinstance(entry, str):
         return entry
     if not math.isfinite(entry.value):
         return MISSING
     low, high = entry.error if isinstance(entry.error, tuple) else (0.0, 0.0)
-    value, half = (f"{scale * x:.1f}" for x in (entry.value, (high - low) / 2))
+    value, half = (f"{100 * x:.1f}" for x in (entry.value, (high - low) / 2))
     return f"{value} ± {half}".replace("-", "−") if high > low else value.replace("-", "−")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A line a method, in the order of the list."""
     made = tabulate(rows, title="", caption="")
-    scales = [1 if column == COST else 100 for column in made.columns]
-    lines = ["| " + " | ".join(made.columns) + " |", "|---|" + "---:|" * (len(made.columns) - 1)]
-    for name, *entries in made.rows:
-        cells = [shown(entry, scale) for entry, scale in zip(entries, scales[1:], strict=True)]
+    kept = [i for i, column in enumerate(made.columns) if column != COST]
+    lines = ["| " + " | ".join(made.columns[i] for i in kept) + " |", "|---|" + "---:|" * (len(kept) - 1)]
+    for row in made.rows:
+        name, *cells = (shown(row[i]) for i in kept)
         lines.append("| " + " | ".join([f"`{name}`", *cells]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -3,8 +3,9 @@
 python benchmarks/tables.py
 
 `<!-- bench: PATH -->` stands before the table of that file, an object with `rows` as in bench.json, and `<!-- end -->`
-after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the half-width
-of their 95 % t-interval. Costs are left out: long benches run beside other work, benchmarks/train_step.py measures them.
+after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the
+half-width of their 95 % t-interval. Costs are left out: long benches run beside other work, and
+benchmarks/train_step.py measures them.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The methods on real photographs, paintings, cartoons and sketches: PACS at 32 px, a small CLIP pretrained on it.
 
-python benchmarks/pacs.py [--methods ft,grace] [--seeds 3] [--samples 300] [--workers 2] [--set KEY=VALUE] [--out DIR]
+python benchmarks/pacs.py [--methods ft,grace] [--seeds 3] [--samples 200] [--workers 2] [--set KEY=VALUE] [--out DIR]
 
 The images are those of `pacs64.tar` in $GEOMLAB_SHARED or ../shared/data. A CLIP (grace/recipes/data/domains.toml) is
 pretrained on the captions of the training part of all four domains, which gives the zero-shot checkpoint; every method
@@ -26,7 +26,7 @@ from geomlab.spec import escape
 from grace import cli, methods
 from grace.bench import variants
 
-METHODS = "zero-shot,ft,wise-ft,lora-ft,tecoa,fare,lora-tecoa,lora-at,grace:lambda_gv=0,grace"
+METHODS = "zero-shot,ft,wise-ft,lora-ft,tecoa,lora-at,grace"
 SETTINGS = ("optimisation.max_steps=200", "data.validation=0.1")
 ATTACK = ("attack.steps=5", "attack.ramp=0.5")
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--methods", default=METHODS)
     options.add_argument("--seeds", default="3")
-    options.add_argument("--samples", default="300")
+    options.add_argument("--samples", default="200")
     options.add_argument("--workers", default="2")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all methods")
     options.add_argument("--pretrain", action="append", default=[], metavar="KEY=VALUE", help="for the CLIP")

@@ -5,7 +5,7 @@ python benchmarks/tables.py
 `<!-- bench: PATH -->` stands before the table of that file, an object with `rows` as in bench.json, and `<!-- end -->`
 after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the
 half-width of their 95 % t-interval. Costs are left out: long benches run beside other work, and
-benchmarks/train_step.py measures them.
+benchmarks/train_step.py measures them: `<!-- cost: PATH -->` is the table of its file, in steps of vanilla fine-tuning.
 """
 
 import json
@@ -21,7 +21,7 @@ from grace.bench.table import tabulate
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md")
-MARKED = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (bench|cost): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COST = "cost ratio"
 
 
@@ -32,27 +32,43 @@ def shown(entry: Entry) -> str:
     if not math.isfinite(entry.value):
         return MISSING
     low, high = entry.error if isinstance(entry.error, tuple) else (0.0, 0.0)
-    value, half = (f"{100 * x:.1f}" for x in (entry.value, (high - low) / 2))
-    return f"{value} ± {half}".replace("-", "−") if high > low else value.replace("-", "−")
+    value = f"{100 * entry.value:z.1f}".replace("-", "−")
+    return f"{value} ± {50 * (high - low):.1f}" if high > low else value
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a method, in the order of the list."""
-    made = tabulate(rows, title="", caption="")
+def bench(found: Mapping[str, Any]) -> str:
+    """A line a method, in the order of the rows."""
+    made = tabulate(found["rows"], title="", caption="")
     kept = [i for i, column in enumerate(made.columns) if column != COST]
-    lines = ["| " + " | ".join(made.columns[i] for i in kept) + " |", "|---|" + "---:|" * (len(kept) - 1)]
-    for row in made.rows:
-        name, *cells = (shown(row[i]) for i in kept)
-        lines.append("| " + " | ".join([f"`{name}`", *cells]) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[shown(row[i]) for i in kept] for row in made.rows]
+    return markdown([made.columns[i] for i in kept], [[f"`{name}`", *cells] for name, *cells in rows])
+
+
+def cost(found: Mapping[str, Any]) -> str:
+    """A line a run of the benchmark, by its attack."""
+    methods = list(found["runs"][0]["ratio"])
+    rows = [
+        [f"PGD-{run['attack_steps']}", *(f"{run['ratio'][name]:.1f}" for name in methods)]
+        for run in found["runs"]
+    ]
+    return markdown(["", *(f"`{name}`" for name in methods)], rows)
+
+
+TABLES = {"bench": bench, "cost": cost}
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def written(text: str) -> str:
     """A text with every marked table as its file says."""
 
     def replace(match: re.Match[str]) -> str:
-        rows = json.loads((ROOT / match[2]).read_text(encoding="utf-8"))["rows"]
-        return match[1] + "\n" + table(rows) + "\n" + match[3]
+        found = json.loads((ROOT / match[3]).read_text(encoding="utf-8"))
+        return match[1] + "\n" + TABLES[match[2]](found) + "\n" + match[4]
 
     return MARKED.sub(replace, text)
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
+from geomlab.tables import Cell
 
 
 def row(method: str, seed: int, **axes: float | None) -> dict[str, object]:
@@ -19,9 +20,24 @@ def test_the_tables_are_what_the_committed_results_say(document: Path) -> None:
 
 def test_a_table_of_means_and_half_widths() -> None:
     rows = [row("ft", 0, ood=0.4), row("ft", 1, ood=0.6), row("zero-shot", 0, cost_ratio=None)]
-    assert tables.table(rows).splitlines() == [
+    assert tables.bench({"rows": rows}).splitlines() == [
         "| method | ID | OOD | Adv | harmonic mean | relative drift | harmonic mean − ft |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| `ft` | 100.0 | 50.0 ± 127.1 | 0.0 | 0.0 | 1.0 | reference |",  # t(0.975, 1) = 12.706, stderr 0.1
         "| `zero-shot` | 100.0 | 50.0 | 0.0 | 0.0 | 1.0 | 0.0 |",
+    ]
+
+
+def test_numbers_that_round_to_zero_have_no_sign() -> None:
+    assert tables.shown(Cell(-0.0003, (-0.1, 0.1))) == "0.0 ± 10.0"
+    assert tables.shown(Cell(-0.012)) == "−1.2"
+    assert tables.shown(Cell(float("nan"))) == "–"
+
+
+def test_a_table_of_costs() -> None:
+    runs = [{"attack_steps": 10, "ratio": {"ft": 1.0, "grace": 10.44}}]
+    assert tables.cost({"runs": runs}).splitlines() == [
+        "|  | `ft` | `grace` |",
+        "| --- | ---: | ---: |",
+        "| PGD-10 | 1.0 | 10.4 |",
     ]

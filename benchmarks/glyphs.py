@@ -33,8 +33,7 @@ METHODS = (
     "grace:lambda_lar=1,rho=0.01"
 )
 CHOICES = (
-    "lora-at,grace,grace:rho=0.01,grace:lambda_gv=5,"
-    "grace:lambda_lar=1,rho=0.01,grace:lambda_lar=1,rho=0.003,grace:lambda_lar=0.5,rho=0.01,"
+    "lora-at,grace,grace:rho=0.01,grace:lambda_lar=1,rho=0.01,grace:lambda_lar=0.5,rho=0.01,"
     "grace:lambda_lar=1,rho=0.01,lambda_gv=20,"
     r"grace:lambda_lar=1,rho=0.01,lora.targets='^visual\..*\.mlp\.'"
 )

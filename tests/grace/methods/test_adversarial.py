@@ -61,7 +61,7 @@ def check_terms(run: Run, terms: dict[str, Tensor], naive: dict[str, Tensor]) ->
     """Each term is the naive one, and so is the gradient of their sum in what trains."""
     assert set(terms) == set(naive)
     for name, term in terms.items():
-        torch.testing.assert_close(term, naive[name], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(term, naive[name], rtol=1e-10, atol=1e-12)
     of, to = (run.gradient(torch.stack(list(some.values())).sum()) for some in (terms, naive))
     assert any(bool(gradient.abs().max() > 1e-6) for gradient in of.values())
     for name, gradient in of.items():

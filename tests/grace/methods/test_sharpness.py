@@ -21,11 +21,14 @@ def vector(*values: float) -> Tensor:
 
 def test_the_layers_by_hand() -> None:
     """Of each weight 1 % of its own length; vectors stay, and so does what has no gradient."""
-    weights = {"w": vector(3, 0).view(1, 2), "still": vector(1, 1).view(2, 1), "bias": vector(1)}
-    gradients = {"w": vector(0, 5).view(1, 2), "still": vector(0, 0).view(2, 1), "bias": vector(7)}
+    weights = {"w": vector(3, 0).view(1, 2), "kernel": vector(3, 4).view(1, 1, 1, 2)}
+    gradients = {"w": vector(0, 5).view(1, 2), "kernel": vector(6, 8).view(1, 1, 1, 2)}
+    weights |= {"still": vector(1, 1).view(2, 1), "bias": vector(1)}
+    gradients |= {"still": vector(0, 0).view(2, 1), "bias": vector(7)}
     moved = sharpness.layers(weights, gradients, 0.01)
-    assert list(moved) == ["w", "still"]
+    assert list(moved) == ["w", "kernel", "still"]
     torch.testing.assert_close(moved["w"], vector(0, 0.03).view(1, 2))
+    torch.testing.assert_close(moved["kernel"], vector(0.03, 0.04).view(1, 1, 1, 2))
     assert not moved["still"].any()
 
 

@@ -45,13 +45,10 @@ def bench(found: Mapping[str, Any]) -> str:
 
 
 def cost(found: Mapping[str, Any]) -> str:
-    """A line a run of the benchmark, by its attack."""
-    methods = list(found["runs"][0]["ratio"])
-    rows = [
-        [f"PGD-{run['attack_steps']}", *(f"{run['ratio'][name]:.1f}" for name in methods)]
-        for run in found["runs"]
-    ]
-    return markdown(["", *(f"`{name}`" for name in methods)], rows)
+    """A line a method, a column a run of the benchmark, by its attack."""
+    runs = found["runs"]
+    rows = [[f"`{name}`", *(f"{run['ratio'][name]:.1f}" for run in runs)] for name in runs[0]["ratio"]]
+    return markdown(["method", *(f"PGD-{run['attack_steps']}" for run in runs)], rows)
 
 
 TABLES = {"bench": bench, "cost": cost}

@@ -1,12 +1,13 @@
 """What a training step costs, in steps of vanilla fine-tuning: same process, same batch, medians of interleaved steps.
 
-python benchmarks/train_step.py [--batch-size 64] [--attack-steps 10] [--repeats 9] [--threads 2] [--vit-b-32]
-                                [--out benchmarks/results/train_step.json]
+python benchmarks/train_step.py [--methods ft,…] [--batch-size 64] [--attack-steps 10] [--repeats 9] [--threads 2]
+                                [--vit-b-32] [--out benchmarks/results/train_step.json]
 
-Beside the whole step of each method it says where GRACE's time goes: the attack; the passes of the attacked batch at
-the weights and under their perturbation, with the inner maximum between them; and the rest: the clean pass, the
-backward pass through all three and the optimiser. The curvature, measured every 1,000 steps [n], is not in them. And it
-says what clean and attacked images gain from going through the network as one batch, forward and backward: LoRA-AT does
+All methods that take steps are in it, unless named; of LP-FT those after its probe. `ft` and `grace` always are: beside
+the whole step of each method it says where GRACE's time goes: the attack; the passes of the attacked batch at the
+weights and under their perturbation, with the inner maximum between them; and the rest: the clean pass, the backward
+pass through all three and the optimiser. The curvature, measured every 1,000 steps [n], is not in them. And it says
+what clean and attacked images gain from going through the network as one batch, forward and backward: LoRA-AT does
 that. And what GRACE without its attack would take if it did: its pass of attacked images is also the first of the inner
 maximum, whose gradient would then go back through the clean images as well, for nothing.
 """
@@ -31,6 +32,7 @@ from geomlab.data.arrays import Arrays
 from geomlab.environment import machine, versions
 from grace import awp, loop, lora, methods
 from grace import model as models
+from grace.bench import variants
 from grace.gram import gram_volume
 from grace.losses import cross_entropies
 from grace.methods import grace
@@ -41,7 +43,13 @@ from grace.run import Run
 from grace.start import open_pools, start_model
 from grace.step import Progress, take_step
 
-METHODS = ("ft", "lora-ft", "tecoa", "lora-at", "grace")
+ALWAYS = ("ft", "grace")
+
+
+def training() -> list[str]:
+    """The methods of a bench that take steps."""
+    found = [variant.method for variant in variants.parse(())]
+    return [name for name in found if methods.get(name).takes_steps(compose(name).options)]
 
 
 def prepare(name: str, args: argparse.Namespace) -> tuple[Run, Callable[[], None]]:
@@ -146,6 +154,7 @@ def timed(owner: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--methods", default=",".join(training()))
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--attack-steps", type=int, default=10)
     options.add_argument("--repeats", type=int, default=9)
@@ -154,10 +163,12 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/train_step.json"))
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    runs = {name: prepare(name, args) for name in METHODS}
+    named = args.methods.split(",")
+    names = named + [name for name in ALWAYS if name not in named]
+    runs = {name: prepare(name, args) for name in names}
     for _, step in runs.values():
         step()  # the first of GRACE's measures the curvature
-    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     parts: dict[str, list[float]] = {"craft_against": [], "perturb": []}
     for _ in range(args.repeats):
         for name, (_, step) in runs.items():
@@ -185,7 +196,7 @@ def main() -> None:
         "grace_one_batch_over_two": grace_one_batch_over_two(runs["grace"][0], args.repeats),
     }
     for name, value in medians.items():
-        print(f"{name:<10} {value:7.3f} s a step  {found['ratio'][name]:5.2f} × ft")
+        print(f"{name:<11} {value:7.3f} s a step  {found['ratio'][name]:5.2f} × ft")
     print("of grace: " + ", ".join(f"{part} {share:.0%}" for part, share in shares.items()))
     print(f"clean and attacked images as one batch: {found['one_batch_over_two']:.2f} of the time of two")
     print(f"the same in GRACE, but for the attack: {found['grace_one_batch_over_two']:.2f}")

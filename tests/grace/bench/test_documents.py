@@ -36,8 +36,10 @@ def test_numbers_that_round_to_zero_have_no_sign() -> None:
 
 def test_a_table_of_costs() -> None:
     runs = [{"attack_steps": 10, "ratio": {"ft": 1.0, "grace": 10.44}}]
+    runs.append({"attack_steps": 5, "ratio": {"ft": 1.0, "grace": 7.8}})
     assert tables.cost({"runs": runs}).splitlines() == [
-        "|  | `ft` | `grace` |",
+        "| method | PGD-10 | PGD-5 |",
         "| --- | ---: | ---: |",
-        "| PGD-10 | 1.0 | 10.4 |",
+        "| `ft` | 1.0 | 1.0 |",
+        "| `grace` | 10.4 | 7.8 |",
     ]

@@ -7,6 +7,7 @@ again with it, until a search ends with nothing found. Sources: Golub & Van Loan
 (restart); Kuczyński & Woźniakowski 1992 (how fast a random start finds the largest eigenvalue).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -160,7 +161,7 @@ def _check(
     parts = c.split([len(values) for values, _, _ in found])
     vector = torch.stack([v @ part for (_, v, _), part in zip(found, parts, strict=True)]).sum(0)
     image = torch.stack([i @ part for (_, _, i), part in zip(found, parts, strict=True)]).sum(0)
-    return rows.norm(operator.matvec(vector) - image) * count**0.5
+    return rows.norm(operator.matvec(vector) - image) * math.sqrt(count)
 
 
 @dataclass

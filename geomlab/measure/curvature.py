@@ -10,7 +10,8 @@ import xarray as xr
 
 from geomlab import params
 from geomlab.curvature.anisotropy import QUANTITIES, anisotropy
-from geomlab.curvature.hessian import GIBIBYTE, Hessian
+from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import eigenpairs

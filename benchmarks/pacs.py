@@ -7,8 +7,9 @@ pretrained on the captions of the training part of all four domains, which gives
 then trains on the training photographs alone, and is judged on held-back images: ID on photographs, OOD on the three
 other domains, Adv on photographs at 4/255. A fifth of each domain is held back, by file name. The steps and the attack
 are SETTINGS and ATTACK, for all methods alike; rates and strengths are the recipes' own, one rate for all that train
-the tower and one for all adapters: nothing is tuned on these images. A run that was stopped goes on. It writes
-benchmarks/results/pacs.json: this command, the rows of bench.json, and what the zero-shot checkpoint is.
+the tower and one for all adapters: nothing is tuned on these images. VPT-PMG-AFT is not among METHODS: prompt tokens
+need a ViT, and this tower is a ResNet. A run that was stopped goes on. It writes benchmarks/results/pacs.json: this
+command, the rows of bench.json, and what the zero-shot checkpoint is.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from grace import cli, methods
 from grace.bench import variants
 
 METHODS = (
-    "zero-shot,ft,lp-ft,wise-ft,flyp,tpgm,spd,sam,asam,lora-ft,lora-spd,vpt-pmg-aft,"
+    "zero-shot,ft,lp-ft,wise-ft,flyp,tpgm,spd,sam,asam,lora-ft,lora-spd,"
     "tecoa,fare,pmg-aft,laat,awp,lora-tecoa,lora-at,grace"
 )
 SETTINGS = ("optimisation.max_steps=200", "data.validation=0.1")

@@ -15,7 +15,7 @@ from grace.vectors import nonzero
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """B_AWP A_AWP of one weight.
+    """B_AWP A_AWP of one weight (Eq. 6) [N].
 
     Attributes:
         a: (rank, columns).

@@ -79,10 +79,10 @@ def train(
         written.check_absent(resume=conduct.resume)
     run, origin = start_run(recipe, initial, seed, device)
     model, identity = run.model, identify(recipe, seed, origin)
-    if conduct.resume and written.checkpoint.exists():
+    goes_on = conduct.resume and written.unfinished
+    if conduct.resume and written.checkpoint.exists() and not goes_on:
         return complete(written, identity)
     prepare(run, method)
-    goes_on = conduct.resume and written.state.exists()
     written.make_room(resume=goes_on)
     fit(run, method, written, identity, conduct)
     method.finish(run)
@@ -103,7 +103,7 @@ def identify(recipe: Recipe, seed: int, origin: str | None) -> dict[str, Any]:
 
 
 def complete(written: Files, identity: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint of a run that is complete; what a stop right after it left is put in order.
+    """The checkpoint of a run that is complete; what a stop right after it was written left is put in order.
 
     Raises:
         UserError: if it cannot be read, or is of another run.
@@ -115,7 +115,7 @@ def complete(written: Files, identity: Mapping[str, Any]) -> Checkpoint:
             f"{written.checkpoint} is of another run ({', '.join(different)}); give the same command or another "
             "--out, or --overwrite to begin anew"
         )
-    if written.running.exists():
+    if not written.metrics.exists() and written.running.exists():
         written.running.replace(written.metrics)
     written.state.unlink(missing_ok=True)
     return found
@@ -141,7 +141,7 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
         return
     optimiser = make_optimiser(run.weights.values(), run.recipe.optimisation)
     progressing = Progress(run, optimiser, written.state, identity)
-    if conduct.resume and written.state.exists():
+    if conduct.resume and written.unfinished:
         progressing.load()
     first, every = run.step, conduct.checkpoint_every
     run.model.train()
@@ -159,10 +159,13 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
             rate = (step + 1 - first) / (time.monotonic() - begun)
             bar.step(f"{method.name}  loss {line['loss']:.3f}  {rate:.1f} steps/s")
             bar.advance()
-            if caught or (every and (step + 1) % every == 0) or step + 1 == run.steps:
+            stop = bool(
+                caught
+            )  # looked at once: a signal that comes while the state is saved waits for the next step
+            if stop or (every and (step + 1) % every == 0) or step + 1 == run.steps:
                 progressing.check_sound()
                 progressing.save(step + 1)
-            if caught:
+            if stop:
                 raise signals.Interrupted(caught[0], step + 1, run.steps, written.state)
     if progressing.mean:
         with torch.no_grad():

@@ -20,7 +20,7 @@ _STACKED = ("in_proj_weight", "qkv.weight", "in_proj.weight", "Wqkv.weight")  # 
 
 
 class LowRank(nn.Module):
-    """W -> W + scale·B A. At the start B = 0, so the network is the base model exactly.
+    """W -> W + scale·B_W A_W [N]. At the start B = 0, so the network is the base model exactly.
 
     A weight is read as a matrix (rows, columns), a kernel (out, in, h, w) as (out, in·h·w). One that stacks q, k and v
     is read as three, with factors of their own.
@@ -51,7 +51,7 @@ class LowRank(nn.Module):
 def update(
     a: Float[Tensor, "blocks rank columns"], b: Float[Tensor, "blocks rows rank"], scale: float
 ) -> Tensor:
-    """scale·B A, (blocks, rows, columns)."""
+    """scale·B_W A_W (blocks, rows, columns) [N]."""
     return scale * (b @ a)
 
 

@@ -94,7 +94,7 @@ def _json_lines(path: Path, first: int) -> Iterator[Logger]:
 def _tensorboard(folder: Path, name: str, config: Mapping[str, Any], first: int) -> Iterator[Logger]:
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder / "tensorboard" / name), purge_step=first or None) as writer:
+    with SummaryWriter(str(folder / "tensorboard" / name), purge_step=first) as writer:
         writer.add_text("recipe", f"```\n{json.dumps(config, indent=2)}\n```", global_step=first)
 
         def log(line: Line) -> None:

@@ -55,6 +55,11 @@ class Model(nn.Module):
             values = torch.tensor(getattr(preprocessing, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
+    @property
+    def normalises_by_batch(self) -> bool:
+        """Whether a batch normalisation is in train mode: outputs then differ from those in eval mode."""
+        return any(isinstance(module, _BatchNorm) and module.training for module in self.modules())
+
     def train(self, mode: bool = True) -> "Model":
         """Switch to train or eval mode; a batch normalisation that does not train keeps its running statistics."""
         super().train(mode)

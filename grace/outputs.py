@@ -43,6 +43,11 @@ class Files:
         """All that a stopped run needs to go on."""
         return self.folder / f"{self.method}.state.pt"
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run was stopped before its end, also one that was to replace a checkpoint that is still there."""
+        return self.state.exists() and (self.running.exists() or not self.checkpoint.exists())
+
     def check_absent(self, *, resume: bool) -> None:
         """Refuse to overwrite.
 

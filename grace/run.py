@@ -106,8 +106,17 @@ class Run:
         def attacked() -> Images:
             return ascend(loss, images, begin, eps=eps, step=length, steps=attack.steps)
 
-        with _frozen(self.model, training=attack.mode == "train"):
-            return self.at({}, attacked) if attack.mode == "train" else attacked()
+        return self.under_attack(attacked)
+
+    def under_attack(self, function: Callable[[], Result]) -> Result:
+        """What a function of the model gives while it is attacked: in the attack's mode, in float32, weights frozen.
+
+        Args:
+            function: called once, without arguments.
+        """
+        training = self.attack.mode == "train"
+        with _frozen(self.model, training=training):
+            return self.at({}, function) if training else function()
 
     def craft_against(self, images: Images, labels: Labels) -> Images:
         """Adversarial examples that raise the cross-entropy of the model's logits."""

@@ -26,7 +26,7 @@ class Diverged(UserError):
 
 @dataclass(eq=False)
 class Progress:
-    """What changes from step to step besides the run: its optimiser and the average of its weights."""
+    """What changes from step to step besides the run: its optimiser, the average of its weights, its last terms."""
 
     run: Run
     optimiser: torch.optim.Optimizer
@@ -34,6 +34,7 @@ class Progress:
     identity: Mapping[str, Any]
     mean: dict[str, Tensor] = field(default_factory=dict)
     saved: int | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, done: int) -> None:
         """Write all that is needed to go on after so many steps."""
@@ -121,14 +122,22 @@ def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, floa
         for run.part, (part, share) in enumerate(_parts(batch, settings.accumulate)):
             try:
                 found = {name: share * term for name, term in method.loss(run, part).items()}
-            except NotFinite as error:
-                raise progressing.failed(str(error)) from error
+            except (
+                NotFinite
+            ) as error:  # before this step has a loss: those of the last one say what led to it
+                last = (
+                    f"; terms of the loss a step before: {_said(progressing.terms)}"
+                    if progressing.terms
+                    else ""
+                )
+                raise progressing.failed(f"{error}{last}") from error
             torch.stack(list(found.values())).sum().backward()
             for name, term in found.items():
                 terms[name] = terms.get(name, 0.0) + term.item()
     norm = nn.utils.clip_grad_norm_(run.weights.values(), settings.clip_norm)
     line = {"step": run.step, "loss": sum(terms.values()), **terms, "gradient_norm": norm.item(), "lr": lr}
     _check_finite(line, terms, progressing)
+    progressing.terms = terms
     before = (
         {name: weight.detach().clone() for name, weight in run.weights.items()} if method.after_step else {}
     )
@@ -166,7 +175,10 @@ def _seeded(run: Run) -> Iterator[None]:
 def _check_finite(line: Mapping[str, float | int], terms: Mapping[str, float], progressing: Progress) -> None:
     loss, norm = line["loss"], line["gradient_norm"]
     if not (math.isfinite(loss) and math.isfinite(norm)):
-        parts = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
         raise progressing.failed(
-            f"loss {loss} ({parts}), norm of its gradient {norm}, learning rate {line['lr']:.2g}"
+            f"loss {loss} ({_said(terms)}), norm of its gradient {norm}, learning rate {line['lr']:.2g}"
         )
+
+
+def _said(terms: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in terms.items())

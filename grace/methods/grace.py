@@ -72,7 +72,7 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
 
 
 def perturb(run: Run, attacked: Tensor, labels: Tensor, ranks: dict[str, int]) -> tuple[Tensor, Tensor]:
-    """Features of attacked images at the weights, and under their worst perturbation (Eq. 7).
+    """Features of attacked images at the weights, and under their worst perturbation (Eq. 7) [N].
 
     The pass at Δ = 0 serves both: its features are f_adv, and its loss gives the first ascent step.
 

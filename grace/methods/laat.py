@@ -53,11 +53,14 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """CE(s⟨f(x), â_c⟩, y) + β max_δ (1 − cos(f(x), f(x + δ))), means over the batch.
 
     f are image embeddings, â_c the expanded anchors, s the logit scale [O]. As in TRADES the attack raises the second
-    term itself, so it begins at a random point: at δ = 0 the gradient is zero.
+    term itself, between features of the network as it is attacked, so it begins at a random point: at δ = 0 its
+    gradient is zero.
     """
     model = run.model
     clean = model.embed(batch.images)
     fixed = clean.detach()
+    if model.normalises_by_batch:  # the network is another one under attack, in eval mode say
+        fixed = run.under_attack(lambda: model.embed(batch.images)).detach()
     attacked = run.craft(batch.images, lambda images: cosine_distances(model.embed(images), fixed))
     distances = cosine_distances(clean, model.embed(attacked))
     return {

@@ -20,8 +20,8 @@ class Options(Strict):
 
     Attributes:
         strength: λ, as in `spd`. Default [O].
-        anchor: what is held: the `factors`, A to its start and B to 0, or their `product` ΔW to 0. Default [O]: the
-            product is what moves the network; a turn of A against B that leaves it alone is free.
+        anchor: what is held to 0: the `factors` A and B, or their `product` ΔW. Default [O]: the product is what moves
+            the network; a turn of A against B that leaves it alone is free.
     """
 
     strength: float = Field(1.0, ge=0)
@@ -31,7 +31,7 @@ class Options(Strict):
 def after_step(run: Run, before: Params) -> None:
     """Project each factor, or each product."""
     if run.options.anchor == "factors":
-        spd.after_step(run, before)
+        spd.hold(run, before, {name: torch.zeros_like(weight) for name, weight in run.weights.items()})
         return
     for name, b in run.weights.items():
         if name.endswith(".lora_B") and b.grad is not None:

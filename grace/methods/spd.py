@@ -44,11 +44,16 @@ def growth(before: Tensor, after: Tensor) -> Tensor:
     return ((after - before) / nonzero(after)).clamp(min=0, max=1)
 
 
-def after_step(run: Run, before: Params) -> None:
-    """Project each tensor."""
+def hold(run: Run, before: Params, anchor: Params) -> None:
+    """Project each tensor that trains, towards its anchor."""
     for name, weight in run.weights.items():
         if weight.grad is not None:  # the loss may leave one out
-            weight.copy_(project(before[name], weight, run.anchor[name], weight.grad, run.options.strength))
+            weight.copy_(project(before[name], weight, anchor[name], weight.grad, run.options.strength))
+
+
+def after_step(run: Run, before: Params) -> None:
+    """Project each tensor, towards θ0."""
+    hold(run, before, run.anchor)
 
 
 METHOD = Method(

@@ -91,6 +91,25 @@ def test_neither_weights_elsewhere_nor_an_attack_moves_them(run_of: Callable[...
     assert not equal(before, statistics(run.model))
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_laat_raises_the_distance_from_the_clean_features_of_the_network_it_attacks(
+    mode: str, run_of: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At δ = 0 it is zero, also where the clean features that train are normalised by the batch."""
+    run = run_of("laat", "attack.steps=1", f"attack.mode='{mode}'")
+    batch, craft, seen = run.pool.batch(0), Run.craft, []
+
+    def look(of: Run, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.no_grad():
+            seen.append(of.under_attack(lambda: loss(images)))
+        return craft(of, images, loss)
+
+    monkeypatch.setattr(Run, "craft", look)
+    methods.get("laat").loss(run, batch)
+    assert run.model.normalises_by_batch
+    torch.testing.assert_close(seen[0], torch.zeros(16), rtol=0, atol=1e-6)
+
+
 def test_the_worst_weights_of_sam_move_them_no_further(run_of: Callable[..., Run]) -> None:
     run, plain = run_of("sam"), run_of("sam")
     batch: Batch = run.pool.batch(0)

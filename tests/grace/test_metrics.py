@@ -25,6 +25,15 @@ def test_tensorboard_shows_what_the_json_lines_say(tmp_path: Path) -> None:
         assert shown == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in lines]
 
 
+def test_tensorboard_shows_a_run_that_begins_anew_and_no_step_of_the_one_before(tmp_path: Path) -> None:
+    longer = compose("ft", settings=[*SHORT, "optimisation.max_steps=5"])
+    loop.train(longer, tmp_path, conduct=Conduct(log=("tensorboard",)))
+    again = Conduct(overwrite=True, log=("tensorboard",))
+    loop.train(compose("ft", settings=SHORT), tmp_path, conduct=again)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "ft")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [0, 1, 2]
+
+
 def test_wandb_is_an_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,8 @@ class SpectralDensity:
     @property
     def resolution(self) -> float:
         """The range of the nodes over the steps: what is narrower in the density is not resolved."""
-        return float(np.nanmax(self.nodes) - np.nanmin(self.nodes)) / self.nodes.shape[1]
+        spread = float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))
+        return spread / int(self.nodes.shape[1])
 
     def density(self, grid: Array, *, width: float) -> Band:
         """The density smoothed by a normal of that standard deviation, per unit of eigenvalue.

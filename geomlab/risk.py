@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.subject import Subject
-from geomlab.typing import Bool, Float, Params, Scalar
+from geomlab.typing import Bool, Float, Params
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,32 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
 
 
 def differentiate(
-    loss: Scalar, weights: tuple[Tensor, ...], *, create_graph: bool = False
+    output: Tensor,
+    weights: tuple[Tensor, ...],
+    *,
+    along: Tensor | None = None,
+    create_graph: bool = False,
+    retain_graph: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Gradient of a loss with respect to each of the weights; zeros for those it does not depend on."""
-    if not loss.requires_grad:
+    """Jᵀu of an output with respect to each of the weights; zeros for those it does not depend on.
+
+    Args:
+        output: of any shape.
+        weights: leaves.
+        along: u, of the shape of the output; not needed for a scalar, whose gradient it then is.
+        create_graph: whether the result can be differentiated in turn; keeps the graph too.
+        retain_graph: whether the graph is kept.
+    """
+    if not output.requires_grad:
         return tuple(torch.zeros_like(weight) for weight in weights)
-    return torch.autograd.grad(loss, weights, create_graph=create_graph, materialize_grads=True)
+    return torch.autograd.grad(
+        output,
+        weights,
+        grad_outputs=along,
+        create_graph=create_graph,
+        retain_graph=retain_graph or create_graph,
+        materialize_grads=True,
+    )
 
 
 def check_finite(losses: SampleLosses, subject: Subject, where: str) -> None:

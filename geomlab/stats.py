@@ -1,9 +1,10 @@
-"""Intervals and standard errors, in numpy only."""
+"""Intervals and standard errors."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
@@ -38,6 +39,18 @@ def mean_stderr(values: ArrayLike) -> tuple[float, float]:
     x = np.asarray(values, dtype=np.float64)
     stderr = float(x.std(ddof=1) / np.sqrt(x.size)) if x.size > 1 else float("nan")
     return float(x.mean()), stderr
+
+
+def t_half_width(values: ArrayLike) -> Array:
+    """Half the width of the 95 % interval of a mean, t(0.975, n−1)·s/√n (Student 1908).
+
+    Args:
+        values: (n, …), samples first; NaN for a single one.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return np.full(x.shape[1:], np.nan)
+    return np.asarray(stdtrit(len(x) - 1, 0.975) * x.std(axis=0, ddof=1) / np.sqrt(len(x)))
 
 
 def positive_interval(mean: float, stderr: float) -> tuple[float, float]:

@@ -1,7 +1,10 @@
 """Small networks and inputs for the tests, in fp64 and seeded."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from geomlab.architectures import Network, Preprocessing
 from geomlab.data.batches import Batches
@@ -37,6 +40,47 @@ def convolution() -> nn.Module:
 
 def softmax_regression() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(SHAPE[0] * SHAPE[1] * SHAPE[2], CLASSES))
+
+
+NETWORKS = {
+    "convolution": convolution,
+    "attention": Attention,
+    "softmax": softmax_regression,
+}
+
+
+class Square(torch.autograd.Function):
+    """x², with a derivative that can be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * slope
+
+
+class CutSquare(Square):
+    """x², with one that cannot."""
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
+        return Square.backward(ctx, slope)
+
+
+class Custom(nn.Module):
+    """With a function of the user's own between two linear maps."""
+
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        super().__init__()
+        self.function, self.first, self.last = function, nn.Linear(72, 5), nn.Linear(5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(self.function.apply(self.first(images.flatten(1))))
 
 
 def subject(module: nn.Module, dtype: torch.dtype = torch.float64) -> Subject:

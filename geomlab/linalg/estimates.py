@@ -32,11 +32,11 @@ class Eigenpairs:
     Attributes:
         values: (k,) in descending order, fp64.
         vectors: (dim, k) orthonormal.
-        images: (dim, k) the operator times `vectors`, recomputed on what is returned.
+        images: (dim, k) the operator times `vectors`.
         residuals: (k,) ‖Av − λv‖ of those, absolute; an eigenvalue lies within that distance of each value.
         converged: (k,) whether the residual is within the tolerance asked for.
-        status: `converged`, or which pairs are not and why.
-        products: matrix-vector products spent, those for `images` included.
+        status: `converged`, or how many pairs are not, or that products ended before hidden ones were looked for.
+        products: matrix-vector products spent, what checks them included.
     """
 
     values: Float[Tensor, "k"]
@@ -52,6 +52,21 @@ class Eigenpairs:
         """The same without vectors and images, which are large: they are (0, k)."""
         none = self.vectors.new_empty(0, len(self.values))
         return replace(self, vectors=none, images=none)
+
+    @property
+    def errors(self) -> Float[Tensor, "k"]:
+        """(k,) bounds of |λ − eigenvalue|: the smaller of r and r²/gap (Parlett 1998, 11.7.1).
+
+        The gap is the distance to the nearest other pair, less what that one may be off. Beyond the last pair the
+        spectrum is not known, so that one has no gap. Both hold as far as no eigenvalue between them was missed.
+        """
+        if len(self.values) < 2:
+            return self.residuals
+        between = self.values[:-1] - self.values[1:]
+        above = torch.cat([torch.full((1,), torch.inf), between - self.residuals[:-1]])
+        below = torch.cat([between - self.residuals[1:], torch.zeros(1)])
+        gap = torch.minimum(above, below)
+        return torch.where(gap > self.residuals, self.residuals.square() / gap, self.residuals)
 
     @property
     def relative_residuals(self) -> Float[Tensor, "k"]:

@@ -1,18 +1,30 @@
-"""Extreme eigenpairs by Lanczos with full reorthogonalisation (Golub & Van Loan 2013, 10.1-10.3)."""
+"""Extreme eigenpairs by thick-restart Lanczos with full reorthogonalisation, and a search for what it could not see.
 
-from collections.abc import Iterator
+The Krylov space of one start vector holds one vector of each eigenspace, and none that is orthogonal to the start. So
+when all wanted pairs have converged the iteration goes on from a fresh random vector, orthogonal to all it has. An
+eigenvalue that was hidden (a second copy, an unlucky start) then comes up among the wanted ones, and everything begins
+again with it, until a search ends with nothing found. Sources: Golub & Van Loan 2013, 10.1-10.3; Wu & Simon 2000
+(restart); Kuczyński & Woźniakowski 1992 (how fast a random start finds the largest eigenvalue).
+"""
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geomlab.linalg import rows
+from geomlab.linalg.basis import Basis
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.operator import Operator
 from geomlab.typing import Float, Vector
 
-_BLOCK = 8  # basis vectors allocated at a time: ours, so that 40 or 200 products leave no room unused
+SEARCH = 6  # products of a search for hidden eigenvalues, by default
 # Residuals below this times the largest |λ| are rounding: no eigenvalue can be asked to converge beyond it.
 _FLOOR = {torch.float32: 1e-6, torch.float64: 1e-13}
+# The recurrence's residuals are asked to be this far within the bound. The true ones also hold rounding, and what the
+# chain that a search gave up had left: at most as much again.
+_MARGIN = 4
 
 
 def eigenpairs(
@@ -20,140 +32,251 @@ def eigenpairs(
     k: int,
     generator: torch.Generator,
     *,
+    bottom: int = 1,
+    both: bool = False,
     tolerance: float = 1e-3,
     max_products: int = 200,
+    max_basis: int | None = None,
+    search: int = SEARCH,
 ) -> tuple[Eigenpairs, Eigenpairs]:
-    """The k algebraically largest eigenpairs, and the smallest one the same Krylov space holds.
+    """The algebraically largest eigenpairs, and the smallest ones that the same Krylov space holds.
 
-    A Krylov space of one start vector holds one vector of a multiple eigenvalue: repeated eigenvalues come out once,
-    unless the space is exhausted and the iteration goes on from a fresh vector.
+    Every product is kept beside its vector, so the images of what is returned are linear combinations of products, and
+    its residuals are true ones, ‖Av − λv‖, that owe nothing to the recurrence. One product more, of a random
+    combination of all that is returned, checks all images at once; what it is off counts as residual.
 
-    Memory: the basis is one vector a product, in the operator's precision, and stays until the k + 1 vectors are formed
-    from it: at the peak (products + k + 1)·dim numbers and a few vectors. Afterwards vectors and images, 2(k + 1)·dim,
-    are left. Sums are in fp64, of some rows at a time.
+    Memory: 2·min(products, max_basis)·dim numbers in the operator's precision until the pairs are formed, and at the
+    end 2(k + bottom)·dim beside them; the latter are left. Sums are in fp64, of some rows at a time. Work beside the
+    products: about 6·basis·dim multiplications a product.
 
     Args:
         operator: symmetric.
-        k: number of eigenpairs, at most the dimension.
-        generator: of the start vector (CPU).
-        tolerance: a pair has converged if its recomputed residual ‖Av − λv‖ is at most tolerance·|λ|, or is rounding:
-            at most 1e-6 (fp64: 1e-13) of the largest |λ| found.
-        max_products: stop after so many matrix-vector products; those that verify come on top.
+        k: number of largest eigenpairs, at most the dimension.
+        generator: of the start vectors (CPU).
+        bottom: number of smallest ones, at least 1.
+        both: whether the iteration waits for the smallest ones to converge as well.
+        tolerance: a pair has converged if its residual ‖Av − λv‖ is at most tolerance·|λ|, or is rounding: at most
+            1e-6 (fp64: 1e-13) of the largest |λ| found.
+        max_products: stop after so many matrix-vector products; the one that checks comes on top.
+        max_basis: vectors kept before the space is restarted from its best Ritz vectors; None never does. At least
+            k + bottom + 4.
+        search: products of the search for hidden eigenvalues; 0 for none. A hidden eigenvalue well above the rest is
+            found within a few, one near the k-th may be missed.
 
     Returns:
-        The k largest, descending, with recomputed residuals and a status; and the smallest (k = 1), whose status
-        is judged alike though the iteration does not wait for it.
+        The k largest, descending; and the smallest ones, descending too, whose status is judged alike though the
+        iteration only waits for them where `both` says so.
 
     Raises:
-        ValueError: if k < 1.
+        ValueError: if a number is too small.
     """
-    if k < 1:
-        raise ValueError(f"expected k >= 1 eigenpairs, got {k}")
-    k = min(k, operator.dim)
-    limit = min(operator.dim, max(max_products, k))
-    top, bottom, scale, spent = _iterate(operator, k, generator, tolerance, limit)
-    return _verify(operator, top, spent, scale, tolerance), _verify(operator, bottom, 0, scale, tolerance)
+    if k < 1 or bottom < 1:
+        raise ValueError(f"expected k >= 1 and bottom >= 1 eigenpairs, got {k} and {bottom}")
+    if max_basis is not None and max_basis < k + bottom + 4:
+        raise ValueError(f"expected max_basis >= k + bottom + 4 = {k + bottom + 4}, got {max_basis}")
+    k, bottom = min(k, operator.dim), min(bottom, operator.dim)
+    space = _Space(operator, generator)
+    searched = _iterate(
+        space,
+        k,
+        bottom,
+        both=both,
+        tolerance=tolerance,
+        limit=max(max_products, k, bottom),
+        max_basis=max_basis or operator.dim + 1,
+        search=search,
+    )
+    top, low = space.pairs(slice(k)), space.pairs(slice(-bottom, None))
+    off = _check(operator, [top, low], generator)
+    unsearched = "" if searched or search == 0 else "; hidden eigenvalues not looked for"
+
+    def judged(pairs: tuple[Tensor, Tensor, Tensor], products: int) -> Eigenpairs:
+        values, vectors, images = pairs
+        residuals = rows.residual_norms(images, vectors, values).cpu() + off
+        values = values.cpu()
+        good = residuals <= space.bound(values, tolerance)
+        bad = int((~good).sum())
+        status = f"not converged: {bad} of {len(values)}" if bad else f"converged{unsearched}"
+        return Eigenpairs(values, vectors, images, residuals, good, status, products)
+
+    return judged(top, space.products + 1), judged(low, 0)
 
 
 def _iterate(
-    operator: Operator, k: int, generator: torch.Generator, tolerance: float, limit: int
-) -> tuple[Tensor, Tensor, float, int]:
-    """Approximate eigenvectors (dim, k) and (dim, 1), the largest |λ|, and the products spent."""
-    basis = _Basis(operator)
-    alphas: list[float] = []
-    betas: list[float] = []
-    vector, beta = _fresh(operator, basis, generator), 0.0
+    space: "_Space",
+    k: int,
+    bottom: int,
+    *,
+    both: bool,
+    tolerance: float,
+    limit: int,
+    max_basis: int,
+    search: int,
+) -> bool:
+    """Grow the space until the wanted pairs have converged; whether a search after that found nothing more."""
+    settled: Tensor | None = None  # the wanted values before the last search
+    left = 0  # products of the search that goes on
+    alive = space.grow(None)
     while True:
-        basis.append(vector)
-        product = operator.matvec(vector)
-        alphas.append(rows.dot(vector, product))
-        remainder = basis.orthogonalise(product)
-        beta = rows.norm(remainder)
-        theta, s = _tridiagonal(alphas, betas)
-        scale = float(theta.abs().max())
-        m = len(alphas)
-        # The recurrence's residuals differ from the true ones by rounding: at half the bound those keep to it.
-        bound = _bound(theta[:k], scale, operator.dtype, tolerance) / 2
-        if m == limit or (m >= k and bool((beta * s[-1, :k].abs() <= bound).all())):
-            return basis.combine(s[:, :k]), basis.combine(s[:, -1:]), scale, m
-        if beta <= 100 * torch.finfo(operator.dtype).eps * scale:  # the space is invariant: go on elsewhere
-            vector, beta = _fresh(operator, basis, generator), 0.0
+        m = len(space)
+        if m == space.operator.dim:
+            return True
+        wanted = torch.arange(m)[:k]
+        if both:
+            wanted = torch.cat([wanted, torch.arange(m)[-bottom:]])
+        shares = space.shares(wanted, tolerance)
+        ready = m >= k + bottom * both and bool((_MARGIN * shares.sum(0) <= 1).all())
+        values = space.theta[wanted]
+        begin = False
+        if ready and not left:
+            new = settled is None or bool(((values - settled).abs() > space.bound(values, tolerance)).any())
+            if not search or not new:
+                return True
+            settled, left, begin = values, search, True
+        if space.products >= limit:
+            return False
+        if left:
+            alive = space.grow(None if begin or not alive else -1)
+            left -= 1
         else:
-            vector = remainder / beta
-        betas.append(beta)
+            alive = space.grow(int(shares.amax(1).argmax()) if len(shares) else None)
+        if max_basis == len(space) < space.operator.dim:
+            space.shrink(_best(len(space), k, bottom))
 
 
-class _Basis:
-    """Orthonormal vectors in the operator's precision, in blocks of rows, so that growing copies none of them."""
-
-    def __init__(self, operator: Operator) -> None:
-        self._operator = operator
-        self._blocks: list[Tensor] = []
-        self._size = 0
-
-    def append(self, vector: Vector) -> None:
-        """Add a vector."""
-        if self._size == _BLOCK * len(self._blocks):
-            self._blocks.append(vector.new_empty(_BLOCK, len(vector)))
-        self._blocks[-1][self._size % _BLOCK] = vector
-        self._size += 1
-
-    def orthogonalise(self, vector: Vector) -> Vector:
-        """Remove the components along all of them, twice ("twice is enough", Parlett 1998, 6.9)."""
-        for _ in range(2):
-            along = [rows.inner(block.T, vector[:, None]) for block in self._filled()]
-            if along:
-                vector = vector - self.combine(torch.cat(along))[:, 0]
-        return vector
-
-    def combine(self, coefficients: Float[Tensor, "size k"]) -> Float[Tensor, "dim k"]:
-        """Their linear combinations."""
-        operator = self._operator
-        total = torch.zeros(operator.dim, coefficients.shape[1], dtype=operator.dtype, device=operator.device)
-        for block, part in zip(self._filled(), coefficients.to(total).split(_BLOCK), strict=True):
-            total.addmm_(block.T, part)
-        return total
-
-    def _filled(self) -> Iterator[Tensor]:
-        for number, block in enumerate(self._blocks):
-            yield block[: self._size - _BLOCK * number]
+def _best(m: int, k: int, bottom: int) -> Tensor:
+    """Which of m Ritz pairs a restart keeps: the wanted ones, and half of the room left for the next of each end."""
+    spare = (m - k - bottom) // 2
+    low = bottom + spare // 4
+    return torch.cat([torch.arange(k + spare - spare // 4), torch.arange(m - low, m)])
 
 
-def _fresh(operator: Operator, basis: _Basis, generator: torch.Generator) -> Vector:
-    """A random unit vector orthogonal to the basis."""
-    vector = torch.randn(operator.dim, generator=generator, dtype=torch.float64)
-    vector = basis.orthogonalise(vector.to(operator.device, operator.dtype))
-    return vector / rows.norm(vector)
+def _check(
+    operator: Operator, found: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator
+) -> float:
+    """How far images may be from the products of their vectors: ‖E‖_F, estimated by ‖Ec‖·√k for a random unit c."""
+    count = sum(len(values) for values, _, _ in found)
+    c = torch.randn(count, generator=generator, dtype=torch.float64)
+    c = (c / c.norm()).to(operator.device, operator.dtype)
+    parts = c.split([len(values) for values, _, _ in found])
+    vector = torch.stack([v @ part for (_, v, _), part in zip(found, parts, strict=True)]).sum(0)
+    image = torch.stack([i @ part for (_, _, i), part in zip(found, parts, strict=True)]).sum(0)
+    return rows.norm(operator.matvec(vector) - image) * math.sqrt(count)
 
 
-def _tridiagonal(alphas: list[float], betas: list[float]) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, descending, and eigenvectors (columns) of the symmetric tridiagonal T, in fp64."""
-    t = torch.diag(torch.tensor(alphas, dtype=torch.float64))
-    off = torch.tensor(betas, dtype=torch.float64)
-    t = t + torch.diag(off, 1) + torch.diag(off, -1)
-    theta, s = torch.linalg.eigh(t)
-    return theta.flip(0), s.flip(1)
+@dataclass
+class _End:
+    """What images have outside the space.
 
-
-def _bound(values: Tensor, scale: float, dtype: torch.dtype, tolerance: float) -> Tensor:
-    return torch.clamp(tolerance * values.abs(), min=_FLOOR[dtype] * scale)
-
-
-def _verify(operator: Operator, vectors: Tensor, spent: int, scale: float, tolerance: float) -> Eigenpairs:
-    """Rayleigh-Ritz on the vectors with their true products: the residuals owe nothing to the recurrence.
-
-    The vectors are changed in place: they are orthonormalised with VᵀV = LLᵀ, V ← VL⁻ᵀ, then rotated.
+    Attributes:
+        vector: a direction (dim,) of length 1, orthogonal to the space when it was found.
+        parts: (basis,) the component of each basis vector's image along it.
     """
-    factor = torch.linalg.cholesky(rows.inner(vectors, vectors))
-    rows.rotate(vectors, torch.linalg.inv(factor).T)
-    images = operator.matmat(vectors)
-    small = rows.inner(vectors, images)
-    theta, s = torch.linalg.eigh((small + small.T) / 2)
-    theta, s = theta.flip(0), s.flip(1)
-    rows.rotate(vectors, s)
-    rows.rotate(images, s)
-    residuals = rows.residual_norms(images, vectors, theta)
-    theta, residuals = theta.cpu(), residuals.cpu()
-    good = residuals <= _bound(theta, scale, operator.dtype, tolerance)
-    status = "converged" if bool(good.all()) else f"not converged: {int((~good).sum())} of {len(theta)}"
-    return Eigenpairs(theta, vectors, images, residuals, good, status, spent + len(theta))
+
+    vector: Vector
+    parts: Float[Tensor, "basis"]
+
+
+class _Space:
+    """A subspace with an orthonormal basis, its images, and the operator projected on it.
+
+    Attributes:
+        operator: what is projected.
+        products: spent so far.
+        scale: the largest |Ritz value| so far.
+        theta: Ritz values, descending, fp64.
+        s: their vectors' coefficients, as columns.
+    """
+
+    def __init__(self, operator: Operator, generator: torch.Generator) -> None:
+        self.operator, self._generator = operator, generator
+        like = torch.empty(operator.dim, dtype=operator.dtype, device=operator.device)
+        self._basis, self._images = Basis(like), Basis(like)
+        self._projected = torch.zeros(0, 0, dtype=torch.float64)
+        self._ends: list[_End] = []
+        self.products, self.scale = 0, 0.0
+        self.theta, self.s = torch.zeros(0), torch.zeros(0, 0)
+
+    def __len__(self) -> int:
+        return len(self._basis)
+
+    def grow(self, end: int | None) -> bool:
+        """One product more, along one of the ends or, for None, along a fresh random vector.
+
+        Returns:
+            Whether the new image has a part outside the space; it is then the last end.
+        """
+        vector = None if end is None else self._inside(self._ends.pop(end).vector)
+        if vector is None:
+            vector = self._fresh()
+        self._basis.append(vector)
+        image = self.operator.matvec(vector)
+        self.products += 1
+        self._images.append(image)
+        remainder, along = self._basis.orthogonalise(image)
+        m, along = len(along), along.cpu()
+        grown = torch.zeros(m, m, dtype=torch.float64)
+        grown[:-1, :-1], grown[:, -1], grown[-1, :] = self._projected, along, along
+        self._projected = grown
+        theta, s = torch.linalg.eigh(grown)
+        self.theta, self.s = theta.flip(0), s.flip(1)
+        self.scale = max(self.scale, float(theta.abs().max()))
+        for other in self._ends:
+            other.parts = torch.cat([other.parts, other.parts.new_zeros(1)])
+        length = rows.norm(remainder)
+        if length <= 100 * torch.finfo(self.operator.dtype).eps * self.scale:
+            return False
+        parts = torch.zeros(m, dtype=torch.float64)
+        parts[-1] = length
+        self._ends.append(_End(remainder / length, parts))
+        return True
+
+    def shares(self, wanted: Tensor, tolerance: float) -> Float[Tensor, "ends wanted"]:
+        """What each end adds to the residuals of Ritz pairs, at most, over what they may be."""
+        parts = [torch.zeros(0, len(self), dtype=torch.float64), *(end.parts[None] for end in self._ends)]
+        return (torch.cat(parts) @ self.s[:, wanted]).abs() / self.bound(self.theta[wanted], tolerance)
+
+    def bound(self, values: Float[Tensor, "k"], tolerance: float) -> Float[Tensor, "k"]:
+        """What the residual of a converged pair may be."""
+        floor = _FLOOR[self.operator.dtype] * self.scale
+        return torch.clamp(tolerance * values.abs(), min=max(floor, torch.finfo(torch.float64).tiny))
+
+    def shrink(self, kept: Tensor) -> None:
+        """Keep these Ritz vectors only; what their images have outside stays known."""
+        s = self.s[:, kept]
+        self._basis.rotate(s.to(self.operator.device))
+        self._images.rotate(s.to(self.operator.device))
+        self.theta, self.s = self.theta[kept], torch.eye(len(kept), dtype=torch.float64)
+        self._projected = torch.diag(self.theta)
+        for end in self._ends:
+            end.parts = end.parts @ s
+
+    def pairs(self, which: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, vectors and images of Ritz pairs, after another Rayleigh-Ritz on those vectors."""
+        s = self.s[:, which].to(self.operator.device)
+        vectors, images = self._basis.combine(s), self._images.combine(s)
+        # Orthonormal to rounding already: VᵀV = LLᵀ, V ← VL⁻ᵀ, and the images with it.
+        factor = torch.linalg.inv(torch.linalg.cholesky(rows.inner(vectors, vectors))).T
+        rows.rotate(vectors, factor)
+        rows.rotate(images, factor)
+        small = rows.inner(vectors, images)
+        theta, turn = torch.linalg.eigh((small + small.T) / 2)
+        theta, turn = theta.flip(0), turn.flip(1)
+        rows.rotate(vectors, turn)
+        rows.rotate(images, turn)
+        return theta, vectors, images
+
+    def _inside(self, vector: Vector) -> Vector | None:
+        """An end's direction made orthogonal to the basis as it is now, or None if it has come to lie in it."""
+        vector, _ = self._basis.orthogonalise(vector)
+        length = rows.norm(vector)
+        if length <= torch.finfo(vector.dtype).eps ** 0.5:
+            return None
+        vector, _ = self._basis.orthogonalise(vector / length)
+        return vector / rows.norm(vector)
+
+    def _fresh(self) -> Vector:
+        """A random unit vector orthogonal to the basis."""
+        vector = torch.randn(self.operator.dim, generator=self._generator, dtype=torch.float64)
+        vector, _ = self._basis.orthogonalise(vector.to(self.operator.device, self.operator.dtype))
+        return vector / rows.norm(vector)

@@ -69,10 +69,8 @@ def traces(
     sizes = list(blocks) or [operator.dim]
     squares, parts = [], []
     for _ in range(probes):
-        z = (torch.randint(0, 2, (operator.dim,), generator=generator) * 2 - 1).to(
-            operator.device, operator.dtype
-        )
-        image = _deflate(operator.matvec(_deflate(z, v)), v)
+        z = rademacher(operator, generator)
+        image = deflate(operator.matvec(deflate(z, v)), v)
         squares.append(rows.dot(image, image))
         parts.append([rows.dot(x, y) for x, y in zip(z.split(sizes), image.split(sizes), strict=True)])
     inner = rows.inner(v, av)
@@ -114,7 +112,14 @@ def together(
     )
 
 
-def _deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:
+def rademacher(operator: Operator, generator: torch.Generator) -> Vector:
+    """A probe (dim,) of ±1."""
+    signs = torch.randint(0, 2, (operator.dim,), generator=generator) * 2 - 1
+    return signs.to(operator.device, operator.dtype)
+
+
+def deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:
+    """x without its components along orthonormal vectors."""
     return x - v @ rows.inner(v, x[:, None])[:, 0].to(v)
 
 

@@ -11,12 +11,15 @@ import xarray as xr
 from geomlab import params
 from geomlab.curvature.anisotropy import QUANTITIES, anisotropy
 from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.trace import Traces, together, traces
 from geomlab.measure.base import Measurement, dataset
 from geomlab.subject import Subject
+
+BASIS_MEMORY = 8 * GIBIBYTE  # bytes of the Lanczos basis and its images before it is restarted: ours
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Curvature(Measurement):
     max_products: int = 200
 
     name = "curvature"
-    revision = 2
+    revision = 3
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -53,7 +56,12 @@ class Curvature(Measurement):
         sizes = [sum(subject.weights[name].numel() for name in members) for members in layers.values()]
         hessian = Hessian(subject, batches, names)
         top, bottom = eigenpairs(
-            hessian, self.k, generator, tolerance=self.tolerance, max_products=self.max_products
+            hessian,
+            self.k,
+            generator,
+            tolerance=self.tolerance,
+            max_products=self.max_products,
+            max_basis=_room(hessian, self.k),
         )
         vectors, images = together(top, bottom)
         top, bottom = top.bare, bottom.bare  # so that the traces hold each vector once
@@ -81,6 +89,11 @@ class Curvature(Measurement):
             name for name, value in zip(QUANTITIES, unequal["anisotropy"][1], strict=True) if np.isnan(value)
         ]
         return dataset(values, coords, _warnings(top, bottom, hessian.dim, self, lost))
+
+
+def _room(hessian: Hessian, k: int) -> int:
+    """Basis vectors that fit the memory beside their images; a few more than are wanted at least."""
+    return max(int(BASIS_MEMORY / (2 * hessian.dim * hessian.dtype.itemsize)), k + 5)
 
 
 def _spectrum(top: Eigenpairs, bottom: Eigenpairs) -> dict[str, Any]:
@@ -135,10 +148,15 @@ def _warnings(
     top: Eigenpairs, bottom: Eigenpairs, dim: int, asked: Curvature, undefined: list[str]
 ) -> list[str]:
     found = []
-    if top.status != "converged":
+    if not bool(top.converged.all()):
         worst = float(top.relative_residuals[~top.converged].max())
         found.append(
             f"eigenvalues {top.status} (largest relative residual of those {worst:.1e}); raise the budget"
+        )
+    elif top.status != "converged":
+        found.append(
+            "products ended before a search for eigenvalues that the first start cannot see, such as second copies: "
+            "there may be larger ones than the last; raise the budget"
         )
     if bottom.status != "converged":
         found.append(

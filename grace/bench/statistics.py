@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats as distributions
 
 from geomlab import stats
 
@@ -17,8 +16,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of a mean, mean ± t(0.975, n−1) · s/√n (Student 1908); None for fewer than two values."""
     if len(values) < 2:
         return None
-    mean, stderr = stats.mean_stderr(values)
-    half = float(distributions.t.ppf(0.975, len(values) - 1)) * stderr
+    mean, half = float(np.mean(values)), float(stats.t_half_width(values))
     return mean - half, mean + half
 
 

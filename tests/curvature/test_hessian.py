@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 import pyhessian
 import pytest
@@ -9,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from geomlab import params
-from geomlab.curvature.hessian import Hessian, _is_cut
+from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.risk_operator import is_cut
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg.lanczos import eigenpairs
@@ -22,16 +21,10 @@ from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
 
-NETWORKS = {
-    "convolution": models.convolution,
-    "attention": models.Attention,
-    "softmax": models.softmax_regression,
-}
 
-
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture(params=models.NETWORKS)
 def module(request: pytest.FixtureRequest) -> nn.Module:
-    return NETWORKS[request.param]()
+    return models.NETWORKS[request.param]()
 
 
 def test_product_eigenvalues_and_traces_agree_with_a_dense_hessian(module: nn.Module) -> None:
@@ -248,7 +241,7 @@ class Masked(nn.Module):
         return nn.functional.pad(self.net(images), (0, 1), value=-torch.inf)
 
 
-@pytest.mark.parametrize("build", [*NETWORKS.values(), Masked])
+@pytest.mark.parametrize("build", [*models.NETWORKS.values(), Masked])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("gain", [0.0, 1e-3, 1.0, 30.0])
 def test_rounding_is_no_dice(build: Callable[[], nn.Module], dtype: torch.dtype, gain: float) -> None:
@@ -287,39 +280,9 @@ def test_a_loss_that_overflows_is_refused() -> None:
         Hessian(huge, models.batches(), list(huge.weights))
 
 
-class _Square(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        return x**2
-
-    @staticmethod
-    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
-        (x,) = ctx.saved_tensors
-        return 2 * x * slope
-
-
-class _CutSquare(_Square):
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope: torch.Tensor) -> torch.Tensor:
-        return _Square.backward(ctx, slope)
-
-
-class Custom(nn.Module):
-    """With a function of the user's own between two linear maps."""
-
-    def __init__(self, function: type[torch.autograd.Function]) -> None:
-        super().__init__()
-        self.function, self.first, self.last = function, nn.Linear(72, 5), nn.Linear(5, 3)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.last(self.function.apply(self.first(images.flatten(1))))
-
-
 @pytest.mark.parametrize("memory", [0, 1e9])
 def test_a_function_that_cuts_the_second_derivative_is_refused(memory: float) -> None:
-    subject, batches = models.subject(Custom(_CutSquare)), models.batches()
+    subject, batches = models.subject(models.Custom(models.CutSquare)), models.batches()
     with pytest.raises(UserError, match=r"once_differentiable, so it has no Hessian; write [^\n]*$"):
         Hessian(subject, batches, list(subject.weights), memory=memory)
     after = ["last.weight", "last.bias"]  # no derivative of theirs goes through it
@@ -329,7 +292,7 @@ def test_a_function_that_cuts_the_second_derivative_is_refused(memory: float) ->
 
 
 def test_a_function_that_does_not_cut_it_passes() -> None:
-    subject, batches = models.subject(Custom(_Square)), models.batches()
+    subject, batches = models.subject(models.Custom(models.Square)), models.batches()
     names = list(subject.weights)
     dense = models.dense_hessian(subject, batches, names)
     v = torch.ones(len(dense), dtype=torch.float64)
@@ -341,4 +304,4 @@ def test_the_search_for_a_cut_passes_each_node_once() -> None:
     doubled = w
     for _ in range(2000):  # 2²⁰⁰⁰ paths
         doubled = (doubled + doubled) / 2
-    assert not _is_cut((doubled, w))
+    assert not is_cut((doubled, w))

@@ -2,11 +2,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from geomlab.linalg import rows
+from geomlab.linalg.basis import Basis
 from geomlab.linalg.estimates import Eigenpairs
-from geomlab.linalg.lanczos import _Basis, eigenpairs
+from geomlab.linalg.lanczos import _Space, eigenpairs
 from geomlab.linalg.operator import Dense
 from geomlab.linalg.trace import traces
 from geomlab.rng import generator
@@ -49,7 +52,7 @@ def test_says_so_when_the_budget_ends_first() -> None:
         Dense(matrix(SPECTRA["indefinite"])), 5, generator(0, "start"), max_products=6, tolerance=1e-9
     )
     assert top.status.startswith("not converged")
-    assert top.products == 6 + 5
+    assert top.products == 6 + 1
     assert float(top.residuals.max()) > 1e-3
 
 
@@ -69,7 +72,7 @@ class Doubles(TorchDispatchMode):
 def cut_short(tolerance: float, dtype: torch.dtype = torch.float64) -> Eigenpairs:
     """One eigenpair of what nine products tell of a matrix: its residual does not depend on the tolerance."""
     a = matrix(SPECTRA["indefinite"]).to(dtype)
-    return eigenpairs(Dense(a), 1, generator(0, "start"), tolerance=tolerance, max_products=9)[0]
+    return eigenpairs(Dense(a), 1, generator(0, "start"), tolerance=tolerance, max_products=9, search=0)[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -94,9 +97,149 @@ def test_what_the_recurrence_lets_pass_is_within_the_tolerance(
     assert bool((top.residuals <= (tolerance * top.values.abs()).clamp(min=floor)).all())
 
 
+class Counted(Dense):
+    """A matrix that counts its products."""
+
+    products = 0
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        self.products += 1
+        return super().matvec(vector)
+
+
+MULTIPLE = {
+    "twice the largest": torch.cat([torch.tensor([5.0, 5.0, 3.0, 2.0]), torch.linspace(-1, 1, 96)]),
+    "four times the third": torch.cat([torch.tensor([5.0, 4.0, *[3.0] * 4]), torch.linspace(-1, 1, 94)]),
+    "two clusters": torch.cat([torch.tensor([5.0, 4.9999, 4.9998, 2.0, 1.9999]), torch.linspace(-1, 1, 95)]),
+    "all alike but one": torch.cat([torch.tensor([2.0]), torch.ones(99)]),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", MULTIPLE)
+def test_every_copy_of_a_multiple_eigenvalue_is_found(name: str, seed: int) -> None:
+    operator = Counted(matrix(MULTIPLE[name]))
+    top, bottom = eigenpairs(operator, 5, generator(seed, "start"), tolerance=1e-6)
+    assert top.status == "converged"
+    torch.testing.assert_close(
+        top.values, MULTIPLE[name].sort(descending=True).values[:5].double(), rtol=1e-6, atol=0
+    )
+    assert operator.products == top.products + bottom.products <= 100
+
+
+def test_without_a_search_a_copy_is_missed() -> None:
+    a = matrix(MULTIPLE["twice the largest"])
+    top, _ = eigenpairs(Dense(a), 2, generator(0, "start"), search=0)
+    assert top.values.tolist() == pytest.approx([5, 3], abs=1e-4)
+
+
+def test_a_start_orthogonal_to_the_top_eigenvector_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spectrum = torch.cat([torch.tensor([5.0, 4.0, 3.0]), torch.linspace(-1, 1, 97)]).double()
+    fresh = _Space._fresh
+    starts: list[torch.Tensor] = []
+
+    def unlucky(space: _Space) -> torch.Tensor:
+        vector = fresh(space)
+        if not starts:
+            vector[0] = 0
+            vector /= vector.norm()
+        starts.append(vector)
+        return vector
+
+    monkeypatch.setattr(_Space, "_fresh", unlucky)
+    top, _ = eigenpairs(Dense(torch.diag(spectrum)), 3, generator(0, "start"), tolerance=1e-6)
+    torch.testing.assert_close(top.values, spectrum[:3])
+    assert len(starts) == 3  # the first, the search that found it, and the one that found nothing
+
+
+@pytest.mark.parametrize("name", [*SPECTRA, *MULTIPLE])
+def test_a_restarted_space_is_small_and_finds_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = matrix({**SPECTRA, **MULTIPLE}[name])
+    largest = 0
+    grow = _Space.grow
+
+    def watched(space: _Space, end: int | None) -> bool:
+        nonlocal largest
+        alive = grow(space, end)
+        largest = max(largest, len(space))
+        return alive
+
+    monkeypatch.setattr(_Space, "grow", watched)
+    hard = name in {"decaying", "ill-conditioned"}  # the smallest ones are rounding beside the largest
+    found, low = eigenpairs(
+        Dense(a), 3, generator(0, "start"), tolerance=1e-6, max_basis=12, max_products=500, both=not hard
+    )
+    truth = torch.linalg.eigvalsh(a).flip(0)
+    assert found.status == "converged"
+    torch.testing.assert_close(found.values, truth[:3], rtol=1e-6, atol=1e-12)
+    if not hard:
+        assert low.status == "converged"
+        torch.testing.assert_close(low.values, truth[-1:], rtol=1e-6, atol=1e-12)
+    assert largest <= 12
+    assert found.products > 12 or name in {"rank-deficient", "all alike but one"}
+
+
+def test_both_ends_are_waited_for_where_asked() -> None:
+    a = matrix(torch.cat([2.0 ** -torch.arange(20.0), -torch.linspace(0.99, 1, 40)]))
+    for both in (False, True):
+        _, bottom = eigenpairs(Dense(a), 2, generator(0, "start"), bottom=3, both=both, tolerance=1e-5)
+        assert bool(bottom.converged.all()) is both
+    torch.testing.assert_close(bottom.values, torch.linalg.eigvalsh(a)[:3].flip(0), rtol=1e-5, atol=0)
+
+
+class Noisy(Dense):
+    """A matrix whose products do not repeat."""
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        return super().matvec(vector) + 0.01 * torch.randn(self.dim, generator=noise, dtype=self.dtype)
+
+
+noise = generator(0, "noise")
+
+
+def test_products_that_do_not_repeat_are_found_out() -> None:
+    top, _ = eigenpairs(Noisy(matrix(SPECTRA["decaying"])), 3, generator(0, "start"), tolerance=1e-3)
+    assert top.status == "not converged: 3 of 3"
+    assert float(top.residuals.min()) > 0.01 * 60**0.5  # at least the noise of one product
+
+
+def test_what_was_not_looked_for_is_said() -> None:
+    a = Dense(matrix(SPECTRA["decaying"]))
+    needed = eigenpairs(a, 3, generator(0, "start"), search=0)[0].products - 1
+    top, _ = eigenpairs(a, 3, generator(0, "start"), max_products=needed + 2)
+    assert top.status == "converged; hidden eigenvalues not looked for"
+    assert bool(top.converged.all())
+
+
+@given(
+    spectrum=st.lists(st.integers(-20, 20), min_size=2, max_size=40),
+    k=st.integers(1, 6),
+    seed=st.integers(0, 10),
+)
+def test_any_spectrum(spectrum: list[int], k: int, seed: int) -> None:
+    """Small integers: nearly all spectra have copies."""
+    a = matrix(torch.tensor(spectrum, dtype=torch.float64), seed)
+    top, bottom = eigenpairs(Dense(a), k, generator(seed, "start"), tolerance=1e-8)
+    truth = torch.linalg.eigvalsh(a).flip(0)
+    torch.testing.assert_close(top.values, truth[:k], rtol=0, atol=1e-6)
+    nearest = (truth[:, None] - top.values).abs().amin(0)
+    assert bool((nearest <= top.errors + 1e-12 * 20).all())
+    assert float(bottom.values[0]) >= float(truth[-1]) - 1e-9
+
+
+def test_errors_are_quadratic_where_there_is_a_gap() -> None:
+    a = matrix(SPECTRA["decaying"])
+    top, _ = eigenpairs(Dense(a), 4, generator(0, "start"), max_products=9, search=0)
+    truth = torch.linalg.eigvalsh(a).flip(0)[:4]
+    off = (top.values - truth).abs()
+    assert bool((off <= top.errors + 1e-14).all())
+    assert float(top.errors[1]) < float(top.residuals[1]) / 10
+    assert float(top.errors[3]) == float(top.residuals[3])  # what lies below is not known
+
+
 def test_the_basis_grows_by_blocks_and_copies_nothing() -> None:
     n = 50
-    basis = _Basis(Dense(torch.eye(n)))
+    basis = Basis(torch.zeros(n))
     seen: list[int] = []
     for size, vector in enumerate(torch.eye(n)[:40], start=1):
         basis.append(vector)
@@ -107,7 +250,7 @@ def test_the_basis_grows_by_blocks_and_copies_nothing() -> None:
     coefficients = torch.randn(40, 3, generator=generator(0, "c"), dtype=torch.float64)
     torch.testing.assert_close(basis.combine(coefficients)[:40], coefficients.float())
     vector = torch.ones(n)
-    torch.testing.assert_close(basis.orthogonalise(vector), torch.cat([torch.zeros(40), torch.ones(10)]))
+    torch.testing.assert_close(basis.orthogonalise(vector)[0], torch.cat([torch.zeros(40), torch.ones(10)]))
 
 
 def test_no_matrix_of_the_dimension_is_copied_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,9 +311,13 @@ def test_the_same_seed_gives_the_same_pairs_and_no_global_state_moves() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_no_eigenpairs_are_not_to_be_had() -> None:
-    with pytest.raises(ValueError, match="k >= 1"):
-        eigenpairs(Dense(torch.eye(3)), 0, generator(0, "start"))
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"k": 0}, "k >= 1"), ({"bottom": 0}, "bottom >= 1"), ({"max_basis": 7}, "= 8, got 7")],
+)
+def test_numbers_that_are_too_small_are_refused(arguments: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        eigenpairs(Dense(torch.eye(9)), **{"k": 3, "generator": generator(0, "start"), **arguments})  # type: ignore[arg-type]
 
 
 def test_a_matrix_that_is_not_symmetric_is_refused() -> None:

@@ -1,0 +1,203 @@
+"""Symmetric matrices of second order of the mean loss as matrix-free operators: what they have in common.
+
+What does not depend on the vector, the graph of the first pass, is kept; a product only runs the rest. Graphs that do
+not fit the memory budget are recomputed for each product.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geomlab import params
+from geomlab.data.batches import Batches
+from geomlab.errors import UserError
+from geomlab.linalg.operator import Operator
+from geomlab.subject import Subject, twice_differentiable
+from geomlab.typing import Images, Labels, Logits, Scalar, Vector
+
+GIBIBYTE = 2**30
+_PILOT = 4  # samples whose graph is measured to forecast the memory of all
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A batch's share of what a product needs, still attached to the weights it was taken at.
+
+    Attributes:
+        weights: leaves.
+        loss: sum of the batch's losses over the number of all samples.
+        gradient: of `loss` with respect to each weight.
+        logits: detached.
+    """
+
+    weights: tuple[Tensor, ...]
+    loss: Tensor
+    gradient: tuple[Tensor, ...]
+    logits: Tensor
+
+
+G = TypeVar("G", bound=Graph)
+
+
+class RiskOperator(Operator, Generic[G]):
+    """A matrix of the mean cross-entropy over all samples, with respect to some of the parameters.
+
+    Batches count by their size, so an uneven last one is weighted right. Parameters the loss does not use have zero
+    rows. Attention needs no setting.
+
+    Args:
+        subject: the network at the point of interest.
+        batches: the inputs.
+        names: parameter names; their order is the order of the vectors' entries.
+        memory: bytes that kept graphs may take.
+
+    Attributes:
+        loss: mean loss at the point.
+        gradient: (dim,) its gradient.
+        kept: samples whose graphs are kept.
+
+    Raises:
+        UserError: if the loss is not finite, or the logits of two passes over the data differ by more than √eps of the
+            largest one: rounding in the same kernels stays far below, dropout of a hundredth far above; or if a
+            derivative that it needs goes through a function that is `once_differentiable`. A function whose backward
+            hides by other means what it depends on (`detach`, results of its forward pass kept as constants) is not
+            seen.
+    """
+
+    matrix: ClassVar[str]  # what a network lacks whose functions cannot be differentiated twice
+    vectors: ClassVar[int]  # of all the parameters, that a kept graph holds
+
+    def __init__(
+        self, subject: Subject, batches: Batches, names: list[str], *, memory: float = 4 * GIBIBYTE
+    ) -> None:
+        self._subject, self._batches = subject, batches
+        self._weights = {name: subject.weights[name].detach() for name in names}
+        self.dim = sum(tensor.numel() for tensor in self._weights.values())
+        self.dtype, self.device = subject.dtype, subject.device
+        a_sample = self._bytes_per_sample()
+        a_batch = self.vectors * self.dim * self.dtype.itemsize
+        self._kept: list[G] = []
+        self.kept, self.loss = 0, 0.0
+        self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
+        logits: list[Tensor] = []
+        for number, (images, labels) in enumerate(batches):
+            graph = self._graph_of(images, labels)
+            if number == 0 and is_cut(self._differentiated(graph)):
+                raise UserError(
+                    f"{subject.name}: a torch.autograd.Function in it is once_differentiable, so it has no "
+                    f"{self.matrix}; write its backward in differentiable operations, or leave curvature out of "
+                    "--measure"
+                )
+            logits.append(graph.logits)
+            self.loss += float(graph.loss.detach())
+            self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
+            # A prefix of the batches is kept: `matvec` recomputes the rest in order.
+            needs = (self.kept + len(labels)) * a_sample + (number + 1) * a_batch
+            if len(self._kept) == number and needs <= memory:
+                self._kept.append(graph)
+                self.kept += len(labels)
+        self._check(torch.cat(logits))
+
+    @abstractmethod
+    def _graph(self, weights: tuple[Tensor, ...], loss: Scalar, logits: Logits) -> G:
+        """The graph of a batch from its loss and logits."""
+
+    @abstractmethod
+    def _differentiated(self, graph: G) -> Sequence[Tensor]:
+        """What of a graph a product differentiates."""
+
+    @abstractmethod
+    def _product(self, graph: G, pieces: tuple[Tensor, ...], keep: bool) -> Sequence[Tensor] | None:
+        """A batch's share of the product, a tensor a weight, or None for zero; the graph is used up unless kept."""
+
+    def matvec(self, vector: Vector) -> Vector:
+        """The product with a vector (dim,).
+
+        Raises:
+            UserError: if it is not finite.
+        """
+        pieces = tuple(params.unflatten(vector, self._weights).values())
+        total = torch.zeros_like(vector)
+        for graph, keep in self._graphs():
+            share = self._product(graph, pieces, keep)
+            if share is not None:
+                total += torch.cat([piece.reshape(-1) for piece in share])
+        if not bool(torch.isfinite(total).all()):
+            raise UserError(
+                f"{self._subject.name}: a second derivative of the loss is NaN or infinite though the loss is finite; "
+                "try --dtype float64, or leave curvature out of --measure"
+            )
+        return total
+
+    def _graphs(self) -> Iterator[tuple[G, bool]]:
+        yield from ((graph, True) for graph in self._kept)
+        for number, (images, labels) in enumerate(self._batches):
+            if number >= len(self._kept):
+                yield self._graph_of(images, labels), False
+
+    def _graph_of(self, images: Images, labels: Labels) -> G:
+        weights = {name: tensor.detach().requires_grad_() for name, tensor in self._weights.items()}
+        with twice_differentiable():
+            logits = self._subject(images, weights)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
+        return self._graph(tuple(weights.values()), loss, logits)
+
+    def _bytes_per_sample(self) -> float:
+        """Bytes that a kept graph holds for each sample, measured on a few; weights are not counted."""
+        own = {tensor.untyped_storage().data_ptr() for tensor in self._weights.values()}
+        seen: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                seen[storage.data_ptr()] = storage.nbytes()
+            return tensor.detach()
+
+        images, labels = next(iter(self._batches))
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            self._graph_of(images[:_PILOT], labels[:_PILOT])
+        return sum(seen.values()) / min(_PILOT, len(labels))
+
+    @torch.no_grad()
+    def _check(self, first: Logits) -> None:
+        """Logits, not losses: those of an overfit network hardly move, and a mean hides what single samples do."""
+        if not isfinite(self.loss) or not bool(torch.isfinite(self.gradient).all()):
+            raise UserError(
+                f"{self._subject.name}: the loss or its gradient is not finite; try --dtype float64"
+            )
+        with twice_differentiable():
+            again = torch.cat([self._subject(images) for images, _ in self._batches])
+        moved = float(torch.where(again == first, 0, (again - first).abs()).max())  # masked logits may be −∞
+        largest = float(first[first.isfinite()].abs().max())
+        if not moved <= torch.finfo(first.dtype).eps ** 0.5 * largest:
+            raise UserError(
+                f"{self._subject.name}: two passes over the data gave logits that differ by {moved:.2g}, where the "
+                f"largest is {largest:.2g}; the network must be deterministic in eval mode (dropout, sampling or "
+                "random augmentation inside it?)"
+            )
+
+
+def is_cut(derivatives: Sequence[Tensor]) -> bool:
+    """Whether a graph goes through a function that torch's `once_differentiable` has cut.
+
+    Its results are made outputs of an `Error` node that would raise. But that node leads to none of the weights, so
+    `autograd.grad`, which runs only what leads to its inputs, leaves it out and gives a wrong derivative.
+    """
+    waiting = [piece.grad_fn for piece in derivatives]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        if node.name().rpartition("::")[2] == "Error":
+            return True
+        new = {following for following, _ in node.next_functions} - seen
+        seen |= new
+        waiting += new
+    return False

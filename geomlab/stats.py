@@ -45,12 +45,16 @@ def t_half_width(values: ArrayLike) -> Array:
     """Half the width of the 95 % interval of a mean, t(0.975, n−1)·s/√n (Student 1908).
 
     Args:
-        values: (n, …), samples first; NaN for a single one.
+        values: (n, …), samples first.
+
+    Returns:
+        NaN for a single sample, and 0, not the rounding of their mean, where all are equal.
     """
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2:
         return np.full(x.shape[1:], np.nan)
-    return np.asarray(stdtrit(len(x) - 1, 0.975) * x.std(axis=0, ddof=1) / np.sqrt(len(x)))
+    stderr = np.where(np.ptp(x, axis=0) == 0, 0.0, x.std(axis=0, ddof=1)) / np.sqrt(len(x))
+    return np.asarray(stdtrit(len(x) - 1, 0.975) * stderr)
 
 
 def positive_interval(mean: float, stderr: float) -> tuple[float, float]:

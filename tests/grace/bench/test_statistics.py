@@ -21,6 +21,9 @@ def test_t_interval() -> None:
     by_hand = 12.706204736 * math.sqrt(2) * 0.1 / math.sqrt(2)  # two values, one degree of freedom
     assert t_interval([0.2, 0.4]) == pytest.approx((0.3 - by_hand, 0.3 + by_hand), rel=1e-9)
     assert t_interval([0.2]) is None
+    equal = t_interval([0.175, 0.175, 0.175])  # their mean is another number in floating point
+    assert equal is not None
+    assert equal[0] == equal[1] == pytest.approx(0.175)
     assert mean_interval([0.2]) == (0.2, None)
     assert np.isnan(mean_interval([])[0])
 

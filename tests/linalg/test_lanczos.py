@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from geomlab.linalg import rows
+from geomlab.linalg import lanczos, rows
 from geomlab.linalg.basis import Basis
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import _Space, eigenpairs
@@ -201,6 +201,44 @@ def test_products_that_do_not_repeat_are_found_out() -> None:
     top, _ = eigenpairs(Noisy(matrix(SPECTRA["decaying"])), 3, generator(0, "start"), tolerance=1e-3)
     assert top.status == "not converged: 3 of 3"
     assert float(top.residuals.min()) > 0.01 * 60**0.5  # at least the noise of one product
+
+
+class Rounded(Counted):
+    """A matrix whose products are rounded as a deep network's are in single precision: to 1e-6 of the largest."""
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        product = super().matvec(vector)
+        step = 4e-6 * float(self.matrix.diagonal().abs().max()) / self.dim**0.5
+        return (product / step).round() * step
+
+
+HUNDREDFOLD = torch.cat(
+    [torch.tensor([19.0, 0.63, 0.4, 0.31, 0.19]), torch.linspace(-0.1, 0.1, 295)]
+).double()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_of_a_large_eigenvalue_keeps_no_small_one_from_converging(seed: int) -> None:
+    operator = Rounded(torch.diag(HUNDREDFOLD))
+    top, bottom = eigenpairs(operator, 5, generator(seed, "start"))
+    assert top.status == "converged"
+    assert operator.products == top.products + bottom.products
+    exact = (operator.matmat(top.vectors) - top.vectors * top.values).norm(dim=0)
+    assert bool((exact <= 1e-3 * top.values).all())
+    assert bool(((top.values - HUNDREDFOLD[:5]).abs() <= top.residuals).all())
+
+
+def test_a_pair_in_doubt_is_settled_by_a_product_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    sure, _ = eigenpairs(Dense(torch.diag(HUNDREDFOLD)), 5, generator(0, "start"))
+    monkeypatch.setattr(lanczos, "_check", lambda *_: 0.01)  # more than the bound of all but the first
+    operator = Counted(torch.diag(HUNDREDFOLD))
+    top, bottom = eigenpairs(operator, 5, generator(0, "start"))
+    assert top.status == "converged"
+    assert top.products == sure.products + 4
+    assert operator.products == top.products + bottom.products - 1  # the one of the check
+    torch.testing.assert_close(top.values, sure.values)
+    torch.testing.assert_close(top.residuals[1:], sure.residuals[1:], rtol=1e-3, atol=1e-12)
+    assert float(top.residuals[0]) == pytest.approx(0.01, rel=1e-2)
 
 
 def test_what_was_not_looked_for_is_said() -> None:

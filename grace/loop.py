@@ -141,7 +141,7 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
         return
     optimiser = make_optimiser(run.weights.values(), run.recipe.optimisation)
     progressing = Progress(run, optimiser, written.state, identity)
-    if conduct.resume and written.unfinished:
+    if conduct.resume and written.state.exists():
         progressing.load()
     first, every = run.step, conduct.checkpoint_every
     run.model.train()
@@ -159,9 +159,8 @@ def fit(run: Run, method: Method, written: Files, identity: Mapping[str, Any], c
             rate = (step + 1 - first) / (time.monotonic() - begun)
             bar.step(f"{method.name}  loss {line['loss']:.3f}  {rate:.1f} steps/s")
             bar.advance()
-            stop = bool(
-                caught
-            )  # looked at once: a signal that comes while the state is saved waits for the next step
+            # Looked at once: a signal that comes while the state is saved waits for the next step.
+            stop = bool(caught)
             if stop or (every and (step + 1) % every == 0) or step + 1 == run.steps:
                 progressing.check_sound()
                 progressing.save(step + 1)

@@ -122,15 +122,9 @@ def take_step(run: Run, method: Method, progressing: Progress) -> dict[str, floa
         for run.part, (part, share) in enumerate(_parts(batch, settings.accumulate)):
             try:
                 found = {name: share * term for name, term in method.loss(run, part).items()}
-            except (
-                NotFinite
-            ) as error:  # before this step has a loss: those of the last one say what led to it
-                last = (
-                    f"; terms of the loss a step before: {_said(progressing.terms)}"
-                    if progressing.terms
-                    else ""
-                )
-                raise progressing.failed(f"{error}{last}") from error
+            except NotFinite as error:  # this step has no loss: the terms of the last one say what led to it
+                earlier = f"; terms of the loss a step before: {_said(progressing.terms)}"
+                raise progressing.failed(f"{error}{earlier if progressing.terms else ''}") from error
             torch.stack(list(found.values())).sum().backward()
             for name, term in found.items():
                 terms[name] = terms.get(name, 0.0) + term.item()

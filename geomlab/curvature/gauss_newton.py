@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geomlab.curvature.risk_operator import Graph, RiskOperator
+from geomlab.curvature.risk_operator import Graph, RiskOperator, pulled
 from geomlab.risk import differentiate
 from geomlab.typing import Logits, Scalar
 
@@ -27,12 +27,12 @@ class _Linearised(Graph):
     Attributes:
         attached: the logits (n, C), attached to the weights.
         cotangent: u (n, C), a leaf.
-        pulled: Jᵀu, a tensor a weight, attached to u.
+        transposed: Jᵀu, a tensor a weight, attached to u.
     """
 
     attached: Tensor
     cotangent: Tensor
-    pulled: tuple[Tensor, ...]
+    transposed: tuple[Tensor, ...]
 
 
 class GaussNewton(RiskOperator[_Linearised]):
@@ -44,20 +44,18 @@ class GaussNewton(RiskOperator[_Linearised]):
     def _graph(self, weights: tuple[Tensor, ...], loss: Scalar, logits: Logits) -> _Linearised:
         gradient = differentiate(loss, weights, retain_graph=True)
         cotangent = torch.zeros_like(logits, requires_grad=True)
-        pulled = differentiate(logits, weights, along=cotangent, create_graph=True)
-        return _Linearised(weights, loss.detach(), gradient, logits.detach(), logits, cotangent, pulled)
+        transposed = differentiate(logits, weights, along=cotangent, create_graph=True)
+        return _Linearised(weights, loss.detach(), gradient, logits.detach(), logits, cotangent, transposed)
 
     def _differentiated(self, graph: _Linearised) -> Sequence[Tensor]:
-        return graph.pulled
+        return graph.transposed
 
     def _product(self, graph: _Linearised, pieces: tuple[Tensor, ...], keep: bool) -> Sequence[Tensor] | None:
-        pairs = [(g, v) for g, v in zip(graph.pulled, pieces, strict=True) if g.requires_grad]
-        if not pairs:
+        pushed = pulled(graph.transposed, pieces, (graph.cotangent,), keep=True)
+        if pushed is None:
             return None
-        outputs, vectors = zip(*pairs, strict=True)
-        (pushed,) = torch.autograd.grad(outputs, graph.cotangent, grad_outputs=vectors, retain_graph=True)
         p = graph.logits.softmax(1)
-        curved = p * (pushed - (p * pushed).sum(1, keepdim=True)) / len(self._batches)
+        curved = p * (pushed[0] - (p * pushed[0]).sum(1, keepdim=True)) / len(self._batches)
         return torch.autograd.grad(
             graph.attached, graph.weights, grad_outputs=curved, retain_graph=keep, materialize_grads=True
         )

@@ -7,10 +7,9 @@ benchmarks/hessian_products.py).
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from geomlab.curvature.risk_operator import Graph, RiskOperator
+from geomlab.curvature.risk_operator import Graph, RiskOperator, pulled
 from geomlab.risk import differentiate
 from geomlab.typing import Logits, Scalar
 
@@ -28,11 +27,4 @@ class Hessian(RiskOperator[Graph]):
         return graph.gradient
 
     def _product(self, graph: Graph, pieces: tuple[Tensor, ...], keep: bool) -> Sequence[Tensor] | None:
-        # A gradient that depends on no weight (a linear loss) has no second pass.
-        pairs = [(g, v) for g, v in zip(graph.gradient, pieces, strict=True) if g.requires_grad]
-        if not pairs:
-            return None
-        outputs, vectors = zip(*pairs, strict=True)
-        return torch.autograd.grad(
-            outputs, graph.weights, grad_outputs=vectors, retain_graph=keep, materialize_grads=True
-        )
+        return pulled(graph.gradient, pieces, graph.weights, keep=keep)

@@ -183,6 +183,26 @@ class RiskOperator(Operator, Generic[G]):
             )
 
 
+def pulled(
+    outputs: Sequence[Tensor], along: Sequence[Tensor], inputs: tuple[Tensor, ...], *, keep: bool
+) -> tuple[Tensor, ...] | None:
+    """Σ ⟨output, along⟩ differentiated with respect to the inputs, or None where no output depends on them.
+
+    Args:
+        outputs: derivatives that are still attached; some may depend on nothing, as the gradient of a linear loss.
+        along: a tensor of its shape for each.
+        inputs: leaves.
+        keep: whether the graph serves again.
+    """
+    pairs = [(output, v) for output, v in zip(outputs, along, strict=True) if output.requires_grad]
+    if not pairs:
+        return None
+    attached, vectors = zip(*pairs, strict=True)
+    return torch.autograd.grad(
+        attached, inputs, grad_outputs=vectors, retain_graph=keep, materialize_grads=True
+    )
+
+
 def is_cut(derivatives: Sequence[Tensor]) -> bool:
     """Whether a graph goes through a function that torch's `once_differentiable` has cut.
 

@@ -22,8 +22,7 @@ from geomlab.typing import Float, Vector
 SEARCH = 6  # products of a search for hidden eigenvalues, by default
 # Residuals below this times the largest |λ| are rounding: no eigenvalue can be asked to converge beyond it.
 _FLOOR = {torch.float32: 1e-6, torch.float64: 1e-13}
-# The recurrence's residuals are asked to be this far within the bound. The true ones also hold rounding, and what the
-# chain that a search gave up had left: at most as much again.
+# The recurrence's residuals are asked to be this far within the bound: the true ones also hold rounding.
 _MARGIN = 4
 
 
@@ -60,8 +59,8 @@ def eigenpairs(
         tolerance: a pair has converged if its residual ‖Av − λv‖ is at most tolerance·|λ|, or is rounding: at most
             1e-6 (fp64: 1e-13) of the largest |λ| found.
         max_products: stop after so many matrix-vector products; those that check come on top.
-        max_basis: vectors kept before the space is restarted from its best Ritz vectors; None never does. At least
-            k + bottom + 4.
+        max_basis: vectors kept before the space is restarted from its best Ritz vectors, at least `least_basis`; None
+            never does.
         search: products of the search for hidden eigenvalues; 0 for none. A hidden eigenvalue well above the rest is
             found within a few, one near the k-th may be missed.
 
@@ -74,8 +73,8 @@ def eigenpairs(
     """
     if k < 1 or bottom < 1:
         raise ValueError(f"expected k >= 1 and bottom >= 1 eigenpairs, got {k} and {bottom}")
-    if max_basis is not None and max_basis < k + bottom + 4:
-        raise ValueError(f"expected max_basis >= k + bottom + 4 = {k + bottom + 4}, got {max_basis}")
+    if max_basis is not None and max_basis < least_basis(k, bottom):
+        raise ValueError(f"expected max_basis >= k + bottom + 4 = {least_basis(k, bottom)}, got {max_basis}")
     k, bottom = min(k, operator.dim), min(bottom, operator.dim)
     space = _Space(operator, generator)
     searched = _iterate(
@@ -104,6 +103,11 @@ def eigenpairs(
     return judged(top, space.products + 1), judged(low, 0)
 
 
+def least_basis(k: int, bottom: int = 1) -> int:
+    """Vectors that a restart needs at least: those wanted, and room to grow."""
+    return k + bottom + 4
+
+
 def _prove(
     space: "_Space", values: Tensor, vectors: Tensor, images: Tensor, off: float, tolerance: float
 ) -> tuple[Tensor, int]:
@@ -114,11 +118,14 @@ def _prove(
     residuals = rows.residual_norms(images, vectors, values).cpu()
     bound = space.bound(values.cpu(), tolerance)
     doubtful = (residuals + off > bound) & (residuals <= bound + 3 * off)
-    for i in doubtful.nonzero()[:, 0].tolist():
+    which = doubtful.nonzero()[:, 0].tolist()
+    residuals += off
+    for i in which:
+        one = slice(i, i + 1)
         images[:, i] = space.operator.matvec(vectors[:, i].contiguous())
         values[i] = rows.dot(vectors[:, i], images[:, i])
-    exact = rows.residual_norms(images, vectors, values).cpu()
-    return torch.where(doubtful, exact, residuals + off), int(doubtful.sum())
+        residuals[one] = rows.residual_norms(images[:, one], vectors[:, one], values[one]).cpu()
+    return residuals, len(which)
 
 
 def _iterate(
@@ -146,16 +153,15 @@ def _iterate(
         shares = space.shares(wanted, tolerance)
         ready = m >= k + bottom * both and bool((_MARGIN * shares.sum(0) <= 1).all())
         values = space.theta[wanted]
-        begin = False
         if ready and not left:
             new = settled is None or bool(((values - settled).abs() > space.bound(values, tolerance)).any())
             if not search or not new:
                 return True
-            settled, left, begin = values, search, True
+            settled, left = values, search
         if space.products >= limit:
             return False
         if left:
-            alive = space.grow(None if begin or not alive else -1)
+            alive = space.grow(-1 if alive and left < search else None)
             left -= 1
         else:
             alive = space.grow(int(shares.amax(1).argmax()) if len(shares) else None)

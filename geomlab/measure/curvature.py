@@ -14,7 +14,7 @@ from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.linalg.estimates import Eigenpairs
-from geomlab.linalg.lanczos import eigenpairs
+from geomlab.linalg.lanczos import eigenpairs, least_basis
 from geomlab.linalg.trace import Traces, together, traces
 from geomlab.measure.base import Measurement, dataset
 from geomlab.subject import Subject
@@ -93,7 +93,7 @@ class Curvature(Measurement):
 
 def _room(hessian: Hessian, k: int) -> int:
     """Basis vectors that fit the memory beside their images; a few more than are wanted at least."""
-    return max(int(BASIS_MEMORY / (2 * hessian.dim * hessian.dtype.itemsize)), k + 5)
+    return max(int(BASIS_MEMORY / (2 * hessian.dim * hessian.dtype.itemsize)), least_basis(k))
 
 
 def _spectrum(top: Eigenpairs, bottom: Eigenpairs) -> dict[str, Any]:

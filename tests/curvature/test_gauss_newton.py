@@ -2,8 +2,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from geomlab import params
@@ -87,17 +85,6 @@ def test_no_eigenvalue_is_negative_and_the_rank_is_bounded(module: nn.Module) ->
     top, bottom = eigenpairs(matrix, k, generator(0, "start"), tolerance=1e-8)
     assert float(bottom.values[0]) > -1e-12 * float(top.values[0])
     assert float(top.values[-1]) < 1e-12 * float(top.values[0])
-
-
-@given(size=st.integers(1, 11), seed=st.integers(0, 100))
-@settings(max_examples=10, deadline=None)
-def test_symmetric_linear_and_blind_to_the_split_into_batches(size: int, seed: int) -> None:
-    subject = models.subject(models.convolution())
-    names = list(subject.weights)
-    whole, split = (GaussNewton(subject, models.batches(11, n), names) for n in (11, size))
-    u, v = torch.randn(2, whole.dim, generator=generator(seed, "uv"), dtype=torch.float64)
-    assert float(u @ whole.matvec(v)) == pytest.approx(float(v @ whole.matvec(u)), rel=1e-9, abs=1e-12)
-    torch.testing.assert_close(split.matvec(2 * u - v), 2 * whole.matvec(u) - whole.matvec(v))
 
 
 class Spare(nn.Module):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from geomlab import params
+from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import is_cut
 from geomlab.data.batches import Batches
@@ -135,12 +136,15 @@ def test_every_memory_budget_counts_every_batch_once(samples: int) -> None:
     torch.testing.assert_close(some.matvec(v), whole.matvec(v))
 
 
+@pytest.mark.parametrize("operator", [Hessian, GaussNewton])
 @given(size=st.integers(1, 11), seed=st.integers(0, 100))
 @settings(max_examples=10, deadline=None)
-def test_symmetric_linear_and_blind_to_the_split_into_batches(size: int, seed: int) -> None:
+def test_symmetric_linear_and_blind_to_the_split_into_batches(
+    operator: type[Hessian | GaussNewton], size: int, seed: int
+) -> None:
     subject = models.subject(models.convolution())
     names = list(subject.weights)
-    whole, split = (Hessian(subject, models.batches(11, n), names) for n in (11, size))
+    whole, split = (operator(subject, models.batches(11, n), names) for n in (11, size))
     u, v = torch.randn(2, whole.dim, generator=generator(seed, "uv"), dtype=torch.float64)
     assert float(u @ whole.matvec(v)) == pytest.approx(float(v @ whole.matvec(u)), rel=1e-9, abs=1e-12)
     torch.testing.assert_close(split.matvec(2 * u - v), 2 * whole.matvec(u) - whole.matvec(v))

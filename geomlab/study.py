@@ -35,6 +35,9 @@ class Budget:
         samples: a condition, at most those there are.
         k: top eigenvalues.
         probes: of the traces.
+        pairs: of probes for the layers' blocks.
+        density: probes and steps of the spectral density.
+        parts: into how many the samples are split, in turn, to see how λmax moves with n.
         max_products: at which Lanczos stops.
         line_points: of the line.
         plane_points: a side of the plane.
@@ -43,15 +46,48 @@ class Budget:
     samples: int
     k: int
     probes: int
+    pairs: int
+    density: tuple[int, int]
+    parts: tuple[int, ...]
     max_products: int
     line_points: int
     plane_points: int
 
 
 BUDGETS = {
-    "quick": Budget(samples=200, k=5, probes=10, max_products=40, line_points=21, plane_points=11),
-    "standard": Budget(samples=1000, k=10, probes=30, max_products=200, line_points=41, plane_points=21),
-    "paper": Budget(samples=5000, k=20, probes=100, max_products=500, line_points=51, plane_points=51),
+    "quick": Budget(
+        samples=200,
+        k=5,
+        probes=10,
+        pairs=4,
+        density=(3, 12),
+        parts=(2, 4),
+        max_products=40,
+        line_points=21,
+        plane_points=11,
+    ),
+    "standard": Budget(
+        samples=1000,
+        k=10,
+        probes=30,
+        pairs=8,
+        density=(4, 25),
+        parts=(2, 4, 8),
+        max_products=200,
+        line_points=41,
+        plane_points=21,
+    ),
+    "paper": Budget(
+        samples=5000,
+        k=20,
+        probes=100,
+        pairs=25,
+        density=(10, 50),
+        parts=(2, 4, 8, 16),
+        max_products=500,
+        line_points=51,
+        plane_points=51,
+    ),
 }
 
 
@@ -67,7 +103,16 @@ def measurements(
     """The measurements of the named families, and the drift where there is a reference."""
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
-        "curvature": Curvature(subspace, budget.k, budget.probes, max_products=budget.max_products),
+        "curvature": Curvature(
+            subspace,
+            budget.k,
+            budget.probes,
+            budget.pairs,
+            budget.density,
+            budget.parts,
+            reference=reference,
+            max_products=budget.max_products,
+        ),
         "landscape": Landscape(
             subspace, line_points=budget.line_points, plane_points=budget.plane_points, seed=seed
         ),

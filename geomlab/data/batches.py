@@ -49,6 +49,22 @@ class Batches:
         """The clean counterpart as batches of its own."""
         return replace(self, images=self.clean, labels=self.clean_labels, paired=True, samples="")
 
+    def take(self, rows: Tensor) -> "Batches":
+        """Some of the samples, in that order; of paired inputs the clean counterparts of the same.
+
+        Args:
+            rows: (m,) indices.
+        """
+        clean = rows if self.paired else slice(None)
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            clean=self.clean[clean],
+            clean_labels=self.clean_labels[clean],
+            samples="",
+        )
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batches":
         """The same inputs on another device or in another precision."""
         return replace(

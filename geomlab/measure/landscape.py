@@ -11,11 +11,9 @@ from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.landscape import directions
 from geomlab.landscape.slices import evaluate
-from geomlab.measure.base import Measurement, dataset
+from geomlab.measure.base import HELD_FIXED, Measurement, dataset
 from geomlab.rng import generator as named_generator
 from geomlab.subject import Subject
-
-HELD_FIXED = "inputs realised at the centre and held fixed"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from geomlab import params
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.trace import Traces, traces
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
-from geomlab.measure.curvature import _warnings
+from geomlab.measure.curvature.warn import sentences
 from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
@@ -153,7 +153,7 @@ def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge(
     bottom = Eigenpairs(
         values[2:], vectors[:, 2:], vectors[:, 2:], residuals[2:], converged[2:], "converged", 1
     )
-    assert _warnings(top, bottom, 3, Curvature(k=3), []) == [
+    assert sentences(top, bottom, 3, k=3, probes=2, undefined=[]) == [
         "eigenvalues not converged: 1 of 3 (largest relative residual of those 3.0e-02); raise the budget"
     ]
 
@@ -212,7 +212,7 @@ def test_the_traces_deflate_top_and_bottom(
         seen.append(vectors)
         return traces(*args, vectors=vectors, **kwargs)
 
-    monkeypatch.setattr("geomlab.measure.curvature.traces", spy)
+    monkeypatch.setattr("geomlab.measure.curvature.findings.traces", spy)
     Curvature(subspace, k=k, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
     (vectors,) = seen
     assert vectors.shape[1] == columns

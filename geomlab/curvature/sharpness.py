@@ -174,7 +174,7 @@ def average_case(
     So the step is as long as SAM's at the same ρ (in high dimension ‖z‖ hardly varies); in the usual form, entries of
     variance σ² (e.g. Andriushchenko et al. 2023, arXiv 2302.07011), σ = ρ/√dim. Probes come in pairs ±z, so what is
     linear in z cancels exactly. To second order the value is ½ρ² Tr H/dim: negative where the curvature is on average,
-    and in a large network much below `sam`.
+    and in a large network much below `sam`. Kinks, as of ReLU, that a step crosses add to it what H does not see.
 
     Args:
         subject: the network at θ; nothing is written into it.

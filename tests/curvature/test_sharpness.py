@@ -84,16 +84,16 @@ def test_sam_and_its_error_agree_with_a_naive_version(subject: Subject, adaptive
 
 
 def test_a_small_step_rises_by_slope_and_curvature(subject: Subject) -> None:
-    batches, names, rho = models.batches(), list(subject.weights), 1e-3
+    batches, names, rho = models.batches(), list(subject.weights), 1e-5
     hessian = models.dense_hessian(subject, batches, names)
     g, theta = slope(subject, batches, names), flat(subject, names)
     length = float(g.norm())
     second = rho**2 / 2 * float(g @ hessian @ g) / length**2
-    assert abs(second) > 1e-8
-    # What is left is of third order, a thousandth of the second.
-    assert sam(subject, batches, names, rho=rho).value - rho * length == pytest.approx(second, rel=0.02)
-    assert adaptive_sam(subject, batches, names, rho=1e-6).value == pytest.approx(
-        1e-6 * float((theta * g).norm()), rel=1e-4
+    assert abs(second) > 1e-12
+    # What is left is of third order, and rounding, 1e-16.
+    assert sam(subject, batches, names, rho=rho).value - rho * length == pytest.approx(second, rel=1e-3)
+    assert adaptive_sam(subject, batches, names, rho=rho).value == pytest.approx(
+        rho * float((theta * g).norm()), rel=1e-3
     )
 
 
@@ -115,7 +115,7 @@ def relu(scale: float) -> Subject:
 
 def test_adaptive_sharpness_does_not_change_where_the_function_does_not() -> None:
     batches = models.batches()
-    before, after = relu(1.0), relu(3.0)
+    before, after = relu(1.0), relu(10.0)
     torch.testing.assert_close(before(batches.images), after(batches.images))
     names = list(before.weights)
     ours = [adaptive_sam(s, batches, names).value for s in (before, after)]
@@ -133,7 +133,9 @@ def test_groups_of_all_samples_are_sam_and_groups_of_one_are_samples(subject: Su
     single = m_sharpness(subject, batches, names, generator(0, "g"), m=1)
     alone = [sam(subject, rows(batches, torch.tensor([i])), names).value for i in range(n)]
     assert sorted(single.samples.tolist()) == pytest.approx(sorted(alone), rel=1e-9, abs=1e-13)
-    assert single.stderr == pytest.approx(torch.tensor(alone).double().std().item() / n**0.5, rel=1e-9)
+    assert single.stderr == pytest.approx(
+        float(torch.tensor(alone, dtype=torch.float64).std()) / n**0.5, rel=1e-9
+    )
     assert single.value > whole.value  # single samples agree less on a direction
 
 
@@ -152,7 +154,7 @@ def test_groups_are_disjoint_and_a_last_smaller_one_is_dropped() -> None:
 
 
 def test_each_pair_of_probes_sees_the_curvature_along_it_and_their_mean_the_trace(subject: Subject) -> None:
-    batches, names, rho = models.batches(), list(subject.weights), 1e-2
+    batches, names, rho = models.batches(), list(subject.weights), 1e-4
     hessian = models.dense_hessian(subject, batches, names)
     dim = len(hessian)
     found = average_case(subject, batches, names, generator(0, "z"), rho=rho, probes=400)
@@ -160,11 +162,11 @@ def test_each_pair_of_probes_sees_the_curvature_along_it_and_their_mean_the_trac
     for rise in found.samples[:5].tolist():
         z = torch.cat([torch.randn(w.shape, generator=rng).reshape(-1) for w in subject.weights.values()])
         z = z.double() / dim**0.5
-        # A linear term would be ρ‖g‖/√dim, a hundred times as much.
-        assert rise == pytest.approx(rho**2 / 2 * float(z @ hessian @ z), rel=1e-2, abs=1e-8)
+        # What is linear in ρz would be a thousand times as much.
+        assert rise == pytest.approx(rho**2 / 2 * float(z @ hessian @ z), rel=1e-3, abs=1e-14)
     truth = rho**2 / 2 * float(hessian.trace()) / dim
     assert found.value == pytest.approx(truth, abs=4 * found.stderr)
-    assert found.stderr < 0.2 * abs(truth)
+    assert found.stderr < 0.3 * abs(truth)
     assert found.stderr == pytest.approx(float(found.samples.std()) / 20)
     assert (found.gradients, found.forwards) == (0, 802)
 
@@ -181,8 +183,7 @@ def test_blind_to_the_split_into_batches(measure: Measure, size: int) -> None:
 def test_the_network_and_the_random_state_are_left_alone(measure: Measure) -> None:
     subject = models.subject(models.Attention())
     before, state = params.digest(subject.weights), torch.get_rng_state()
-    found = measure(subject, models.batches(), list(subject.weights))
-    assert found.value > 0
+    assert measure(subject, models.batches(), list(subject.weights)).status == "measured"
     assert params.digest(subject.weights) == before == params.digest(dict(subject.module.named_parameters()))
     assert all(parameter.grad is None for parameter in subject.module.parameters())
     assert not any(child.training for child in subject.module.modules())
@@ -287,9 +288,11 @@ class Noisy(nn.Module):
 
 def test_a_network_that_does_not_repeat_itself_is_refused(measure: Measure) -> None:
     subject = models.subject(Noisy())
-    with torch.random.fork_rng(), pytest.raises(UserError, match="must be deterministic"):
+    names = list(subject.weights)
+    with torch.random.fork_rng():
         torch.manual_seed(0)
-        measure(subject, models.batches(), list(subject.weights))
+        with pytest.raises(UserError, match="must be deterministic"):
+            measure(subject, models.batches(), names)
 
 
 def test_what_cannot_be_asked_for() -> None:

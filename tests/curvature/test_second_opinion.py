@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 import geomlab
 from geomlab import params
@@ -119,6 +120,29 @@ def test_a_subset_of_the_parameters_in_any_order_and_away_from_the_module_s_own(
     assert float((dense @ used - used * theirs.values).norm()) < 1e-2 * float(theirs.values[0])
     assert theirs.status == "not checked"
     assert bool(theirs.residuals.isnan().all())
+
+
+class LowRank(nn.Module):
+    """A weight W + BA, as LoRA's, for `torch.nn.utils.parametrize`."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.lora_a = nn.Parameter(torch.ones(2, columns))
+        self.lora_b = nn.Parameter(torch.ones(rows, 2))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.lora_b @ self.lora_a
+
+
+def test_parametrized_weights() -> None:
+    module = models.softmax_regression()
+    parametrize.register_parametrization(module[1], "weight", LowRank(3, 72))
+    subject, batches = models.subject(module), models.batches()
+    names = params.select(subject.weights, "lora")
+    assert len(names) == 2
+    theirs = pyhessian_eigenvalues(subject, batches, names, 2, tolerance=1e-7, max_iterations=3000)
+    dense = models.dense_hessian(subject, batches, names)
+    assert theirs.values.tolist() == pytest.approx(largest(dense, 2), rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [4, 11])

@@ -137,7 +137,7 @@ def m_sharpness(
     groups = torch.randperm(n, generator=generator)[: n // m * m].view(-1, m).to(batches.labels.device)
     rises, still = [], 0
     for rows in groups:
-        group = replace(batches, images=batches.images[rows], labels=batches.labels[rows], samples="")
+        group = batches.take(rows)
         step = _ascent(subject.weights, gradient(subject, group, names), rho, adaptive=False)
         if step is None:
             still += 1

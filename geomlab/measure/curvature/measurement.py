@@ -17,7 +17,7 @@ from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.measure.base import HELD_FIXED, Measurement, dataset
-from geomlab.measure.curvature import values, warn
+from geomlab.measure.curvature import more, values, warn
 from geomlab.measure.curvature.findings import Effort, Matrix, find
 from geomlab.subject import Subject
 from geomlab.typing import Vector
@@ -39,6 +39,7 @@ class Curvature(Measurement):
         density: probes and steps of the spectral density.
         parts: into how many the samples are split, in turn, to see how λmax moves with n; at least 2 samples each.
         matrix: hessian or gauss-newton.
+        eigensolver: geomlab; or pyhessian, which is then asked as well, of the Hessian.
         reference: network at θ₀, of whose θ − θ₀ the share in the top eigenspace is taken; or None.
         tolerance: relative residual at which an eigenpair counts as converged.
         max_products: Lanczos stops there.
@@ -52,6 +53,7 @@ class Curvature(Measurement):
     density: tuple[int, int] = (4, 25)
     parts: tuple[int, ...] = (2, 4, 8)
     matrix: str = "hessian"
+    eigensolver: str = "geomlab"
     reference: Subject | None = None
     tolerance: float = 1e-3
     max_products: int = 200
@@ -77,7 +79,13 @@ class Curvature(Measurement):
 
         moved = _displacement(subject, self.reference, names)
         found = find(build, batches, sizes, self._effort(), generator, moved=moved)
+        sharpness, said = more.sharp(subject, batches, names, generator)
         unequal = values.unequal(found, sizes)
+        opinion: dict[str, Any] = {}
+        if self.eigensolver == "pyhessian":
+            ours, seed = (found.top, found.bottom), generator.initial_seed()
+            opinion, differing = more.second_opinion(subject, batches, names, ours, build(batches), seed=seed)
+            said += differing
         content = {
             **values.spectrum(found),
             **values.layers(found, sizes),
@@ -85,6 +93,8 @@ class Curvature(Measurement):
             **values.density(found.density),
             **values.over_data(found, len(batches)),
             **values.spaces(found),
+            **sharpness,
+            **opinion,
             "loss": found.loss,
             "gradient_norm": found.gradient_norm,
             "params": self.subspace,
@@ -100,12 +110,13 @@ class Curvature(Measurement):
             "eigen": np.arange(1, len(found.top.values) + 1),
             "layer": list(layers),
             "quantity": list(QUANTITIES),
+            "kind": list(more.SHARPNESS),
             "part": [1, *(round(len(batches) / part.n) for part in found.parts)],
         }
         undefined = [
             name for name, value in zip(QUANTITIES, unequal["anisotropy"][1], strict=True) if np.isnan(value)
         ]
-        said = warn.sentences(
+        said += warn.sentences(
             found.top, found.bottom, found.dim, k=self.k, probes=self.probes, undefined=undefined
         )
         if self.reference is not None and moved is None:

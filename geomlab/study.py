@@ -1,7 +1,7 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,8 +99,19 @@ def measurements(
     layers: str | None,
     reference: Subject | None,
     seed: int,
+    curvature: Mapping[str, Any],
 ) -> tuple[Measurement, ...]:
-    """The measurements of the named families, and the drift where there is a reference."""
+    """The measurements of the named families, and the drift where there is a reference.
+
+    Args:
+        names: of the families.
+        budget: how much is spent.
+        subspace: of the parameters.
+        layers: whose features are compared.
+        reference: network that is compared with.
+        seed: of directions.
+        curvature: what else `Curvature` is told.
+    """
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
         "curvature": Curvature(
@@ -112,6 +123,7 @@ def measurements(
             budget.parts,
             reference=reference,
             max_products=budget.max_products,
+            **curvature,
         ),
         "landscape": Landscape(
             subspace, line_points=budget.line_points, plane_points=budget.plane_points, seed=seed

@@ -25,6 +25,7 @@ from geomlab.typing import Vector
 MEMORY = 12 * GIBIBYTE  # bytes, by default: ours
 GRAPHS = 1 / 3  # of the memory; the rest is for Lanczos vectors
 MATRICES: Mapping[str, Callable[..., Matrix]] = {"hessian": Hessian, "gauss-newton": GaussNewton}
+EIGENSOLVERS = ("geomlab", "pyhessian")
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,10 +38,8 @@ PROOFS = 3  # products that are taken with two steps at least, before one is eno
 _TRUNCATION, _ROUNDING = 5.0, 1.5
 _PEER = 5.0  # estimates that differ by less are about as good: half the step quarters one part and doubles the other
 _KINKED = 3.0  # errors beyond so many times the estimate are not those of a smooth function
-_SHORTER, _LONGER = (
-    3.0,
-    4.0,
-)  # a step off the ideal by less is good enough: its error is at most 3 times the least
+# A step that is off the ideal by less is good enough: its error is at most 6 times the least.
+_SHORTER, _LONGER = 3.0, 4.0
 _REACH = 0.1  # of ‖θ‖, the longest step
 
 
@@ -65,9 +63,9 @@ class Product:
 class FiniteDifference(Operator):
     """The derivative of a gradient at a point, as a symmetric operator up to `Product.error`.
 
-    Two gradients a product, and two for each other step that is tried: at first, at other kinds of vectors, at kinks (of
-    the transformer below most products took six or eight). The step
-    of a product is where the next one begins, so a product repeats to within its error and not to the last bit.
+    Two gradients a product, and two for each other step that is tried: at first, at other kinds of vectors, and at
+    kinks (of the transformer below most products took six or eight). The step of a product is where the next one
+    begins, so a product repeats to within its error and not to the last bit.
 
     A network with kinks, as ReLU has, leaves the series: a difference counts the kinks within its step, which second
     derivatives leave out. Where they lie on one side s is large, and the step shrinks. Where they lie on both sides

@@ -29,7 +29,7 @@ class Options(TypedDict, total=False):
         conditions: condition SPECs; default: the data source's own.
         measures: of accuracy, curvature, landscape, features; default all.
         params: subspace of the parameters: full (default), visual, lora or a regular expression.
-        matrix: whose curvature: hessian (default) or gauss-newton.
+        matrix: whose curvature: hessian (default), gauss-newton, or finite-difference for networks too large.
         eigensolver: geomlab (default); pyhessian is asked as well, on a copy, and differences are reported.
         memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
         layers: regular expression of the layers whose features are compared; default the blocks.

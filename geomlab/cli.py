@@ -41,7 +41,7 @@ def analyze(
         str | None, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
     ] = None,
     params: Annotated[str, typer.Option(help="full, visual, lora, or a regular expression.")] = "full",
-    matrix: Annotated[str, typer.Option(help="Of curvature: hessian or gauss-newton.")] = "hessian",
+    matrix: Annotated[str, typer.Option(help="Of curvature: hessian, gauss-newton or finite-difference.")] = "hessian",
     eigensolver: Annotated[
         str, typer.Option(help="geomlab; with pyhessian, that too, and where the two differ.")
     ] = "geomlab",

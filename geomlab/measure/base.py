@@ -11,8 +11,6 @@ import xarray as xr
 from geomlab.data.batches import Batches
 from geomlab.subject import Subject
 
-HELD_FIXED = "inputs realised at the centre and held fixed"
-
 
 class Measurement(ABC):
     """Parameters of a measure; calling it measures. Holds no state."""

@@ -11,7 +11,8 @@ from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.landscape import directions
 from geomlab.landscape.slices import evaluate
-from geomlab.measure.base import HELD_FIXED, Measurement, dataset
+from geomlab.measure.base import Measurement, dataset
+from geomlab.risk import HELD_FIXED
 from geomlab.rng import generator as named_generator
 from geomlab.subject import Subject
 
@@ -69,7 +70,7 @@ class Landscape(Measurement):
             "relative_norm": ("axis", lengths / (size or np.nan)),
             "direction": directions.FILTER_NORMALISED,
             "params": self.subspace,
-            "inputs": HELD_FIXED,
+            "inputs": f"inputs realised at the centre and {HELD_FIXED}",
             "n": len(batches),
         }
         coords = {"step": steps.numpy(), "alpha": side.numpy(), "beta": side.numpy(), "axis": [0, 1]}

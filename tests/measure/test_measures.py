@@ -216,3 +216,15 @@ def test_the_traces_deflate_top_and_bottom(
     (vectors,) = seen
     assert vectors.shape[1] == columns
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(columns, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("matrix", ["gauss-newton", "finite-difference"])
+def test_other_matrices(matrix: str) -> None:
+    hessian = measure("curvature")
+    other = Curvature(k=3, probes=5, matrix=matrix)(SUBJECT, INPUTS, generator(0, "curvature"))
+    same = np.allclose(other["eigenvalue"], hessian["eigenvalue"], rtol=1e-3)
+    assert same == (matrix == "finite-difference")
+    if matrix == "gauss-newton":
+        assert float(other["smallest_eigenvalue"]) > -1e-9
+    assert ("differences of gradients, off by up to" in str(other["warnings"].item())) == same
+    assert other["inputs"].item() == "held fixed"

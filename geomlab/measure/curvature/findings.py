@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geomlab.curvature.finite_difference import FiniteDifference
 from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.sampling import Resampled, jackknife, parts
@@ -22,7 +23,7 @@ from geomlab.linalg.trace import Traces, together, traces
 from geomlab.stats import Array, principal_cosines
 from geomlab.typing import Float, Vector
 
-Matrix = Hessian | GaussNewton
+Matrix = Hessian | GaussNewton | FiniteDifference
 Build = Callable[[Batches], Matrix]
 
 
@@ -73,6 +74,8 @@ class Findings:
         dim: of the subspace.
         loss: at the point.
         gradient_norm: at the point.
+        inputs: what becomes of the inputs where the weights move.
+        off: of finite differences, the largest error of a product and whether the loss has kinks; else None.
         top: the k largest pairs, bare.
         bottom: the smallest one, bare.
         traces: by probes.
@@ -87,6 +90,8 @@ class Findings:
     dim: int
     loss: float
     gradient_norm: float
+    inputs: str
+    off: tuple[float, bool] | None
     top: Eigenpairs
     bottom: Eigenpairs
     traces: Traces
@@ -140,6 +145,8 @@ def find(
         "gradient": _energy(vectors, matrix.gradient),
         "drift": float("nan") if moved is None else _energy(vectors, moved),
     }
+    inputs = matrix.inputs
+    off = (matrix.largest_error, matrix.kinks) if isinstance(matrix, FiniteDifference) else None
     space, resampled = sketch(vectors), jackknife(build, batches, vectors, generator)
     del matrix, vectors  # the parts need the room
     tried = [count for count in effort.parts if len(batches) >= 2 * count]
@@ -147,6 +154,8 @@ def find(
         dim=dim,
         loss=loss,
         gradient_norm=gradient_norm,
+        inputs=inputs,
+        off=off,
         top=top,
         bottom=bottom,
         traces=found,

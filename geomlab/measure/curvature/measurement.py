@@ -12,11 +12,12 @@ from torch import Tensor
 
 from geomlab import params
 from geomlab.curvature.anisotropy import QUANTITIES
+from geomlab.curvature.finite_difference import of_risk
 from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
-from geomlab.measure.base import HELD_FIXED, Measurement, dataset
+from geomlab.measure.base import Measurement, dataset
 from geomlab.measure.curvature import more, values, warn
 from geomlab.measure.curvature.findings import Effort, Matrix, find
 from geomlab.subject import Subject
@@ -24,7 +25,13 @@ from geomlab.typing import Vector
 
 MEMORY = 12 * GIBIBYTE  # bytes, by default: ours
 GRAPHS = 1 / 3  # of the memory; the rest is for Lanczos vectors
-MATRICES: Mapping[str, Callable[..., Matrix]] = {"hessian": Hessian, "gauss-newton": GaussNewton}
+MATRICES: Mapping[str, Callable[[Subject, Batches, list[str], float], Matrix]] = {
+    "hessian": lambda subject, batches, names, memory: Hessian(subject, batches, names, memory=memory),
+    "gauss-newton": lambda subject, batches, names, memory: GaussNewton(
+        subject, batches, names, memory=memory
+    ),
+    "finite-difference": lambda subject, batches, names, _: of_risk(subject, batches, names),
+}
 EIGENSOLVERS = ("geomlab", "pyhessian")
 
 
@@ -39,7 +46,8 @@ class Curvature(Measurement):
         pairs: of random vectors for the layers' blocks.
         density: probes and steps of the spectral density.
         parts: into how many the samples are split, in turn, to see how λmax moves with n; at least 2 samples each.
-        matrix: hessian or gauss-newton.
+        matrix: hessian, gauss-newton, or finite-difference: the Hessian by differences of gradients, for networks whose
+            graphs do not fit the memory or cannot be differentiated twice.
         eigensolver: geomlab; or pyhessian, which is then asked as well, of the Hessian.
         reference: network at θ₀, of whose θ − θ₀ the share in the top eigenspace is taken; or None.
         tolerance: relative residual at which an eigenpair counts as converged.
@@ -76,7 +84,7 @@ class Curvature(Measurement):
         sizes = [sum(subject.weights[name].numel() for name in members) for members in layers.values()]
 
         def build(some: Batches) -> Matrix:
-            return MATRICES[self.matrix](subject, some, names, memory=GRAPHS * self.memory)
+            return MATRICES[self.matrix](subject, some, names, GRAPHS * self.memory)
 
         moved = _displacement(subject, self.reference, names)
         found = find(build, batches, sizes, self._effort(), generator, moved=moved)
@@ -100,7 +108,7 @@ class Curvature(Measurement):
             "gradient_norm": found.gradient_norm,
             "params": self.subspace,
             "matrix": self.matrix,
-            "inputs": HELD_FIXED,
+            "inputs": found.inputs,
             "dim": found.dim,
             "probes": self.probes,
             "products": found.products,
@@ -120,6 +128,11 @@ class Curvature(Measurement):
         said += warn.sentences(
             found.top, found.bottom, found.dim, k=self.k, probes=self.probes, undefined=undefined
         )
+        if found.off is not None:
+            said.append(
+                f"products are differences of gradients, off by up to {found.off[0]:.1g} for a vector of length 1"
+                + ("; the loss has kinks, so that more is possible" if found.off[1] else "")
+            )
         if self.reference is not None and moved is None:
             said.append("no share of the drift in the top eigenspace: the reference has other parameters")
         return dataset(content, coords, said)

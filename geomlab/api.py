@@ -1,5 +1,6 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -160,6 +161,7 @@ def analyze(
             for study, _, _ in planned:
                 study.check()
                 progress.advance()
+        announce(planned)
         with output.writing(overwrite=overwrite):
             for position, (study, store, manifest) in enumerate(planned):
                 store.write_manifest(
@@ -172,6 +174,25 @@ def analyze(
                 cells = Cells()
                 render(root, progress, cells)
     return cells.open(root)
+
+
+def announce(planned: "list[Planned]") -> None:
+    """Say how long it will take, where that is long: on a terminal from half a minute on, elsewhere from ten."""
+    times = [study.remaining(store) for study, store, _ in planned]
+    usual, most = (sum(column) for column in zip(*times, strict=True))
+    if usual > (30 if sys.stderr.isatty() else 600):
+        sys.stderr.write(
+            f"forecast: {duration(usual)}, at most {duration(most)}; fewer --samples or a smaller --budget take less, "
+            "and --resume goes on after Ctrl-C\n"
+        )
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`: to two digits, as a forecast is."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.2g} {unit}"
+    return f"about {seconds:.2g} s"
 
 
 def compare(*folders: Path | str, out: Path | str = defaults.COMPARISON, overwrite: bool = False) -> Results:

@@ -18,6 +18,7 @@ from geomlab.errors import UserError
 from geomlab.features.extraction import pooled
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.measure.features import shared_layers
+from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
 from geomlab.risk import check_finite, sample_losses
@@ -161,12 +162,19 @@ class Study:
     measurements: tuple[Measurement, ...]
     seed: int
 
-    @cached_property
+    @property
     def cells(self) -> tuple[Cell, ...]:
-        """The whole plan, condition by condition. The inputs are looked at once: a cell's key holds their digest.
+        """The whole plan, condition by condition; see `plan`."""
+        return self.plan[0]
+
+    @cached_property
+    def plan(self) -> tuple[tuple[Cell, ...], Mapping[str, Forecast]]:
+        """All cells, and what a cell of each measurement will take.
+
+        The inputs are looked at once: a cell's key holds their digest.
 
         Raises:
-            UserError: if images, labels, losses, layers or gradients cannot be used.
+            UserError: if images, labels, losses, layers or gradients cannot be used, or memory would not suffice.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
@@ -178,8 +186,12 @@ class Study:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
-        self._try_on(inputs.clean(self.conditions[0]).images[:2])
-        return tuple(planned)
+        clean = inputs.clean(self.conditions[0])
+        self._try_on(clean.images[:2])
+        forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
+        for found in forecasts.values():
+            check_memory(found, self.subject)
+        return tuple(planned), forecasts
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.
@@ -188,7 +200,16 @@ class Study:
             UserError: as `cells`, or if memory does not suffice.
         """
         with _enough_memory(f"{self.subject.name}, looking at the inputs"):
-            _ = self.cells
+            _ = self.plan
+
+    def remaining(self, store: Store) -> tuple[float, float]:
+        """Seconds that the cells missing in a store usually take, and at most; of curvature and landscape only."""
+        missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
+        forecasts = [
+            self.plan[1].get(cell.measurement.name) for cell in self.cells if cell.key.file in missing
+        ]
+        found = [one for one in forecasts if one is not None]
+        return sum(one.usual for one in found), sum(one.most for one in found)
 
     def _look_at(self, batches: Batches, where: str) -> None:
         check_finite(sample_losses(self.subject, batches), self.subject, where)

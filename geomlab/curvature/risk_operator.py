@@ -62,6 +62,7 @@ class RiskOperator(Operator, Generic[G]):
         loss: mean loss at the point.
         gradient: (dim,) its gradient.
         kept: samples whose graphs are kept.
+        bytes_per_sample: that a kept graph takes.
         inputs: "held fixed": adversarial ones as well, at what they were realised at.
 
     Raises:
@@ -83,7 +84,7 @@ class RiskOperator(Operator, Generic[G]):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        a_sample = self._bytes_per_sample()
+        self.bytes_per_sample = a_sample = self._bytes_per_sample()
         a_batch = self.vectors * self.dim * self.dtype.itemsize
         self._kept: list[G] = []
         self.kept, self.loss = 0, 0.0

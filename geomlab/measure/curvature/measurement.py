@@ -84,7 +84,7 @@ class Curvature(Measurement):
         sizes = [sum(subject.weights[name].numel() for name in members) for members in layers.values()]
 
         def build(some: Batches) -> Matrix:
-            return MATRICES[self.matrix](subject, some, names, GRAPHS * self.memory)
+            return self.matrix_of(subject, some, names)
 
         moved = _displacement(subject, self.reference, names)
         found = find(build, batches, sizes, self._effort(), generator, moved=moved)
@@ -137,6 +137,20 @@ class Curvature(Measurement):
             said.append("no share of the drift in the top eigenspace: the reference has other parameters")
         return dataset(content, coords, said)
 
+    def matrix_of(self, subject: Subject, batches: Batches, names: list[str]) -> Matrix:
+        """The matrix of some samples, over some parameters."""
+        return MATRICES[self.matrix](subject, batches, names, self.graphs)
+
+    @property
+    def graphs(self) -> float:
+        """Bytes of the memory that are for kept graphs."""
+        return GRAPHS * self.memory
+
+    @property
+    def room(self) -> float:
+        """Bytes of the memory that are for Lanczos vectors."""
+        return (1 - GRAPHS) * self.memory
+
     def _effort(self) -> Effort:
         return Effort(
             self.k,
@@ -146,7 +160,7 @@ class Curvature(Measurement):
             self.parts,
             self.tolerance,
             self.max_products,
-            (1 - GRAPHS) * self.memory,
+            self.room,
         )
 
 

@@ -25,7 +25,7 @@ from geomlab.plots.style import (
     styled,
 )
 
-TITLE = "Spectral density, and the share of eigenvalues below in its bulk"
+TITLE = "Spectral density, and the share of eigenvalues below"
 VALUE = "eigenvalue (nats)"
 LABELS = {"density": "spectral density (1/nats)", "cdf": "share of eigenvalues below"}
 BULK = 0.99  # share of the eigenvalues that an axis has to show well; ours
@@ -127,21 +127,19 @@ def _traces(one: xr.Dataset, variable: str, look: Look, scale: Scale, least: flo
 
 
 def _marked(one: xr.Dataset, place: int) -> list[int]:
-    """Points of a curve that carry a marker: in the bulk, not on the peaks of single eigenvalues, nor where others do."""
-    x, share, _, _ = _curve(one, "cdf")
+    """Points of a curve that carry a marker: in the bulk, not on peaks of single eigenvalues, nor where others do."""
+    share = _curve(one, "cdf")[1]
     wanted = np.linspace(0.004, 0.99, MARKERS * 6)[place % 6 :: 6]
-    return sorted({int(i) for i in np.searchsorted(share, wanted) if i < len(x)})
+    return sorted({int(i) for i in np.searchsorted(share, wanted) if i < len(share)})
 
 
-def _curve(one: xr.Dataset, variable: str) -> tuple[Array, Array, Array, Array]:
+def _curve(one: xr.Dataset, variable: str) -> list[Array]:
     """Eigenvalues, values, and the ends of their 95 % intervals, which one probe does not have."""
-    x, y, low, high = (
-        np.broadcast_to(select.numbers(one, v), one.sizes["point"])
-        for v in ("density_at", variable, f"{variable}_low", f"{variable}_high")
-    )
+    names = ("density_at", variable, f"{variable}_low", f"{variable}_high")
+    x, y, low, high = (np.broadcast_to(select.numbers(one, name), one.sizes["point"]) for name in names)
     there = np.isfinite(x) & np.isfinite(y)
-    ends = (np.where(np.isfinite(end), end, y) for end in (low, high))
-    return x[there], y[there], *(end[there] for end in ends)
+    ends = [np.where(np.isfinite(end), end, y) for end in (low, high)]
+    return [values[there] for values in (x, y, *ends)]
 
 
 def _ends(data: xr.Dataset, variable: str) -> tuple[float, float]:
@@ -153,11 +151,11 @@ def _ends(data: xr.Dataset, variable: str) -> tuple[float, float]:
     """
     if variable == "cdf":
         return -0.02, 1.02
-    heights = 1 / (select.numbers(data, "dim") * select.numbers(data, "density_width") * np.sqrt(2 * np.pi))
-    highest = float(np.nanmax(select.numbers(data, "density_high")))
-    top = highest if np.isfinite(highest) else 1.0
-    least = heights[np.isfinite(heights) & (heights > 0)]
-    return 0.2 * float(least.min()) if least.size else 1e-9 * top, 2 * top
+    areas = select.numbers(data, "dim") * select.numbers(data, "density_width") * np.sqrt(2 * np.pi)
+    tops = np.append(select.numbers(data, "density"), select.numbers(data, "density_high"))
+    highest = float(tops[np.isfinite(tops)].max())
+    areas = areas[np.isfinite(areas) & (areas > 0)]
+    return 0.2 / float(areas.max()) if areas.size else 1e-9 * highest, 2 * highest
 
 
 def _axis(data: xr.Dataset, variable: str) -> dict[str, Any]:
@@ -165,21 +163,17 @@ def _axis(data: xr.Dataset, variable: str) -> dict[str, Any]:
     ends = _ends(data, variable)
     if variable == "cdf":
         return {"range": list(ends)}
-    return {**Scale("log").plotly_axis(ends), "range": np.log10(ends).tolist()}
+    return {**Scale("log").plotly_axis(np.array(ends)), "range": np.log10(ends).tolist()}
 
 
 def _reach(data: xr.Dataset) -> tuple[Array, Array]:
     """How far the bulk reaches down and up, of each condition and checkpoint."""
     x, share = (select.numbers(data, v).reshape(-1, data.sizes["point"]) for v in ("density_at", "cdf"))
-    x, share = x[np.isfinite(share).any(axis=1)], share[np.isfinite(share).any(axis=1)]
-    low = [
-        float(np.nanmax(at[below < (1 - BULK) / 2], initial=np.nanmin(at)))
-        for at, below in zip(x, share, strict=True)
-    ]
-    high = [
-        float(np.nanmin(at[below > (1 + BULK) / 2], initial=np.nanmax(at)))
-        for at, below in zip(x, share, strict=True)
-    ]
+    low, high = [], []
+    for at, below in zip(x, share, strict=True):
+        if np.isfinite(below).any():
+            low.append(np.nanmax(at[below < (1 - BULK) / 2], initial=np.nanmin(at)))
+            high.append(np.nanmin(at[below > (1 + BULK) / 2], initial=np.nanmax(at)))
     return np.array(low), np.array(high)
 
 
@@ -197,7 +191,7 @@ def _scale(data: xr.Dataset) -> Scale:
     bulk = float(np.median(np.abs(_reach(data)).max(axis=0)))
     if np.nanmax(x) - np.nanmin(x) < WIDE * bulk:
         return Scale("linear")
-    return Scale("symlog", 10.0 ** np.round(np.log10(bulk)), middle=1.0)
+    return Scale("symlog", float(10.0 ** np.round(np.log10(bulk))), middle=1.0)
 
 
 def _smoothing(data: xr.Dataset) -> str:

@@ -145,8 +145,8 @@ def _errors(data: xr.Dataset) -> Array:
 
 def _open(one: xr.Dataset, x: Array) -> NDArray[np.bool_]:
     """Where a marker is hollow: of all samples, the last, it is known whether λmax converged."""
-    first = select.numbers(one, "converged").ravel()[:1]
-    return np.arange(len(x)) == (len(x) - 1 if np.equal(first, 0).any() else -1)
+    failed = bool(np.equal(select.numbers(one, "converged").ravel()[:1], 0).any())
+    return np.asarray((np.arange(len(x)) == len(x) - 1) & failed)
 
 
 def _all(data: xr.Dataset) -> Array:

@@ -82,8 +82,8 @@ KINDS = (
         sampling.TITLE,
         "Would other samples, or more of them, give another λmax? On the right that of all samples, to the left the "
         "mean over the parts into which they were split. Bars are one standard error: over the parts, and of all "
-        "samples by the jackknife. Where the series still falls on the right, more samples would give a smaller "
-        "λmax. Of equal numbers of samples, points are moved apart; a hollow marker did not converge.",
+        "samples by the jackknife. A series that still falls on the right, by more than its bars, would fall further "
+        "with more samples. Of equal numbers of samples, points are moved apart; a hollow marker did not converge.",
         sampling.figure,
         sampling.interactive,
     ),
@@ -93,11 +93,11 @@ KINDS = (
         "curvature",
         "density",
         density.TITLE,
-        "Left, how many eigenvalues lie where, on a logarithmic axis: a bulk around zero, and eigenvalues that stand "
-        "apart, each a peak near the lower edge, which lies a little below the height of a single one. Right, over "
-        "the bulk alone, the share of eigenvalues below: at zero, that of the negative ones. Both are smoothed by a normal of the width "
-        "given, its standard deviation; what is narrower, even the sign of an eigenvalue near zero, is not resolved. Bands are 95 % over "
-        "the probes, pointwise.",
+        "Left, how many eigenvalues lie where, on a logarithmic axis: a bulk around zero, and eigenvalues that "
+        "stand apart, each a peak near the lower edge, which lies a little below the height of a single one. "
+        "Right, over the bulk alone, the share of eigenvalues below: at zero, that of the negative ones. Both "
+        "are smoothed by a normal of the standard deviation given; what is narrower, even the sign of an "
+        "eigenvalue near zero, is not resolved. Bands are 95 % over the probes, pointwise.",
         density.figure,
         density.interactive,
     ),

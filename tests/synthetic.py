@@ -115,6 +115,10 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "gradient_norm": 0.02 * scale,
             **density(eigenvalue, scale, int(dim.sum())),
             **over_data(eigenvalue, condition, rng),
+            "sharpness": ("kind", scale * np.array([3e-3, 2.1e-2, 8e-3, 2e-6])),
+            "sharpness_stderr": ("kind", scale * np.array([2e-4, 1e-3, 9e-4, 3e-7])),
+            "sharpness_rho": ("kind", np.array([0.05, 0.5, 0.05, 0.05])),
+            "sharpness_m": 16,
             "gradient_energy": 0.31,
             "drift_energy": 0.02,
             "matrix": "hessian",
@@ -127,7 +131,12 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "inputs": "inputs realised at the centre and held fixed",
             "warnings": _warnings() if converged else _warnings("2 of 10 eigenvalues did not converge"),
         },
-        coords={"layer": LAYERS, "quantity": list(quantities), "part": [1, 2, 4, 8]},
+        coords={
+            "layer": LAYERS,
+            "quantity": list(quantities),
+            "part": [1, 2, 4, 8],
+            "kind": ["sam", "asam", "m_sharpness", "average_case"],
+        },
     )
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged
 from geomlab.report.entries import accuracy_cell, largest, last_layer, ratio, stderr_cell
 from geomlab.results import Results
+from geomlab.results.overlap import overlaps
 from geomlab.tables import Cell
 
 NEGLIGIBLE = 1e-3  # of λmax: a negative eigenvalue smaller than this says nothing in float32; ours
@@ -28,6 +29,8 @@ def describe(results: Results, checkpoint: str | None = None) -> list[str]:
         _accuracy(found["accuracy"]),
         _sharpness(found["curvature"], clean),
         _saddle(found["curvature"], clean),
+        _over_samples(found["curvature"], clean),
+        _shared(results, name),
         _spread(found["curvature"], clean),
         _layers(found["curvature"], clean),
         _features(found["features"], clean),
@@ -61,6 +64,42 @@ def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
             told += " (its spectrum did not converge)"
         parts.append(told)
     return f"The largest Hessian eigenvalue λmax is {'; '.join(parts)}."
+
+
+def _over_samples(found: dict[str, xr.Dataset], clean: str | None) -> str:
+    """How sure λmax is over data, and whether it still moves with n."""
+    one = found.get(clean or "")
+    if (
+        one is None
+        or "part_n" not in one
+        or not math.isfinite(scalar(one.isel(eigen=0), "eigenvalue_stderr"))
+    ):
+        return ""
+    first = one.isel(eigen=0)
+    whole = Cell(scalar(first, "eigenvalue"), scalar(first, "eigenvalue_stderr"))
+    told = f"Another draw of as many clean samples would move λmax: {whole} (one standard error over samples)"
+    if 2 not in one["part"].values:
+        return f"{told}."
+    half, bias = stderr_cell(one.sel(part=2), "part_eigenvalue"), scalar(first, "eigenvalue_bias")
+    told += f"; of half as many it is {Cell(half.value, half.error)}"
+    if bias > scalar(first, "eigenvalue_stderr"):
+        told += f", so that more would lower it, by about {_number(bias, 2)} to first order"
+    return f"{told}."
+
+
+def _shared(results: Results, checkpoint: str) -> str:
+    """How much of the top eigenspace conditions share with clean inputs, beside what halves of those share."""
+    if "curvature" not in results or checkpoint not in results["curvature"]["checkpoint"].values:
+        return ""
+    own = results["curvature"].sel(checkpoint=[checkpoint])
+    clean = [pair for pair in overlaps(own) if pair.places[0].condition == "clean"]
+    if not clean:
+        return ""
+    parts = [f"{_number(pair.shared, 2)} {under(pair.places[1].condition)}" for pair in clean]
+    return (
+        f"Of the top eigenspace on clean inputs {listed(parts)} is shared (mean squared cosine), where two halves "
+        f"of the clean samples share {_number(clean[0].halves[0], 2)}."
+    )
 
 
 def _saddle(found: dict[str, xr.Dataset], clean: str | None) -> str:

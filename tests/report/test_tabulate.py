@@ -2,6 +2,7 @@ import io
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -17,14 +18,23 @@ from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS
 def test_all_tables_of_a_full_folder(one: Results) -> None:
     tables = tabulate(one)
     rows = {name: len(table.rows) for name, table in tables.items()}
-    five = dict.fromkeys(("accuracy", "curvature", "anisotropy", "features", "reference"), 5)
+    names = "accuracy curvature anisotropy sharpness samples eigenspaces features reference"
+    five = dict.fromkeys(names.split(), 5)
     assert rows == five | {
-        **{"layers": len(LAYERS), "features_layers": 5 * len(BLOCK_LAYERS), "drift": 1 + len(LAYERS)}
+        **{
+            "layers": len(LAYERS),
+            "features_layers": 5 * len(BLOCK_LAYERS),
+            "drift": 1 + len(LAYERS),
+            "overlap": 10,
+        }
     }
 
 
 def test_a_comparison_says_which_checkpoint(two: Results) -> None:
-    assert all(table.columns[0] == "checkpoint" for table in tabulate(two).values())
+    tables = tabulate(two)
+    pairs = tables.pop("overlap")
+    assert all(table.columns[0] == "checkpoint" for table in tables.values())
+    assert {entry.split(", ")[0] for row in pairs.rows for entry in map(str, row[:2])} == set(two.checkpoints)
 
 
 def test_the_largest_eigenvalue_carries_its_residual(one: Results) -> None:
@@ -70,3 +80,38 @@ def test_the_summary_fits_a_terminal_of_120_columns(fixture: str, request: pytes
 
 def test_the_summary_has_a_row_a_condition(one: Results) -> None:
     assert [row[0] for row in summary_table(one).rows] == list(CONDITIONS)
+
+
+def test_how_sure_lambda_max_is_over_samples(one: Results) -> None:
+    found = one["curvature"].sel(checkpoint="grace-s0", condition="clean")
+    table = tabulate(one)["samples"]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    whole, half = row["λmax, ± over samples"], row["λmax of n/2"]
+    assert isinstance(whole, Cell)
+    assert isinstance(half, Cell)
+    assert (whole.value, whole.error) == (
+        found["eigenvalue"].values[0],
+        found["eigenvalue_stderr"].values[0],
+    )
+    assert (half.value, half.error) == (
+        float(found["part_eigenvalue"].sel(part=2)),
+        float(found["part_eigenvalue_stderr"].sel(part=2)),
+    )
+
+
+def test_overlaps_are_those_of_the_sketches(one: Results) -> None:
+    table = tabulate(one)["overlap"]
+    row = next(row for row in table.rows if (row[0], row[1]) == ("clean", "pgd"))
+    spaces = [
+        np.linalg.qr(one["curvature"].sel(checkpoint="grace-s0", condition=c)["eigenvector_sketch"].values)[0]
+        for c in ("clean", "pgd")
+    ]
+    shared = row[table.columns.index("shared")]
+    assert isinstance(shared, Cell)
+    assert shared.value == pytest.approx(np.linalg.norm(spaces[0].T @ spaces[1]) ** 2 / 10)
+
+
+def test_results_from_before_have_no_such_tables(one: Results) -> None:
+    new = ["part_n", "eigenvector_sketch", "sharpness", "gradient_energy", "pyhessian_verdict"]
+    old = replace(one, data={**one.data, "curvature": one["curvature"].drop_vars(new, errors="ignore")})
+    assert not {"samples", "overlap", "sharpness", "eigenspaces", "second_opinion"} & set(tabulate(old))

@@ -33,3 +33,15 @@ def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
 def test_lists() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_how_sure_lambda_max_is_and_what_is_shared_is_said(one: Results) -> None:
+    sentences = describe(one)
+    clean = one["curvature"].sel(checkpoint="grace-s0", condition="clean")
+    sure = next(
+        s for s in sentences if s.startswith("Another draw of as many clean samples would move λmax: ")
+    )
+    assert f"{float(clean['part_eigenvalue'].sel(part=2)):.3g}"[:3] in sure
+    shared = next(s for s in sentences if s.startswith("Of the top eigenspace on clean inputs "))
+    assert "under pgd" in shared
+    assert f"two halves of the clean samples share {float(clean['halves_overlap']):.2g}" in shared

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from geomlab.curvature import sharpness
-from geomlab.curvature.second_opinion import checked, differences, pyhessian_eigenvalues
 from geomlab.data.batches import Batches
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.operator import Operator
@@ -48,6 +47,8 @@ def second_opinion(
     seed: int,
 ) -> tuple[Values, list[str]]:
     """pyhessian's eigenvalues beside ours, with residuals by our operator; and where the two differ."""
+    from geomlab.curvature.second_opinion import checked, differences, pyhessian_eigenvalues
+
     k = len(ours[0].values)
     theirs = checked(pyhessian_eigenvalues(subject, batches, names, k, seed=seed), operator)
     compared = differences(*ours, theirs)

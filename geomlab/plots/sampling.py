@@ -89,7 +89,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     across = min(len(parts), ACROSS)
     rows = ceil(len(parts) / across)
     names = [escape(short(name)) for name, _ in parts] if len(parts) > 1 else None
-    fig = make_subplots(rows, across, shared_yaxes="all", shared_xaxes="all", subplot_titles=names)
+    fig = make_subplots(rows, across, shared_yaxes="all", subplot_titles=names)
     shown = looks(select.conditions(data))
     for place, (_, checkpoint) in enumerate(parts):
         for name, one, (x, y, bar) in _series(checkpoint):
@@ -110,7 +110,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
                 col=place % across + 1,
             )
     ticks = _ticks(data)
-    fig.update_xaxes(type="log", tickvals=ticks, ticktext=[label(tick) for tick in ticks])
+    fig.update_xaxes(type="log", matches="x", tickvals=ticks, ticktext=[label(tick) for tick in ticks])
     fig.update_xaxes(title_text=COUNT, row=rows)
     fig.update_yaxes(**scale.plotly_axis(_all(data)))
     fig.update_yaxes(title_text=HTML, col=1)

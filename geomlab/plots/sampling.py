@@ -71,10 +71,13 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     rows = ceil(len(parts) / across)
     fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
     axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, (name, one) in zip(axes, parts, strict=False):
+    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=False)):
         plot(one, ax, choose(_all(data)))
         ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
         ax.label_outer()
+        if place + across >= len(parts):  # nothing below it
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(COUNT)
         if any(_open(part, x).any() for _, part, (x, _, _) in _series(one)):
             ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
     for ax in axes[len(parts) :]:

@@ -167,10 +167,13 @@ def _part_checkpoints(ax: Axes, places: list[Place]) -> None:
     first = 0
     for name in names:
         count = sum(place.checkpoint == name for place in places)
-        middle, text = first + (count - 1) / 2, plain(short(name, 4 + 8 * count))
+        middle, flat = first + (count - 1) / 2, count < 3
+        room = 14 if flat else int(3.5 * count), max(4, 70 * count // len(places))  # letters, of a page
+        beside, above = (plain(short(name, letters)) for letters in room)
         across, along = ax.get_xaxis_transform(), ax.get_yaxis_transform()
-        ax.text(middle, 1.02, text, transform=across, ha="center", va="bottom", fontsize=8)
-        ax.text(1.01, middle, text, transform=along, ha="left", va="center", fontsize=8, rotation=-90)
+        ax.text(middle, 1.02, above, transform=across, ha="center", va="bottom", fontsize=8)
+        turn = 0 if flat else -90
+        ax.text(1.01, middle, beside, transform=along, ha="left", va="center", fontsize=8, rotation=turn)
         if first:
             ax.axhline(first - 0.5, color="white", linewidth=2)
             ax.axvline(first - 0.5, color="white", linewidth=2)

@@ -108,8 +108,8 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
 def _traces(one: xr.Dataset, variable: str, look: Look, scale: Scale, least: float) -> list[go.Scatter]:
     """The ends of the band, and the line, which alone answers to the mouse."""
     x, *curves = _curve(one, variable)
-    y, low, high = (np.maximum(curve, least / 10) for curve in curves)
-    common: dict[str, Any] = {"x": scale.forward(x), "mode": "lines", "showlegend": False}
+    y, low, high = (np.maximum(curve, least / 10).astype(np.float32) for curve in curves)
+    common: dict[str, Any] = {"x": scale.forward(x).astype(np.float32), "mode": "lines", "showlegend": False}
     edge = {**common, "line": {"width": 0}, "hoverinfo": "skip"}
     width = label(float(f"{float(select.numbers(one, 'density_width')):.2g}"))
     said = "at %{customdata[0]:.4g}: %{customdata[1]:.3g} [%{customdata[2]:.3g}, %{customdata[3]:.3g}]"
@@ -120,7 +120,7 @@ def _traces(one: xr.Dataset, variable: str, look: Look, scale: Scale, least: flo
             y=y,
             **common,
             line={"color": look.color, "dash": look.plotly_dash, "width": 1.6},
-            customdata=np.stack([x, *curves], axis=1),
+            customdata=np.stack([x, *curves], axis=1).astype(np.float32),  # half the size of a page
             hovertemplate=f"{said}<br>smoothed by a normal of width {width}",
         ),
     ]

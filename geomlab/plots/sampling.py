@@ -71,10 +71,13 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     rows = ceil(len(parts) / across)
     fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
     axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, (name, one) in zip(axes, parts, strict=False):
+    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=False)):
         plot(one, ax, choose(_all(data)))
         ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
         ax.label_outer()
+        if place + across >= len(parts):  # nothing below it
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(COUNT)
         if any(_open(part, x).any() for _, part, (x, _, _) in _series(one)):
             ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
     for ax in axes[len(parts) :]:
@@ -89,7 +92,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     across = min(len(parts), ACROSS)
     rows = ceil(len(parts) / across)
     names = [escape(short(name)) for name, _ in parts] if len(parts) > 1 else None
-    fig = make_subplots(rows, across, shared_yaxes="all", shared_xaxes="all", subplot_titles=names)
+    fig = make_subplots(rows, across, shared_yaxes="all", subplot_titles=names)
     shown = looks(select.conditions(data))
     for place, (_, checkpoint) in enumerate(parts):
         for name, one, (x, y, bar) in _series(checkpoint):
@@ -110,7 +113,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
                 col=place % across + 1,
             )
     ticks = _ticks(data)
-    fig.update_xaxes(type="log", tickvals=ticks, ticktext=[label(tick) for tick in ticks])
+    fig.update_xaxes(type="log", matches="x", tickvals=ticks, ticktext=[label(tick) for tick in ticks])
     fig.update_xaxes(title_text=COUNT, row=rows)
     fig.update_yaxes(**scale.plotly_axis(_all(data)))
     fig.update_yaxes(title_text=HTML, col=1)

@@ -39,33 +39,13 @@ def plot(data: xr.Dataset, ax: Axes) -> AxesImage:
     ax.grid(visible=False)
     image = ax.imshow(np.ma.masked_invalid(shared), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(shared):
-        own = row == column
+        ink, style = _ink(value), "italic" if row == column else "normal"
         if np.isfinite(value):
-            ink = _ink(value)
-            style = "italic" if own else "normal"
-            ax.text(
-                column,
-                row,
-                f"{value:.2f}",
-                color=ink,
-                fontstyle=style,
-                ha="center",
-                va="center",
-                fontsize=6.5,
-            )
-        if own:
-            ink = _ink(value) if np.isfinite(value) else "#444444"
-            ax.add_patch(
-                Rectangle((column - 0.42, row - 0.4), 0.84, 0.8, fill=False, edgecolor=ink, linewidth=0.7)
-            )
-    star = {False: "*", True: ""}
-    names = [plain(short(place.condition, 18)) + star[_converged(data, place)] for place in places]
-    ax.set_yticks(range(len(places)), names)
-    ax.set_xticks(range(len(places)), names, rotation=30, ha="right", rotation_mode="anchor")
-    ax.tick_params(length=0)
-    open_ones = ["* not converged"] if not all(_converged(data, place) for place in places) else []
-    ax.set_xlabel("; ".join([f"outlined: {HALVES}", *open_ones]), fontsize=6.5, color=REMARK)
-    ax.spines[:].set_visible(False)
+            text = ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5)
+            text.set(color=ink, fontstyle=style)
+        if row == column:
+            ax.add_patch(Rectangle((column - 0.42, row - 0.4), 0.84, 0.8, fill=False, ec=ink, lw=0.7))
+    _name_places(ax, places, [_converged(data, place) for place in places])
     _part_checkpoints(ax, places)
     return image
 
@@ -73,10 +53,8 @@ def plot(data: xr.Dataset, ax: Axes) -> AxesImage:
 @styled
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """`plot` of all places, with a colour bar."""
-    count = len(_places(data))
-    fig = new_figure(
-        COLUMN if len(select.checkpoints(data)) == 1 else PAGE, 1.5 + 0.24 * max(count, 2), title
-    )
+    width = COLUMN if len(select.checkpoints(data)) == 1 else PAGE
+    fig = new_figure(width, 1.5 + 0.24 * max(len(_places(data)), 2), title)
     ax = fig.subplots()
     bar = fig.colorbar(plot(data, ax), ax=ax, label=VALUE, pad=0.02, aspect=22, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.outline.set_visible(False)
@@ -92,25 +70,28 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     names = [_name(place, several=several) for place in places]
     ends = ["" if _converged(data, place) else " (not converged)" for place in places]
     full = [name + end for name, end in zip(names, ends, strict=True)]
-    texts = np.array([[f"{value:.2f}" if np.isfinite(value) else "" for value in row] for row in shared])
     hover = np.full(shared.shape, "", dtype=object)
     for (i, j), one in found.items():
         hover[i, j] = f"{full[i]}<br>{full[j]}<br>{_words(one)}"
     for i, name in enumerate(full):
         hover[i, i] = f"{name}<br>{HALVES} share {shared[i, i]:.3f}"
     fig = go.Figure()
-    for mask, outline in ((~own, ""), (own, "i")):
+    for mask, form in ((~own, "{:.2f}"), (own, "<i>{:.2f}</i>")):
+        shown = np.where(mask, shared, np.nan)
         fig.add_heatmap(
-            z=np.where(mask, shared, np.nan),
-            text=[[f"<{outline}>{t}</{outline}>" if outline and t else t for t in row] for row in texts],
+            z=shown,
+            text=[[form.format(value) if np.isfinite(value) else "" for value in row] for row in shown],
             texttemplate="%{text}",
-            customdata=hover,
+            customdata=np.where(mask, hover, ""),
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,
         )
+    for i, value in enumerate(shared.diagonal()):
+        corners = {"x0": i - 0.45, "x1": i + 0.45, "y0": i - 0.42, "y1": i + 0.42}
+        fig.add_shape(**corners, line={"color": _ink(value), "width": 1})
     ticks: dict[str, Any] = {"tickvals": list(range(len(places))), "ticktext": names, "showgrid": False}
     fig.update_xaxes(**ticks, tickangle=-35, zeroline=False)
     fig.update_yaxes(**ticks, autorange="reversed", zeroline=False)
@@ -123,7 +104,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         }
     )
     fig = finish(fig, title, 150 + 34 * max(len(places), 3))
-    fig.update_layout(plot_bgcolor=MISSING)
+    fig.update_layout(plot_bgcolor="rgba(128,128,128,0.35)")  # on a light page and on a dark one
     return fig
 
 
@@ -158,8 +139,24 @@ def _converged(data: xr.Dataset, place: Place) -> bool:
 
 def _ink(value: float) -> str:
     """Black or white, whichever is read on the colour of a value: by its luminance in grey."""
+    if not np.isfinite(value):
+        return "black"
     red, green, blue, _ = colormaps[COLOURS](value)
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+
+
+def _name_places(ax: Axes, places: list[Place], converged: list[bool]) -> None:
+    """The conditions at the axes, with a star at those that did not converge, and what signs mean."""
+    names = [
+        plain(short(place.condition, 18)) + ("" if done else "*")
+        for place, done in zip(places, converged, strict=True)
+    ]
+    ax.set_yticks(range(len(places)), names)
+    ax.set_xticks(range(len(places)), names, rotation=30, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    said = [f"outlined: {HALVES}", *([] if all(converged) else ["* not converged"])]
+    ax.set_xlabel("; ".join(said), fontsize=6.5, color=REMARK)
 
 
 def _part_checkpoints(ax: Axes, places: list[Place]) -> None:
@@ -170,10 +167,13 @@ def _part_checkpoints(ax: Axes, places: list[Place]) -> None:
     first = 0
     for name in names:
         count = sum(place.checkpoint == name for place in places)
-        middle, text = first + (count - 1) / 2, plain(short(name, 4 + 8 * count))
+        middle, flat = first + (count - 1) / 2, count < 3
+        room = 14 if flat else int(3.5 * count), max(4, 70 * count // len(places))  # letters, of a page
+        beside, above = (plain(short(name, letters)) for letters in room)
         across, along = ax.get_xaxis_transform(), ax.get_yaxis_transform()
-        ax.text(middle, 1.02, text, transform=across, ha="center", va="bottom", fontsize=8)
-        ax.text(1.01, middle, text, transform=along, ha="left", va="center", fontsize=8, rotation=-90)
+        ax.text(middle, 1.02, above, transform=across, ha="center", va="bottom", fontsize=8)
+        turn = 0 if flat else -90
+        ax.text(1.01, middle, beside, transform=along, ha="left", va="center", fontsize=8, rotation=turn)
         if first:
             ax.axhline(first - 0.5, color="white", linewidth=2)
             ax.axvline(first - 0.5, color="white", linewidth=2)

@@ -94,7 +94,8 @@ def _grid(found: SpectralDensity, width: float, low: float, high: float) -> Arra
     """Half of the points over all eigenvalues, half where those are that are not known."""
     inner = float(np.nanmin(found.nodes)), float(np.nanmax(found.nodes))
     half = POINTS // 2
-    wide = np.linspace(low - 4 * width, high + 4 * width, POINTS - half)
+    foot = 7 * width  # where a normal falls below one eigenvalue of 10⁹
+    wide = np.linspace(low - foot, high + foot, POINTS - half)
     return np.sort(np.concatenate([wide, np.linspace(inner[0] - 2 * width, inner[1] + 2 * width, half)]))
 
 

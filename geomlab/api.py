@@ -1,5 +1,6 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -29,6 +30,9 @@ class Options(TypedDict, total=False):
         conditions: condition SPECs; default: the data source's own.
         measures: of accuracy, curvature, landscape, features; default all.
         params: subspace of the parameters: full (default), visual, lora or a regular expression.
+        matrix: whose curvature: hessian (default), gauss-newton, or finite-difference for networks too large.
+        eigensolver: geomlab (default); pyhessian is asked as well, on a copy, and differences are reported.
+        memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -43,6 +47,9 @@ class Options(TypedDict, total=False):
     conditions: Sequence[str]
     measures: Sequence[str]
     params: str
+    matrix: str
+    eigensolver: str
+    memory: float
     layers: str | None
     budget: str
     samples: int | None
@@ -61,6 +68,9 @@ class Settings:
     conditions: Sequence[str] = ()
     measures: Sequence[str] = ()
     params: str = "full"
+    matrix: str = "hessian"
+    eigensolver: str = "geomlab"
+    memory: float = 12
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -85,6 +95,7 @@ class Settings:
             ) from error
 
     def __post_init__(self) -> None:
+        from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
         from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
@@ -95,9 +106,15 @@ class Settings:
         for name, value, known in (
             ("budget", self.budget, tuple(BUDGETS)),
             ("dtype", self.dtype, ("float32", "float64")),
+            ("matrix", self.matrix, tuple(MATRICES)),
+            ("eigensolver", self.eigensolver, EIGENSOLVERS),
         ):
             if value not in known:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
+        if self.eigensolver == "pyhessian" and self.matrix != "hessian":
+            raise UserError("pyhessian knows the Hessian only; leave --matrix or --eigensolver out")
+        if not self.memory > 0:
+            raise UserError(f"expected --memory above 0 GiB, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")
 
@@ -144,6 +161,7 @@ def analyze(
             for study, _, _ in planned:
                 study.check()
                 progress.advance()
+        announce(planned)
         with output.writing(overwrite=overwrite):
             for position, (study, store, manifest) in enumerate(planned):
                 store.write_manifest(
@@ -156,6 +174,25 @@ def analyze(
                 cells = Cells()
                 render(root, progress, cells)
     return cells.open(root)
+
+
+def announce(planned: "list[Planned]") -> None:
+    """Say how long it will take, where that is long: on a terminal from half a minute on, elsewhere from ten."""
+    times = [study.remaining(store) for study, store, _ in planned]
+    usual, most = (sum(column) for column in zip(*times, strict=True))
+    if usual > (30 if sys.stderr.isatty() else 600):
+        sys.stderr.write(
+            f"forecast: {duration(usual)}, at most {duration(most)}; fewer --samples or a smaller --budget take less, "
+            "and --resume goes on after Ctrl-C\n"
+        )
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`: to two digits, as a forecast is."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.2g} {unit}"
+    return f"about {seconds:.2g} s"
 
 
 def compare(*folders: Path | str, out: Path | str = defaults.COMPARISON, overwrite: bool = False) -> Results:
@@ -243,6 +280,8 @@ def _plan(
             "settings": {
                 "data": source.spec,
                 "params": settings.params,
+                "matrix": settings.matrix,
+                "eigensolver": settings.eigensolver,
                 "layers": settings.layers,
                 "budget": settings.budget,
                 "samples": settings.samples,
@@ -296,6 +335,11 @@ def _study(
         layers=settings.layers,
         reference=baseline,
         seed=settings.seed,
+        curvature={
+            "matrix": settings.matrix,
+            "eigensolver": settings.eigensolver,
+            "memory": settings.memory * 2**30,
+        },
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed)

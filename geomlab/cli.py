@@ -41,6 +41,13 @@ def analyze(
         str | None, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
     ] = None,
     params: Annotated[str, typer.Option(help="full, visual, lora, or a regular expression.")] = "full",
+    matrix: Annotated[str, typer.Option(help="Of curvature: hessian, gauss-newton or finite-difference.")] = "hessian",
+    eigensolver: Annotated[
+        str, typer.Option(help="geomlab; with pyhessian, that too, and where the two differ.")
+    ] = "geomlab",
+    memory: Annotated[
+        float, typer.Option(metavar="GIB", help="For kept graphs and vectors of curvature.")
+    ] = 12,
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -59,7 +66,8 @@ def analyze(
 
     results = run(
         *checkpoints, out=out, reference=reference, resume=resume, overwrite=overwrite, command=_command(),
-        data=data, model=model, conditions=condition or (), params=params, layers=layers, budget=budget,
+        data=data, model=model, conditions=condition or (), params=params, matrix=matrix,
+        eigensolver=eigensolver, memory=memory, layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

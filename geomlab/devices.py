@@ -1,5 +1,8 @@
 """`--device` -> a device of torch that is there."""
 
+from pathlib import Path
+
+import psutil
 import torch
 
 from geomlab.errors import UserError
@@ -27,3 +30,14 @@ def choose(name: str) -> str:
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out. torch's allocator of the CPU has no exception of its own for that."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def available_memory(device: torch.device) -> float:
+    """Bytes that can still be had: on the device, or of the machine and within the limit of its container."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    free = float(psutil.virtual_memory().available)
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.exists() and (text := limit.read_text().strip()) != "max":
+        free = min(free, float(text) - float(used.read_text()))
+    return free

@@ -11,6 +11,9 @@ from geomlab.errors import UserError
 from geomlab.subject import Subject
 from geomlab.typing import Bool, Float, Params
 
+# What becomes of the inputs where a derivative moves the weights.
+HELD_FIXED, RECOMPUTED = "held fixed", "recomputed at each point"
+
 
 @dataclass(frozen=True, eq=False)
 class SampleLosses:
@@ -46,19 +49,29 @@ def gradient(subject: Subject, batches: Batches, names: list[str]) -> dict[str, 
     Raises:
         UserError: if it is not finite.
     """
-    total = {name: torch.zeros_like(subject.weights[name]) for name in names}
-    for images, labels in batches:
-        weights = {name: subject.weights[name].detach().requires_grad_() for name in names}
-        loss = F.cross_entropy(subject(images, weights), labels, reduction="sum") / len(batches)
-        pieces = differentiate(loss, tuple(weights.values()))
-        for name, piece in zip(names, pieces, strict=True):
-            total[name] += piece
+    _, total = value_and_gradient(subject, batches, {name: subject.weights[name] for name in names})
     bad = [name for name, tensor in total.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise UserError(
             f"the loss of {subject.name} has a gradient that is NaN or infinite at {bad[0]}; try float64"
         )
     return total
+
+
+def value_and_gradient(
+    subject: Subject, batches: Batches, weights: Params
+) -> tuple[float, dict[str, Tensor]]:
+    """The mean loss at some weights and its gradient with respect to those, finite or not; zero for unused ones."""
+    value = 0.0
+    total = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    for images, labels in batches:
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
+        loss = F.cross_entropy(subject(images, leaves), labels, reduction="sum") / len(batches)
+        value += float(loss.detach())
+        pieces = differentiate(loss, tuple(leaves.values()))
+        for name, piece in zip(weights, pieces, strict=True):
+            total[name] += piece
+    return value, total
 
 
 def differentiate(

@@ -98,3 +98,17 @@ def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, 
     left_out = np.array([statistic(index[group != g]) for g in range(groups)], dtype=np.float64)
     spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)
+
+
+def principal_cosines(a: ArrayLike, b: ArrayLike) -> Array:
+    """Cosines of the principal angles between two column spaces, descending (Björck & Golub 1973).
+
+    Args:
+        a: (n, k) of full rank.
+        b: (n, m) of full rank.
+
+    Returns:
+        (min(k, m),) in [0, 1]; 1 along a direction that both contain.
+    """
+    bases = [np.linalg.qr(np.asarray(x, dtype=np.float64))[0] for x in (a, b)]
+    return np.clip(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False), 0, 1)

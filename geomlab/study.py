@@ -1,7 +1,7 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ from geomlab.errors import UserError
 from geomlab.features.extraction import pooled
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.measure.features import shared_layers
+from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
 from geomlab.risk import check_finite, sample_losses
@@ -35,6 +36,9 @@ class Budget:
         samples: a condition, at most those there are.
         k: top eigenvalues.
         probes: of the traces.
+        pairs: of probes for the layers' blocks.
+        density: probes and steps of the spectral density.
+        parts: into how many the samples are split, in turn, to see how λmax moves with n.
         max_products: at which Lanczos stops.
         line_points: of the line.
         plane_points: a side of the plane.
@@ -43,15 +47,48 @@ class Budget:
     samples: int
     k: int
     probes: int
+    pairs: int
+    density: tuple[int, int]
+    parts: tuple[int, ...]
     max_products: int
     line_points: int
     plane_points: int
 
 
 BUDGETS = {
-    "quick": Budget(samples=200, k=5, probes=10, max_products=40, line_points=21, plane_points=11),
-    "standard": Budget(samples=1000, k=10, probes=30, max_products=200, line_points=41, plane_points=21),
-    "paper": Budget(samples=5000, k=20, probes=100, max_products=500, line_points=51, plane_points=51),
+    "quick": Budget(
+        samples=200,
+        k=5,
+        probes=10,
+        pairs=4,
+        density=(3, 12),
+        parts=(2, 4),
+        max_products=40,
+        line_points=21,
+        plane_points=11,
+    ),
+    "standard": Budget(
+        samples=1000,
+        k=10,
+        probes=30,
+        pairs=8,
+        density=(4, 25),
+        parts=(2, 4, 8),
+        max_products=200,
+        line_points=41,
+        plane_points=21,
+    ),
+    "paper": Budget(
+        samples=5000,
+        k=20,
+        probes=100,
+        pairs=25,
+        density=(10, 50),
+        parts=(2, 4, 8, 16),
+        max_products=500,
+        line_points=51,
+        plane_points=51,
+    ),
 }
 
 
@@ -63,11 +100,32 @@ def measurements(
     layers: str | None,
     reference: Subject | None,
     seed: int,
+    curvature: Mapping[str, Any],
 ) -> tuple[Measurement, ...]:
-    """The measurements of the named families, and the drift where there is a reference."""
+    """The measurements of the named families, and the drift where there is a reference.
+
+    Args:
+        names: of the families.
+        budget: how much is spent.
+        subspace: of the parameters.
+        layers: whose features are compared.
+        reference: network that is compared with.
+        seed: of directions.
+        curvature: what else `Curvature` is told.
+    """
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
-        "curvature": Curvature(subspace, budget.k, budget.probes, max_products=budget.max_products),
+        "curvature": Curvature(
+            subspace,
+            budget.k,
+            budget.probes,
+            budget.pairs,
+            budget.density,
+            budget.parts,
+            reference=reference,
+            max_products=budget.max_products,
+            **curvature,
+        ),
         "landscape": Landscape(
             subspace, line_points=budget.line_points, plane_points=budget.plane_points, seed=seed
         ),
@@ -104,12 +162,19 @@ class Study:
     measurements: tuple[Measurement, ...]
     seed: int
 
-    @cached_property
+    @property
     def cells(self) -> tuple[Cell, ...]:
-        """The whole plan, condition by condition. The inputs are looked at once: a cell's key holds their digest.
+        """The whole plan, condition by condition; see `plan`."""
+        return self.plan[0]
+
+    @cached_property
+    def plan(self) -> tuple[tuple[Cell, ...], Mapping[str, Forecast]]:
+        """All cells, and what a cell of each measurement will take.
+
+        The inputs are looked at once: a cell's key holds their digest.
 
         Raises:
-            UserError: if images, labels, losses, layers or gradients cannot be used.
+            UserError: if images, labels, losses, layers or gradients cannot be used, or memory would not suffice.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
@@ -121,8 +186,12 @@ class Study:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
-        self._try_on(inputs.clean(self.conditions[0]).images[:2])
-        return tuple(planned)
+        clean = inputs.clean(self.conditions[0])
+        self._try_on(clean.images[:2])
+        forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
+        for found in forecasts.values():
+            check_memory(found, self.subject)
+        return tuple(planned), forecasts
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.
@@ -131,7 +200,16 @@ class Study:
             UserError: as `cells`, or if memory does not suffice.
         """
         with _enough_memory(f"{self.subject.name}, looking at the inputs"):
-            _ = self.cells
+            _ = self.plan
+
+    def remaining(self, store: Store) -> tuple[float, float]:
+        """Seconds that the cells missing in a store usually take, and at most; of curvature and landscape only."""
+        missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
+        forecasts = [
+            self.plan[1].get(cell.measurement.name) for cell in self.cells if cell.key.file in missing
+        ]
+        found = [one for one in forecasts if one is not None]
+        return sum(one.usual for one in found), sum(one.most for one in found)
 
     def _look_at(self, batches: Batches, where: str) -> None:
         check_finite(sample_losses(self.subject, batches), self.subject, where)

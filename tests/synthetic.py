@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from geomlab.results import CellKey, Results, Store, open_results
 from geomlab.stats import mean_stderr, wilson
@@ -74,7 +75,7 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
     converged = condition != "pgd"
     if not converged:
         residual[-2:] = [0.05, 0.11]
-    dim = rng.integers(500, 60000, size=len(LAYERS))
+    dim = np.random.default_rng(11).integers(500, 60000, size=len(LAYERS))  # of one architecture
     depth = np.linspace(0, 1, len(LAYERS))
     kappa = scale * 1e-3 * np.exp(1.5 * np.sin(5 * depth) + 0.5 * rng.normal(size=len(LAYERS)))
     kappa[2] = -2e-4
@@ -85,6 +86,9 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
         "participation_ratio": (41.3, 2.2),
         "layer_gini": (0.61, 0.02),
         "layer_cv": (1.9, 0.1),
+        "effective_rank": (2130.0, 410.0),
+        "absolute_participation_ratio": (78.0, 9.0),
+        "cross_layer_share": (0.66, 0.01),
     }
     values, errors = zip(*quantities.values(), strict=True)
     return xr.Dataset(
@@ -109,16 +113,60 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "anisotropy_stderr": ("quantity", np.array(errors)),
             "loss": 0.15 * scale,
             "gradient_norm": 0.02 * scale,
+            **density(eigenvalue, scale, int(dim.sum())),
+            **over_data(eigenvalue, condition, rng),
+            "gradient_energy": 0.31,
+            "drift_energy": 0.02,
+            "matrix": "hessian",
             "params": "visual",
             "dim": int(dim.sum()),
             "probes": 30,
             "products": 118,
             "seconds": 12.5,
             "n": N,
+            "inputs": "inputs realised at the centre and held fixed",
             "warnings": _warnings() if converged else _warnings("2 of 10 eigenvalues did not converge"),
         },
-        coords={"layer": LAYERS, "quantity": list(quantities)},
+        coords={"layer": LAYERS, "quantity": list(quantities), "part": [1, 2, 4, 8]},
     )
+
+
+def density(eigenvalue: np.ndarray, scale: float, dim: int) -> dict[str, object]:
+    """A narrow bulk about zero, sure up to 2 %, a tail that is a guess, and the known eigenvalues, which are exact."""
+    steps, probes = 30, 10
+    nodes = scale * np.linspace(-0.8, 1.3, steps)
+    weights = np.exp(-np.abs(nodes) / (0.06 * scale))
+    weights *= (1 - len(eigenvalue) / dim) / weights.sum()
+    width = float(np.ptp(nodes)) / steps
+    inner = np.linspace(nodes[0] - 2 * width, nodes[-1] + 2 * width, 200)
+    at = np.sort(np.append(np.linspace(nodes[0] - 4 * width, eigenvalue[0] + 4 * width, 201), inner))
+    exact = np.full(len(eigenvalue), 1 / dim)
+    error = np.append(0.02 * weights + 0.5 * np.sqrt(weights / dim), 0 * exact)
+    values = {}
+    for name, kernel in (("density", lambda x: norm.pdf(x) / width), ("cdf", norm.cdf)):
+        each = kernel((at[:, None] - np.append(nodes, eigenvalue)) / width)
+        value, half = each @ np.append(weights, exact), each @ error
+        high = value + half if name == "density" else np.minimum(value + half, 1)
+        values |= {name: value, f"{name}_low": np.maximum(value - half, 0), f"{name}_high": high}
+    curves = {name: ("point", value) for name, value in {"density_at": at, **values}.items()}
+    return {**curves, "density_width": width, "density_probes": probes, "density_steps": steps}
+
+
+def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) -> dict[str, object]:
+    """Fewer samples have a larger λmax; the top eigenspaces are less alike the sharper the condition."""
+    parts, k = np.array([1, 2, 4, 8]), len(eigenvalue)
+    stderr = 0.09 * eigenvalue * (1 + 0.2 * rng.random(k))
+    shared = np.random.default_rng(3).normal(size=(64, k))
+    own = 0.25 * SHARPNESS[condition] * rng.normal(size=(64, k))
+    return {
+        "eigenvalue_stderr": ("eigen", stderr),
+        "eigenvalue_bias": ("eigen", 0.06 * eigenvalue * rng.normal(size=k)),
+        "part_n": ("part", N / parts),
+        "part_eigenvalue": ("part", eigenvalue[0] * (1 + 0.05 * np.log2(parts))),
+        "part_eigenvalue_stderr": ("part", stderr[0] * (1 + 0.3 * np.log2(parts))),
+        "halves_overlap": 0.9 / (1 + 0.1 * SHARPNESS[condition]),
+        "eigenvector_sketch": (("place", "eigen"), np.linalg.qr(shared + own)[0]),
+    }
 
 
 def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:

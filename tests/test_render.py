@@ -40,8 +40,9 @@ def test_everything_of_each_checkpoint_and_of_all_is_written(drawn: tuple[Path, 
     assert rendered.summary is None
     for one in (rendered, *rendered.parts):
         names = {path.name for path in one.figures}
-        kinds = ["accuracy", "spectrum", "layers", "line", "plane", "features", "reference"]
-        shown = kinds[:3] if one.folder.name == "ft-s0" else kinds
+        kinds = ["accuracy", "spectrum", "sampling", "density", "subspaces", "layers"]
+        kinds += ["line", "plane", "features", "reference"]
+        shown = kinds[:6] if one.folder.name == "ft-s0" else kinds
         assert names == {f"{kind}.{suffix}" for kind in shown for suffix in ("pdf", "png")}
         assert {path.suffix for path in one.tables} == {".csv", ".tex"}
         assert all(path.stat().st_size > 100 for path in (one.report, *one.figures, *one.tables))

@@ -1,7 +1,7 @@
 """Symmetric matrices of second order of the mean loss as matrix-free operators: what they have in common.
 
 What does not depend on the vector, the graph of the first pass, is kept; a product only runs the rest. Graphs that do
-not fit the memory budget are recomputed for each product.
+not fit the memory budget are recomputed for each product, or once for several vectors that come together (`matmat`).
 """
 
 from abc import abstractmethod
@@ -18,8 +18,9 @@ from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg.operator import Operator
+from geomlab.risk import HELD_FIXED
 from geomlab.subject import Subject, twice_differentiable
-from geomlab.typing import Images, Labels, Logits, Scalar, Vector
+from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
 
 GIBIBYTE = 2**30
 _PILOT = 4  # samples whose graph is measured to forecast the memory of all
@@ -61,6 +62,8 @@ class RiskOperator(Operator, Generic[G]):
         loss: mean loss at the point.
         gradient: (dim,) its gradient.
         kept: samples whose graphs are kept.
+        bytes_per_sample: that a kept graph takes.
+        inputs: "held fixed": adversarial ones as well, at what they were realised at.
 
     Raises:
         UserError: if the loss is not finite, or the logits of two passes over the data differ by more than √eps of the
@@ -71,6 +74,7 @@ class RiskOperator(Operator, Generic[G]):
     """
 
     matrix: ClassVar[str]  # what a network lacks whose functions cannot be differentiated twice
+    inputs: ClassVar[str] = HELD_FIXED
     vectors: ClassVar[int]  # of all the parameters, that a kept graph holds
 
     def __init__(
@@ -80,7 +84,7 @@ class RiskOperator(Operator, Generic[G]):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        a_sample = self._bytes_per_sample()
+        self.bytes_per_sample = a_sample = self._bytes_per_sample()
         a_batch = self.vectors * self.dim * self.dtype.itemsize
         self._kept: list[G] = []
         self.kept, self.loss = 0, 0.0
@@ -97,7 +101,7 @@ class RiskOperator(Operator, Generic[G]):
             logits.append(graph.logits)
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
-            # A prefix of the batches is kept: `matvec` recomputes the rest in order.
+            # A prefix of the batches is kept: `matmat` recomputes the rest in order.
             needs = (self.kept + len(labels)) * a_sample + (number + 1) * a_batch
             if len(self._kept) == number and needs <= memory:
                 self._kept.append(graph)
@@ -122,18 +126,31 @@ class RiskOperator(Operator, Generic[G]):
         Raises:
             UserError: if it is not finite.
         """
-        pieces = tuple(params.unflatten(vector, self._weights).values())
-        total = torch.zeros_like(vector)
+        return self.matmat(vector[:, None])[:, 0]
+
+    def matmat(self, vectors: Float[Tensor, "dim k"]) -> Float[Tensor, "dim k"]:
+        """The products with the columns of (dim, k); a graph that is not kept is recomputed once for all of them.
+
+        Memory: 2k·dim numbers, of a contiguous copy (none of a single column or of a transposed row-major matrix) and
+        the result.
+
+        Raises:
+            UserError: if one is not finite.
+        """
+        rows = vectors.T.contiguous()
+        totals = torch.zeros_like(rows)
         for graph, keep in self._graphs():
-            share = self._product(graph, pieces, keep)
-            if share is not None:
-                total += torch.cat([piece.reshape(-1) for piece in share])
-        if not bool(torch.isfinite(total).all()):
+            for number, (row, total) in enumerate(zip(rows, totals, strict=True), start=1):
+                pieces = tuple(params.unflatten(row, self._weights).values())
+                share = self._product(graph, pieces, keep or number < len(rows))
+                if share is not None:
+                    total += torch.cat([piece.reshape(-1) for piece in share])
+        if not bool(torch.isfinite(totals).all()):
             raise UserError(
                 f"{self._subject.name}: a second derivative of the loss is NaN or infinite though the loss is finite; "
                 "try --dtype float64, or leave curvature out of --measure"
             )
-        return total
+        return totals.T
 
     def _graphs(self) -> Iterator[tuple[G, bool]]:
         yield from ((graph, True) for graph in self._kept)

@@ -49,6 +49,49 @@ class Batches:
         """The clean counterpart as batches of its own."""
         return replace(self, images=self.clean, labels=self.clean_labels, paired=True, samples="")
 
+    def take(self, rows: Tensor) -> "Batches":
+        """Some of the samples, in that order; of paired inputs the clean counterparts of the same.
+
+        Args:
+            rows: (m,) indices.
+        """
+        clean = rows if self.paired else slice(None)
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            clean=self.clean[clean],
+            clean_labels=self.clean_labels[clean],
+            samples="",
+        )
+
+    def share(self, rank: int, world: int) -> "Batches":
+        """The samples of one of several processes: contiguous, the shares differ in size by at most one.
+
+        Args:
+            rank: of the process, 0 to world − 1.
+            world: number of processes.
+
+        Raises:
+            ValueError: if there are fewer samples than processes.
+        """
+        if not 0 <= rank < world <= min(len(self.labels), len(self.clean_labels)):
+            raise ValueError(
+                f"expected 0 <= rank < world <= {len(self.labels)} samples, got {rank} of {world}"
+            )
+
+        def part(tensor: Tensor) -> Tensor:
+            return tensor[rank * len(tensor) // world : (rank + 1) * len(tensor) // world]
+
+        return replace(
+            self,
+            images=part(self.images),
+            labels=part(self.labels),
+            clean=part(self.clean),
+            clean_labels=part(self.clean_labels),
+            samples="",
+        )
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batches":
         """The same inputs on another device or in another precision."""
         return replace(

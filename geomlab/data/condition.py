@@ -18,6 +18,7 @@ from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.spec import Spec, integer, number, parse
 from geomlab.subject import Subject
+from geomlab.typing import Float, Images
 
 Rows = NDArray[np.intp]
 
@@ -146,16 +147,24 @@ class Condition:
         attacked = torch.empty_like(images)
         for at in range(0, len(images), self.batch_size):
             rows = slice(at, at + self.batch_size)
-            start = torch.stack(
-                [self._start(attack.restarts, i, images[i]) for i in range(len(images))[rows]], 1
-            )
+            start = self.starts(attack, images[rows], first=at)
             attacked[rows] = attack(subject, images[rows], labels[rows], start)
         return attacked
 
-    def _start(self, restarts: int, number: int, image: Tensor) -> Tensor:
-        """Starts (restarts, C, H, W) of one sample, in [-1, 1]; its own, so that the batch size changes nothing."""
-        noise = generator(self.seed, "attack", self.spec, number)
-        return (torch.rand((restarts, *image.shape), generator=noise) * 2 - 1).to(image)
+    def starts(self, attack: Attack, images: Images, *, first: int = 0) -> Float[Tensor, "r n c h w"]:
+        """Where the attack's restarts begin, in [-1, 1]; each sample has its own, so the batch size changes nothing.
+
+        Args:
+            attack: the condition's.
+            images: (n, C, H, W) clean ones, in order.
+            first: number of the first of them among the condition's samples.
+        """
+
+        def start(number: int, image: Tensor) -> Tensor:
+            noise = generator(self.seed, "attack", self.spec, number)
+            return (torch.rand((attack.restarts, *image.shape), generator=noise) * 2 - 1).to(image)
+
+        return torch.stack([start(first + i, image) for i, image in enumerate(images)], 1)
 
 
 def _check_classes(subject: Subject, source: Source) -> None:

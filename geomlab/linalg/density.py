@@ -46,6 +46,7 @@ class SpectralDensity:
     Attributes:
         nodes: (probes, steps) Ritz values; where a probe's space was invariant before, the last ones are NaN.
         weights: (probes, steps) of the nodes, zero there; they add up to the part of the spectrum that is not known.
+        coarse: nodes and weights, likewise, of the first half of the steps: what more steps still change.
         known: (k,) eigenvalues that were taken out, of weight 1/dim each.
         dim: number of eigenvalues.
         products: matrix-vector products spent.
@@ -53,6 +54,7 @@ class SpectralDensity:
 
     nodes: Array
     weights: Array
+    coarse: tuple[Array, Array]
     known: Array
     dim: int
     products: int
@@ -68,6 +70,22 @@ class SpectralDensity:
         """The range of the nodes over the steps: what is narrower in the density is not resolved."""
         spread = float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))
         return spread / int(self.nodes.shape[1])
+
+    def functional(self, function: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """Samples (probes,) of Tr f(A) = Σ f(λᵢ), one a probe, by Gauss quadrature: of all steps, and of half of them.
+
+        What lies between the means of the two says how well the steps resolve it. Of a smooth f that vanishes fast; of
+        |x| and many eigenvalues near zero it does not, and is a part of the error that more probes do not lower.
+
+        Args:
+            function: f, of an array of eigenvalues.
+        """
+        return self._traces(function, self.nodes, self.weights), self._traces(function, *self.coarse)
+
+    def _traces(self, function: Callable[[Array], Array], nodes: Array, weights: Array) -> Array:
+        exact = float(function(self.known).sum())
+        rules = zip(nodes, weights, strict=True)
+        return np.array([self.dim * float(function(x[w > 0]) @ w[w > 0]) + exact for x, w in rules])
 
     def density(self, grid: Array, *, width: float) -> Band:
         """The density smoothed by a normal of that standard deviation, per unit of eigenvalue.
@@ -134,17 +152,26 @@ def spectral_density(
             "expected probes >= 1, steps >= 1, and a value for each of fewer vectors than dimensions"
         )
     steps = min(steps, operator.dim - k)
-    nodes, weights = np.full((probes, steps), np.nan), np.zeros((probes, steps))
+    fine, coarse = ((np.full((probes, m), np.nan), np.zeros((probes, m))) for m in (steps, -(-steps // 2)))
     products = 0
     for number in range(probes):
-        theta, tau = _quadrature(operator, rademacher(operator, generator), vectors, steps)
-        nodes[number, : len(theta)], weights[number, : len(theta)] = theta, tau * (1 - k / operator.dim)
-        products += len(theta)
-    return SpectralDensity(nodes, weights, known.numpy(), operator.dim, products)
+        jacobi = _tridiagonal(operator, rademacher(operator, generator), vectors, steps)
+        products += len(jacobi)
+        for nodes, weights in (fine, coarse):
+            theta, s = np.linalg.eigh(jacobi[: nodes.shape[1], : nodes.shape[1]])
+            nodes[number, : len(theta)], weights[number, : len(theta)] = (
+                theta,
+                s[0] ** 2 * (1 - k / operator.dim),
+            )
+    return SpectralDensity(*fine, coarse, known.numpy(), operator.dim, products)
 
 
-def _quadrature(operator: Operator, start: Vector, vectors: Tensor, steps: int) -> tuple[Array, Array]:
-    """Nodes and weights, which add up to 1, of the spectral measure of PAP at a vector; fewer where it is exhausted."""
+def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int) -> Array:
+    """The Jacobi matrix of the spectral measure of PAP at a vector; smaller than `steps` where it is exhausted.
+
+    Its eigenvalues are the nodes of the Gauss quadrature, the squared first entries of its eigenvectors the weights,
+    which add up to 1 (Golub & Welsch 1969).
+    """
     basis = Basis(start)
     alphas: list[float] = []
     betas: list[float] = []
@@ -162,5 +189,4 @@ def _quadrature(operator: Operator, start: Vector, vectors: Tensor, steps: int) 
         betas.append(length)
         vector = remainder
     off = betas[: len(alphas) - 1]
-    theta, s = np.linalg.eigh(np.diag(alphas) + np.diag(off, 1) + np.diag(off, -1))
-    return theta, s[0] ** 2
+    return np.diag(alphas) + np.diag(off, 1) + np.diag(off, -1)

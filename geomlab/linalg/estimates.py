@@ -55,18 +55,21 @@ class Eigenpairs:
 
     @property
     def errors(self) -> Float[Tensor, "k"]:
-        """(k,) bounds of |λ − eigenvalue|: the smaller of r and r²/gap (Parlett 1998, 11.7.1).
+        """(k,) bounds of |λ − eigenvalue|: the smaller of r and r²/gap (Parlett 1998, 11.7.1), or rounding.
 
-        The gap is the distance to the nearest other pair, less what that one may be off. Beyond the last pair the
-        spectrum is not known, so that one has no gap. Both hold as far as no eigenvalue between them was missed.
+        Products are taken to be right to eps of the largest |λ|. The gap is the distance to the nearest other pair,
+        less what that one may be off. Beyond the last pair the spectrum is not known, so that one has no gap. Both hold
+        as far as no eigenvalue between them was missed.
         """
+        rounding = torch.finfo(self.vectors.dtype).eps * float(self.values.abs().max())
         if len(self.values) < 2:
-            return self.residuals
+            return self.residuals.clamp(min=rounding)
         between = self.values[:-1] - self.values[1:]
         above = torch.cat([torch.full((1,), torch.inf), between - self.residuals[:-1]])
         below = torch.cat([between - self.residuals[1:], torch.zeros(1)])
         gap = torch.minimum(above, below)
-        return torch.where(gap > self.residuals, self.residuals.square() / gap, self.residuals)
+        bounds = torch.where(gap > self.residuals, self.residuals.square() / gap, self.residuals)
+        return bounds.clamp(min=rounding)
 
     @property
     def relative_residuals(self) -> Float[Tensor, "k"]:

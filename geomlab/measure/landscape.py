@@ -12,10 +12,9 @@ from geomlab.data.batches import Batches
 from geomlab.landscape import directions
 from geomlab.landscape.slices import evaluate
 from geomlab.measure.base import Measurement, dataset
+from geomlab.risk import HELD_FIXED
 from geomlab.rng import generator as named_generator
 from geomlab.subject import Subject
-
-HELD_FIXED = "inputs realised at the centre and held fixed"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Landscape(Measurement):
             "relative_norm": ("axis", lengths / (size or np.nan)),
             "direction": directions.FILTER_NORMALISED,
             "params": self.subspace,
-            "inputs": HELD_FIXED,
+            "inputs": f"inputs realised at the centre and {HELD_FIXED}",
             "n": len(batches),
         }
         coords = {"step": steps.numpy(), "alpha": side.numpy(), "beta": side.numpy(), "axis": [0, 1]}

@@ -1,7 +1,7 @@
 """Which scale a range of numbers asks for, in both libraries."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,23 +20,26 @@ class Scale:
     Attributes:
         kind: `linear`, `log`, or `symlog`, which is linear between ± threshold and logarithmic beyond.
         threshold: of symlog.
+        middle: decades as wide as half of the linear part of symlog, in matplotlib.
     """
 
     kind: str
     threshold: float = 1.0
+    middle: float = 0.5
 
-    def apply(self, ax: Axes) -> None:
-        """Set the y axis of an Axes."""
+    def apply(self, ax: Axes, which: Literal["x", "y"] = "y") -> None:
+        """Set an axis of an Axes."""
+        axis, set_scale = (ax.xaxis, ax.set_xscale) if which == "x" else (ax.yaxis, ax.set_yscale)
         if self.kind == "symlog":
-            ax.set_yscale("symlog", linthresh=self.threshold, linscale=0.5)
+            set_scale("symlog", linthresh=self.threshold, linscale=self.middle)
             locator = SymmetricalLogLocator(base=10, linthresh=self.threshold)
             locator.set_params(numticks=7)
-            ax.yaxis.set_major_locator(locator)
+            axis.set_major_locator(locator)
         elif self.kind == "log":
-            ax.set_yscale("log")
+            set_scale("log")
         if self.kind != "linear":
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: power_label(y)))
-            ax.yaxis.set_minor_formatter(NullFormatter())
+            axis.set_major_formatter(FuncFormatter(lambda y, _: power_label(y)))
+            axis.set_minor_formatter(NullFormatter())
 
     def forward(self, values: ArrayLike) -> Array:
         """Values as drawn by plotly, which has no symlog: sign(y)·log10(1 + |y|/threshold)."""

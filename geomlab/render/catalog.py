@@ -8,7 +8,18 @@ import plotly.graph_objects as go
 import xarray as xr
 from matplotlib.figure import Figure
 
-from geomlab.plots import accuracy, alignment, layers, line, plane, select, spectrum
+from geomlab.plots import (
+    accuracy,
+    alignment,
+    density,
+    layers,
+    line,
+    plane,
+    sampling,
+    select,
+    spectrum,
+    subspaces,
+)
 from geomlab.results import Results
 
 
@@ -62,6 +73,46 @@ KINDS = (
         "hollow markers did not converge.",
         spectrum.figure,
         spectrum.interactive,
+    ),
+    Kind(
+        "sampling",
+        "Curvature",
+        "curvature",
+        "part_eigenvalue",
+        sampling.TITLE,
+        "Would other samples, or more of them, give another λmax? On the right that of all samples, to the left the "
+        "mean over the parts into which they were split. Bars are one standard error: over the parts, and of all "
+        "samples by the jackknife. A series that still falls on the right, by more than its bars, would fall further "
+        "with more samples. Of equal numbers of samples, points are moved apart; a hollow marker did not converge.",
+        sampling.figure,
+        sampling.interactive,
+    ),
+    Kind(
+        "density",
+        "Curvature",
+        "curvature",
+        "density",
+        density.TITLE,
+        "Left, how many eigenvalues lie where, on a logarithmic axis: a bulk around zero, and eigenvalues that "
+        "stand apart, each a peak near the lower edge, which lies a little below the height of a single one. "
+        "Right, over the bulk alone, the share of eigenvalues below: at zero, that of the negative ones. Both "
+        "are smoothed by a normal of the standard deviation given; what is narrower, even the sign of an "
+        "eigenvalue near zero, is not resolved. Bands are 95 % over the probes, pointwise.",
+        density.figure,
+        density.interactive,
+    ),
+    Kind(
+        "subspaces",
+        "Curvature",
+        "curvature",
+        "eigenvector_sketch",
+        subspaces.TITLE,
+        "Mean squared cosine of the principal angles between the spaces of the top eigenvectors: 1 where the loss "
+        "is sharp along the same directions, 0 where these are orthogonal. Outlined and in italics on the diagonal, "
+        "what the spaces of two halves of the same samples share: more is hardly to be expected of two conditions. "
+        "Grey: not comparable, for want of the same parameters or number of vectors.",
+        subspaces.figure,
+        subspaces.interactive,
     ),
     Kind(
         "layers",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import xarray as xr
 
 from geomlab.report.cells import cell, converged, count, text
-from geomlab.report.tabulate import largest, ratio, stderr_cell
+from geomlab.report.entries import largest, ratio, stderr_cell
 from geomlab.report.words import listed, under
 from geomlab.results import Results
 from geomlab.stats import mean_stderr, paired_difference

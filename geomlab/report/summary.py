@@ -7,6 +7,7 @@ import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
 from geomlab.results import Results
+from geomlab.results.overlap import overlaps
 from geomlab.stats import positive_interval
 
 SCHEMA = 1
@@ -31,7 +32,7 @@ def summarise(results: Results, checkpoint: str | None = None) -> Json:
         Plain numbers, text, lists and dicts. Numbers that are not finite are None, and `warnings` names them.
     """
     name = checkpoint or results.checkpoints[0]
-    manifest = results.manifests[name]
+    manifest, shared = results.manifests[name], _overlaps(results, name)
     content = {
         "schema": SCHEMA,
         "checkpoint": dict(manifest["checkpoint"]),
@@ -41,7 +42,10 @@ def summarise(results: Results, checkpoint: str | None = None) -> Json:
         "command": manifest["command"],
         "versions": dict(manifest["versions"]),
         "conditions": {entry["name"]: _condition(results, name, entry) for entry in manifest["conditions"]},
-        "curvature": {condition: _curvature(one) for condition, one in cells(results, "curvature", name)},
+        "curvature": {
+            condition: {**_curvature(one), "overlap": shared.get(condition, {})}
+            for condition, one in cells(results, "curvature", name)
+        },
         "landscape": {condition: _landscape(one) for condition, one in cells(results, "landscape", name)},
         "features": _features(results, name, with_reference=manifest["reference"] is not None),
         "drift": _drift(cell(results, "drift", name, None)),
@@ -98,15 +102,19 @@ def _curvature(one: xr.Dataset) -> Json:
     anisotropy = zip(quantities, vector(one, "anisotropy"), vector(one, "anisotropy_stderr"), strict=True)
     return {
         "params": text(one, "params"),
+        "matrix": text(one, "matrix"),
         "dim": count(one, "dim"),
         "eigenvalues": vector(one, "eigenvalue"),
         "residuals": vector(one, "residual"),
+        "eigenvalues_stderr": vector(one, "eigenvalue_stderr"),
+        "eigenvalues_bias": vector(one, "eigenvalue_bias"),
         "smallest_eigenvalue": scalar(one, "smallest_eigenvalue"),
         "smallest_residual": scalar(one, "smallest_residual"),
         "smallest_status": "converged" if smallest_converged(one) else "not converged",
         "status": text(one, "status"),
         "trace": {"value": scalar(one, "trace"), "stderr": scalar(one, "trace_stderr")},
         "frobenius": {"value": scalar(one, "frobenius"), "stderr": scalar(one, "frobenius_stderr")},
+        **_spaces_and_data(one),
         "hvps": count(one, "products"),
         "probes": count(one, "probes"),
         "seconds": scalar(one, "seconds"),
@@ -118,6 +126,69 @@ def _curvature(one: xr.Dataset) -> Json:
             name: dict(zip(keys, (int(dim), *numbers), strict=True)) for name, dim, *numbers in layers
         },
     }
+
+
+def _spaces_and_data(one: xr.Dataset) -> Json:
+    """What came with revision 4 of the measurement; without numbers in results from before."""
+    if "part_n" not in one:
+        return {}
+    kinds = zip(
+        map(str, one["kind"].values),
+        vector(one, "sharpness"),
+        vector(one, "sharpness_stderr"),
+        vector(one, "sharpness_rho"),
+        strict=True,
+    )
+    parts = zip(
+        vector(one, "part_n"),
+        vector(one, "part_eigenvalue"),
+        vector(one, "part_eigenvalue_stderr"),
+        strict=True,
+    )
+    found: Json = {
+        "density": {
+            "at": vector(one, "density_at"),
+            **{name: vector(one, name) for name in ("density", "density_low", "density_high")},
+            **{name: vector(one, name) for name in ("cdf", "cdf_low", "cdf_high")},
+            "width": scalar(one, "density_width"),
+            "probes": count(one, "density_probes"),
+            "steps": count(one, "density_steps"),
+        },
+        "sharpness": {
+            name: {"value": value, "stderr": stderr, "rho": rho} for name, value, stderr, rho in kinds
+        },
+        "over_samples": [
+            {"n": n, "eigenvalue": value, "stderr": stderr} for n, value, stderr in parts if math.isfinite(n)
+        ],
+        "halves_overlap": scalar(one, "halves_overlap"),
+        "gradient_energy": scalar(one, "gradient_energy"),
+        "inputs": text(one, "inputs"),
+    }
+    if math.isfinite(scalar(one, "drift_energy")):
+        found["drift_energy"] = scalar(one, "drift_energy")
+    if "pyhessian_verdict" in one and isinstance(one["pyhessian_verdict"].values[0], str):
+        found["pyhessian"] = {
+            "eigenvalues": vector(one, "pyhessian_eigenvalue"),
+            "residuals": vector(one, "pyhessian_residual"),
+            "matched": vector(one, "pyhessian_matched"),
+            "verdicts": [str(verdict) for verdict in one["pyhessian_verdict"].values],
+            "products": count(one, "pyhessian_products"),
+            "seconds": scalar(one, "pyhessian_seconds"),
+        }
+    return found
+
+
+def _overlaps(results: Results, checkpoint: str) -> Json:
+    """Condition -> other condition -> what their top eigenspaces share."""
+    found: Json = {}
+    data = results.data.get("curvature")
+    if data is None or checkpoint not in data["checkpoint"].values:
+        return found
+    for pair in overlaps(data.sel(checkpoint=[checkpoint])):
+        entry = {"shared": pair.shared, "cosines": pair.cosines.tolist(), "chance": pair.chance}
+        for one, other in (pair.places, pair.places[::-1]):
+            found.setdefault(one.condition, {})[other.condition] = entry
+    return found
 
 
 def _landscape(one: xr.Dataset) -> Json:

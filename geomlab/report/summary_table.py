@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from geomlab.report.cells import cell, scalar
-from geomlab.report.tabulate import accuracy_cell, largest, last_layer, stderr_cell
+from geomlab.report.entries import accuracy_cell, largest, last_layer, stderr_cell
 from geomlab.results import Results
 from geomlab.tables import Cell, Entry, Table
 

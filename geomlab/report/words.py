@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged
-from geomlab.report.tabulate import accuracy_cell, largest, last_layer, ratio, stderr_cell
+from geomlab.report.entries import accuracy_cell, largest, last_layer, ratio, stderr_cell
 from geomlab.results import Results
 from geomlab.tables import Cell
 

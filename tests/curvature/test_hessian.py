@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import pyhessian
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from geomlab import params
+from geomlab import clip, params
+from geomlab.architectures import Network, Preprocessing
+from geomlab.clip import WordTokenizer
+from geomlab.curvature.finite_difference import of_risk
 from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import is_cut
@@ -19,7 +23,7 @@ from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.trace import traces
 from geomlab.risk import sample_losses
 from geomlab.rng import generator
-from geomlab.subject import Subject
+from geomlab.subject import Subject, from_network
 from tests import models
 
 
@@ -309,3 +313,109 @@ def test_the_search_for_a_cut_passes_each_node_once() -> None:
     for _ in range(2000):  # 2²⁰⁰⁰ paths
         doubled = (doubled + doubled) / 2
     assert not is_cut((doubled, w))
+
+
+def vision_transformer() -> Network:
+    """Of timm, at the size of a test: patches, a class token, layer norms, GELU."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = timm.create_model(
+            "vit_tiny_patch16_224", img_size=8, patch_size=4, in_chans=2, embed_dim=8, depth=2, num_heads=2,
+            num_classes=models.CLASSES,
+        )  # fmt: skip
+    return Network(module, Preprocessing())
+
+
+def zero_shot_clip() -> Network:
+    """The image tower of a CLIP with its zero-shot head; in two channels, as the inputs of the tests."""
+    words = ["a", "drawing", "of", "cat", "dog", "owl"]
+    tokenize = WordTokenizer(words, 8)
+    config = {
+        "embed_dim": 6,
+        "vision_cfg": {"image_size": 6, "layers": 2, "width": 8, "head_width": 4, "patch_size": 3},
+        "text_cfg": {"context_length": 8, "vocab_size": 9, "width": 8, "heads": 2, "layers": 1},
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = clip.build(config).eval()
+        network.visual.conv1 = nn.Conv2d(2, 8, 3, stride=3, bias=False)
+    head = clip.zero_shot_head(network, tokenize, words[3:], ["a drawing of a {}"])
+    return Network(clip.ClipClassifier(network.visual, head), Preprocessing())
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "part"),
+    [
+        (vision_transformer, 8, r"^blocks\.0\.attn|norm|cls_token|^head"),
+        (zero_shot_clip, 6, r"resblocks\.0\.attn|ln_|class_embedding|^visual\.proj|^head"),
+    ],
+)
+def test_transformers_of_timm_and_open_clip_agree_with_a_dense_hessian(
+    build: Callable[[], Network], size: int, part: str
+) -> None:
+    subject = from_network(build()).to("cpu", torch.float64)
+    images = torch.rand(7, 2, size, size, generator=generator(0, "images"), dtype=torch.float64)
+    batches = replace(models.batches(7, 3), images=images, clean=images)
+    names = params.select(subject.weights, part)
+    dense = models.dense_hessian(subject, batches, names)
+    vectors = torch.randn(len(dense), 3, generator=generator(0, "v"), dtype=torch.float64)
+    for memory in (0, 1e9):
+        hessian = Hessian(subject, batches, names, memory=memory)
+        torch.testing.assert_close(hessian.matmat(vectors), dense @ vectors)
+    differences = of_risk(subject, batches, names)
+    for column in vectors.unbind(1):
+        product = differences.product(column)
+        assert float((product.image - dense @ column).norm()) <= product.error
+
+
+@pytest.mark.parametrize("operator", [Hessian, GaussNewton])
+@pytest.mark.parametrize(("memory", "forwards"), [(1e9, 0), (0, 3)])
+def test_several_products_recompute_each_batch_once(
+    operator: type[Hessian | GaussNewton], memory: float, forwards: int
+) -> None:
+    subject, batches = models.subject(models.convolution()), models.batches()
+    matrix = operator(subject, batches, list(subject.weights), memory=memory)
+    calls: list[int] = []
+    handle = subject.module.register_forward_pre_hook(lambda *_: calls.append(1))
+    vectors = torch.randn(matrix.dim, 5, generator=generator(0, "v"), dtype=torch.float64)
+    images = matrix.matmat(vectors)
+    assert len(calls) == forwards
+    columns = [matrix.matvec(column) for column in vectors.unbind(1)]
+    assert len(calls) == 6 * forwards
+    handle.remove()
+    torch.testing.assert_close(images, torch.stack(columns, 1))
+
+
+@given(seed=st.integers(0, 100), order=st.permutations(range(6)))
+@settings(max_examples=15, deadline=None)
+def test_the_order_of_the_parameters_permutes_the_entries(seed: int, order: list[int]) -> None:
+    subject, batches = models.subject(models.convolution()), models.batches()
+    names = list(subject.weights)
+    v = torch.randn(sum(w.numel() for w in subject.weights.values()), generator=generator(seed, "v")).double()
+    pieces = params.unflatten(v, subject.weights)
+    other = {names[i]: pieces[names[i]] for i in order}
+    for operator in (Hessian, GaussNewton):
+        expected = params.unflatten(operator(subject, batches, names).matvec(v), subject.weights)
+        found = operator(subject, batches, list(other)).matvec(params.flatten(other))
+        torch.testing.assert_close(found, params.flatten({name: expected[name] for name in other}))
+
+
+@given(seed=st.integers(0, 100), rows=st.permutations(range(11)))
+@settings(max_examples=15, deadline=None)
+def test_batch_norm_in_eval_mode_is_the_convolution_it_folds_into(seed: int, rows: list[int]) -> None:
+    """And so it does not matter which samples share a batch."""
+    subject, batches = models.subject(models.convolution()), models.batches()
+    conv, norm, *rest = subject.module
+    assert isinstance(norm, nn.BatchNorm2d)
+    fused = nn.Sequential(torch.nn.utils.fuse_conv_bn_eval(conv, norm), nn.Identity(), *rest)
+    folded = from_network(Network(fused, Preprocessing())).to("cpu", torch.float64)
+    names = ["4.weight", "4.bias"]  # what both have; of the convolution w' = γw/σ, so its share is another
+    shuffled = replace(batches, images=batches.images[rows], labels=batches.labels[rows])
+    v = torch.randn(39, generator=generator(seed, "v"), dtype=torch.float64)
+    product = Hessian(subject, batches, names).matvec(v)
+    torch.testing.assert_close(Hessian(folded, batches, names).matvec(v), product)
+    torch.testing.assert_close(Hessian(subject, shuffled, names).matvec(v), product)
+    # The chain rule for a bias: b' = γb/σ + const, a linear map, so H_b = diag(γ/σ) H_b' diag(γ/σ).
+    scale = subject.weights["1.weight"] / (norm.running_var + norm.eps).sqrt()
+    within = Hessian(subject, batches, ["0.bias"]).matvec(v[:3])
+    torch.testing.assert_close(within, scale * Hessian(folded, batches, ["0.bias"]).matvec(scale * v[:3]))

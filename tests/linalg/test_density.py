@@ -142,3 +142,16 @@ def test_steps_beyond_what_is_left_are_not_taken() -> None:
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="probes >= 1, steps >= 1, and a value for each"):
         spectral_density(Dense(torch.eye(8).double()), generator(0, "p"), **arguments)  # type: ignore[arg-type]
+
+
+def test_traces_of_functions_and_what_steps_leave_open() -> None:
+    a, q = rotated(spectrum())
+    known = {"values": spectrum()[:5], "vectors": q[:, :5]}
+    found = spectral_density(Dense(a), generator(0, "p"), probes=20, steps=30, **known)
+    for function in (np.abs, np.exp, lambda x: x**3):
+        fine, coarse = found.functional(function)
+        truth = float(function(spectrum().numpy()).sum())
+        error = np.hypot(fine.std(ddof=1) / 20**0.5, fine.mean() - coarse.mean())
+        assert abs(fine.mean() - truth) < 3.5 * error + 1e-12 * truth
+    fine, coarse = found.functional(lambda x: x**2)  # exact from two steps on
+    assert coarse == pytest.approx(fine)

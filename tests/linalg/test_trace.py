@@ -103,3 +103,31 @@ def test_a_bottom_vector_within_the_top_space_is_dropped() -> None:
     for a in (torch.eye(9).double(), torch.zeros(9, 9).double(), torch.ones(1, 1).double()):
         top, bottom = eigenpairs(Dense(a), len(a), generator(0, "start"))
         assert together(top, bottom)[0] is top.vectors
+
+
+class Counted(Dense):
+    """Counts how often it is asked for several products, and for how many."""
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        super().__init__(matrix)
+        self.asked: list[int] = []
+
+    def matmat(self, vectors: torch.Tensor) -> torch.Tensor:
+        self.asked.append(vectors.shape[1])
+        return super().matmat(vectors)
+
+
+def test_probes_come_together_and_their_number_in_one_product_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    operator = Counted(symmetric())
+    v, _ = torch.linalg.qr(torch.randn(20, 3, generator=generator(1, "v"), dtype=torch.float64))
+    options = {"probes": 10, "blocks": SIZES, "vectors": v, "images": operator.matrix @ v}
+    together_ = traces(operator, generator(0, "p"), **options)  # type: ignore[arg-type]
+    assert operator.asked == [4, 4, 2]
+    monkeypatch.setattr("geomlab.linalg.trace.TOGETHER", 1)
+    alone = traces(operator, generator(0, "p"), **options)  # type: ignore[arg-type]
+    assert operator.asked[3:] == [1] * 10
+    torch.testing.assert_close(together_.trace.samples, alone.trace.samples)
+    torch.testing.assert_close(together_.squared_frobenius.samples, alone.squared_frobenius.samples)
+    assert together_.products == alone.products == 10

@@ -15,7 +15,7 @@ from geomlab import params
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.trace import Traces, traces
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
-from geomlab.measure.curvature import _warnings
+from geomlab.measure.curvature.warn import sentences
 from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
@@ -25,7 +25,7 @@ MOVED = SUBJECT.at({name: weight * 1.1 for name, weight in SUBJECT.weights.items
 INPUTS = models.batches(40, 16)
 MEASUREMENTS: dict[str, Measurement] = {
     "accuracy": Accuracy(),
-    "curvature": Curvature(k=3, probes=5),
+    "curvature": Curvature(k=3, probes=5, reference=MOVED, eigensolver="pyhessian"),
     "landscape": Landscape(line_points=5, plane_points=3),
     "features": FeatureGeometry(MOVED, k=5),
     "drift": Drift(MOVED),
@@ -60,9 +60,8 @@ def test_gives_what_the_format_says(name: str) -> None:
 def test_repeats_itself_and_leaves_global_randomness_alone(name: str) -> None:
     state = torch.get_rng_state()
     first, again = measure(name), measure(name)
-    xr.testing.assert_identical(
-        first.drop_vars("seconds", errors="ignore"), again.drop_vars("seconds", errors="ignore")
-    )
+    times = ["seconds", "pyhessian_seconds"]
+    xr.testing.assert_identical(*(one.drop_vars(times, errors="ignore") for one in (first, again)))
     assert torch.equal(state, torch.get_rng_state())
     assert json.loads(str(first["warnings"].item())) == []
 
@@ -153,7 +152,7 @@ def test_the_residual_that_is_warned_of_belongs_to_a_pair_that_did_not_converge(
     bottom = Eigenpairs(
         values[2:], vectors[:, 2:], vectors[:, 2:], residuals[2:], converged[2:], "converged", 1
     )
-    assert _warnings(top, bottom, 3, Curvature(k=3), []) == [
+    assert sentences(top, bottom, 3, k=3, probes=2, undefined=[]) == [
         "eigenvalues not converged: 1 of 3 (largest relative residual of those 3.0e-02); raise the budget"
     ]
 
@@ -212,8 +211,20 @@ def test_the_traces_deflate_top_and_bottom(
         seen.append(vectors)
         return traces(*args, vectors=vectors, **kwargs)
 
-    monkeypatch.setattr("geomlab.measure.curvature.traces", spy)
+    monkeypatch.setattr("geomlab.measure.curvature.findings.traces", spy)
     Curvature(subspace, k=k, probes=2)(SUBJECT, INPUTS, generator(0, "c"))
     (vectors,) = seen
     assert vectors.shape[1] == columns
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(columns, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("matrix", ["gauss-newton", "finite-difference"])
+def test_other_matrices(matrix: str) -> None:
+    hessian = measure("curvature")
+    other = Curvature(k=3, probes=5, matrix=matrix)(SUBJECT, INPUTS, generator(0, "curvature"))
+    same = np.allclose(other["eigenvalue"], hessian["eigenvalue"], rtol=1e-3)
+    assert same == (matrix == "finite-difference")
+    if matrix == "gauss-newton":
+        assert float(other["smallest_eigenvalue"]) > -1e-9
+    assert ("differences of gradients, off by up to" in str(other["warnings"].item())) == same
+    assert other["inputs"].item() == "held fixed"

@@ -1,5 +1,7 @@
 """Every kind of picture, of one checkpoint and of two, in both libraries."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,9 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from geomlab.plots import accuracy, alignment, layers, line, plane, spectrum, style
+from geomlab.plots import (
+    accuracy,
+    alignment,
+    density,
+    layers,
+    line,
+    plane,
+    sampling,
+    spectrum,
+    style,
+    subspaces,
+)
 from geomlab.render.catalog import KINDS, Kind, pictures
 from geomlab.results import Results
+from geomlab.results.overlap import overlaps
 from tests.synthetic import LAYERS
 
 IDS = [kind.name for kind in KINDS]
@@ -86,6 +100,136 @@ def test_a_spectrum_that_spans_zero_and_decades_is_symlog(one: Results) -> None:
     ax = axes()
     spectrum.plot(clean(one, "curvature"), ax)
     assert ax.get_yscale() == "symlog"
+
+
+def test_the_density_has_bands_and_says_how_it_is_smoothed(one: Results) -> None:
+    for variable in ("density", "cdf"):
+        assert len(density.plot(clean(one, "curvature"), axes(), variable)) == 10
+    figure = density.figure(one["curvature"])
+    assert figure.axes[0].get_title(loc="left") == "smoothed by a normal of width 0.07–0.42"
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear"]
+    hover = density.interactive(one["curvature"]).data[2].hovertemplate
+    assert hover.endswith("<br>smoothed by a normal of width 0.07")
+
+
+def test_the_density_is_cut_below_one_eigenvalue(one: Results) -> None:
+    figure = density.figure(one["curvature"])
+    low, high = figure.axes[0].get_ylim()
+    cell = clean(one, "curvature").sel(condition="pgd")  # of the widest normal
+    peak = 1 / float(cell["dim"] * cell["density_width"] * np.sqrt(2 * np.pi))
+    assert low == pytest.approx(peak / 5)
+    assert float(cell["density"].min()) < 1e-30  # between eigenvalues
+    lines = [line.get_ydata() for line in figure.axes[0].get_lines()]
+    assert all(low / 10 <= min(y) and max(y) < high for y in lines if len(y) > 2)
+    last = float(cell["density"].isel(point=-1))
+    assert last < low  # the axis ends with a foot, not with a peak
+
+
+def test_a_density_far_from_its_outliers_is_symlog_else_linear(one: Results) -> None:
+    ax = axes()
+    density.plot(clean(one, "curvature"), ax)
+    assert ax.get_xscale() == "symlog"
+    data = clean(one, "curvature")
+    bulk = np.abs(data["density_at"]) < 2
+    names = [name for name in data.data_vars if "point" in data[name].dims]
+    near = data.assign({name: data[name].where(bulk) for name in names})
+    ax = axes()
+    assert len(density.plot(near, ax)) == 10
+    assert ax.get_xscale() == "linear"
+
+
+def test_a_density_of_one_probe_has_no_band(one: Results) -> None:
+    data = clean(one, "curvature")
+    ends = ("density_low", "density_high", "cdf_low", "cdf_high")
+    bare = data.assign({name: data[name] * np.nan for name in ends})
+    band = density.plot(bare, axes())[0]
+    edge = band.get_paths()[0].vertices  # type: ignore[union-attr]
+    line = density.plot(bare, axes())[1].get_xydata()  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.unique(edge[:, 1]), np.unique(line[:, 1]))
+
+
+def test_sampling_has_errors_over_the_samples(one: Results) -> None:
+    ax = axes()
+    artists = sampling.plot(clean(one, "curvature"), ax)
+    assert len([a for a in artists if isinstance(a, ErrorbarContainer)]) == 5
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["37.5", "75", "150", "300"]
+    assert ax.get_xscale() == "log"
+    container = artists[0]
+    assert isinstance(container, ErrorbarContainer)
+    first = clean(one, "curvature").sel(condition="clean", part=1)
+    ends = container[2][0].get_segments()[-1][:, 1]
+    wanted = float(first["part_eigenvalue"]) + np.array([-1, 1]) * float(first["part_eigenvalue_stderr"])
+    np.testing.assert_allclose(ends, wanted)
+
+
+def test_sampling_says_that_the_eigenvalue_of_all_samples_did_not_converge(one: Results) -> None:
+    data = one["curvature"].copy(deep=True)
+    assert sampling.figure(data).axes[0].get_title(loc="right") == ""
+    data["converged"].loc[{"condition": "pgd"}] = 0
+    assert sampling.figure(data).axes[0].get_title(loc="right") == "hollow: not converged"
+    symbols = sampling.interactive(data).data[1].marker.symbol
+    assert [symbol.endswith("-open") for symbol in symbols] == [False, False, False, True]
+
+
+def test_sampling_draws_a_bar_that_reaches_below_zero(one: Results) -> None:
+    data = one["curvature"].copy(deep=True)
+    data["part_eigenvalue_stderr"].loc[{"condition": "clean"}] = 1e3
+    bars = sampling.interactive(data).data[0].error_y
+    assert np.isfinite(bars.arrayminus).all()
+    assert sampling.figure(data).axes[0].get_ylim()[0] < -900
+
+
+def test_subspaces_show_what_is_shared_and_what_halves_share(two: Results) -> None:
+    data = two["curvature"]
+    ax = axes(style.PAGE)
+    shown = np.asarray(subspaces.plot(data, ax).get_array())
+    assert shown.shape == (6, 6)
+    np.testing.assert_array_equal(shown, shown.T)
+    first = next(overlaps(data))
+    assert shown[0, 1] == first.shared
+    assert shown[0, 0] == first.halves[0]
+    assert [text.get_fontstyle() for text in ax.texts[:3]] == ["italic", "normal", "normal"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["clean", "pgd*", "domain:sketch"] * 2
+    assert ax.get_xlabel() == "outlined: two halves of the same samples; * not converged"
+    assert len(ax.patches) == 6
+
+
+def test_subspaces_of_other_parameters_are_grey(two: Results) -> None:
+    data = two["curvature"].copy(deep=True)
+    data["layer_dim"].loc[{"checkpoint": "ft-s0"}] += 1
+    ax = axes(style.PAGE)
+    shown = np.ma.asarray(subspaces.plot(data, ax).get_array())
+    assert shown.mask[:3, 3:].all()
+    assert not shown.mask[:3, :3].any()
+    assert len([text for text in ax.texts if text.get_text()[0] == "0"]) == 18
+    off_diagonal = subspaces.interactive(data).data[0]
+    assert np.isnan(off_diagonal.z[0][3])
+    assert off_diagonal.customdata[0][3] == ""
+
+
+def test_subspaces_that_were_not_measured_are_left_out(one: Results) -> None:
+    part = one["curvature"].sel(condition=["clean", "fgsm"])
+    results = Results(one.folder, one.manifests, {"curvature": part})
+    data = next(data for kind, data, _ in pictures(results) if kind.name == "subspaces")
+    assert data.sizes["condition"] == 5
+    ax = subspaces.figure(data).axes[0]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["clean", "fgsm"]
+    assert subspaces.figure(data.sel(condition=["clean"])).axes[0].texts[0].get_fontstyle() == "italic"
+
+
+@pytest.mark.parametrize("drawn", [density, sampling])
+def test_a_condition_without_curvature_keeps_the_colours_of_the_others(drawn: Any, one: Results) -> None:
+    part = one["curvature"].sel(condition=["clean", "domain:sketch"])
+    whole = part.reindex(condition=list(one.conditions))
+    wanted = [style.looks(one.conditions)[name].color for name in ("clean", "domain:sketch")]
+    assert [t.line.color for t in drawn.interactive(whole).data if t.showlegend] == wanted
+    drawn.figure(whole)
+
+
+def test_old_results_have_the_old_pictures(one: Results) -> None:
+    new = ("density", "part_eigenvalue", "eigenvector_sketch")
+    old = Results(one.folder, one.manifests, {"curvature": one["curvature"].drop_vars(new)})
+    assert [kind.name for kind, _, _ in pictures(old)] == ["spectrum", "layers"]
 
 
 def test_layers_have_error_bars_and_short_names(one: Results) -> None:

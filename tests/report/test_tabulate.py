@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from geomlab.report.entries import largest, ratio
 from geomlab.report.summary import summarise
 from geomlab.report.summary_table import summary_table
-from geomlab.report.tabulate import largest, ratio, tabulate
+from geomlab.report.tabulate import tabulate
 from geomlab.results import Results
 from geomlab.tables import Cell
 from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS

@@ -1,0 +1,197 @@
+"""What is computed of a matrix at a point, in the order in which its large vectors can be let go."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geomlab.curvature.finite_difference import FiniteDifference
+from geomlab.curvature.gauss_newton import GaussNewton
+from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.sampling import Resampled, jackknife, parts
+from geomlab.data.batches import Batches
+from geomlab.linalg import rows
+from geomlab.linalg.blocks import BlockNorms, block_norms
+from geomlab.linalg.density import SpectralDensity, spectral_density
+from geomlab.linalg.estimates import Eigenpairs
+from geomlab.linalg.lanczos import eigenpairs, least_basis
+from geomlab.linalg.operator import Operator
+from geomlab.linalg.sketch import sketch
+from geomlab.linalg.trace import Traces, together, traces
+from geomlab.stats import Array, principal_cosines
+from geomlab.typing import Float, Vector
+
+Matrix = Hessian | GaussNewton | FiniteDifference
+Build = Callable[[Batches], Matrix]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent; see `Curvature`, whose attributes these are."""
+
+    k: int
+    probes: int
+    pairs: int
+    density: tuple[int, int]
+    parts: tuple[int, ...]
+    tolerance: float
+    max_products: int
+    room: float  # bytes for Lanczos vectors
+
+    def solve(
+        self, operator: Operator, k: int, generator: torch.Generator, **changed: Any
+    ) -> tuple[Eigenpairs, Eigenpairs]:
+        """The k largest eigenpairs and the smallest one."""
+        fits = int(self.room / (2 * operator.dim * operator.dtype.itemsize))
+        settings: dict[str, Any] = {"tolerance": self.tolerance, "max_products": self.max_products, **changed}
+        return eigenpairs(operator, k, generator, max_basis=max(fits, least_basis(k)), **settings)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The largest eigenvalue over disjoint parts of the samples.
+
+    Attributes:
+        n: samples of a part, the mean.
+        values: (parts,) λmax of each.
+        overlap: mean squared cosine between the top eigenspaces of two halves, NaN of other parts.
+        products: spent, in products over all samples.
+    """
+
+    n: float
+    values: Array
+    overlap: float
+    products: float
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything but the large vectors.
+
+    Attributes:
+        dim: of the subspace.
+        loss: at the point.
+        gradient_norm: at the point.
+        inputs: what becomes of the inputs where the weights move.
+        off: of finite differences, the largest error of a product and whether the loss has kinks; else None.
+        top: the k largest pairs, bare.
+        bottom: the smallest one, bare.
+        traces: by probes.
+        norms: of the layers' blocks.
+        density: of the spectrum.
+        resampled: the top eigenvalues over samples.
+        space: (places, k) sketch of the top eigenvectors.
+        energies: share of vectors (of the gradient, of θ − θ₀) in the top eigenspace, by name.
+        parts: parts of the samples.
+    """
+
+    dim: int
+    loss: float
+    gradient_norm: float
+    inputs: str
+    off: tuple[float, bool] | None
+    top: Eigenpairs
+    bottom: Eigenpairs
+    traces: Traces
+    norms: BlockNorms
+    density: SpectralDensity
+    resampled: Resampled
+    space: Float[Tensor, "places k"]
+    energies: dict[str, float]
+    parts: tuple[Part, ...]
+
+    @property
+    def products(self) -> int:
+        """Matrix-vector products spent, those over parts of the samples counted in products over all."""
+        over_data = self.resampled.products + sum(part.products for part in self.parts)
+        spent = (self.top, self.bottom, self.traces, self.norms, self.density)
+        return round(sum(one.products for one in spent) + over_data)
+
+
+def find(
+    build: Build,
+    batches: Batches,
+    sizes: list[int],
+    effort: Effort,
+    generator: torch.Generator,
+    *,
+    moved: Vector | None,
+) -> Findings:
+    """Compute it all.
+
+    Args:
+        build: the matrix of some samples.
+        batches: all samples.
+        sizes: parameters of each layer, in the order of the vectors' entries.
+        effort: how much is spent.
+        generator: of all that is random (CPU).
+        moved: θ − θ₀, or None.
+    """
+    matrix = build(batches)
+    top, bottom = effort.solve(matrix, effort.k, generator)
+    vectors, images = together(top, bottom)
+    top, bottom = top.bare, bottom.bare  # so that each vector is held once
+    known = torch.cat([top.values, bottom.values])[: vectors.shape[1]]
+    deflated: dict[str, Tensor] = {"vectors": vectors, "images": images}
+    found = traces(matrix, generator, probes=effort.probes, blocks=sizes, **deflated)
+    norms = block_norms(matrix, generator, pairs=effort.pairs, sizes=sizes, **deflated)
+    del images, deflated
+    density = _density(matrix, known, vectors, effort, generator)
+    vectors = vectors[:, : len(top.values)]
+    dim, loss, gradient_norm = matrix.dim, matrix.loss, rows.norm(matrix.gradient)
+    energies = {
+        "gradient": _energy(vectors, matrix.gradient),
+        "drift": float("nan") if moved is None else _energy(vectors, moved),
+    }
+    inputs = matrix.inputs
+    off = (matrix.largest_error, matrix.kinks) if isinstance(matrix, FiniteDifference) else None
+    space, resampled = sketch(vectors), jackknife(build, batches, vectors, generator)
+    del matrix, vectors  # the parts need the room
+    tried = [count for count in effort.parts if len(batches) >= 2 * count]
+    return Findings(
+        dim=dim,
+        loss=loss,
+        gradient_norm=gradient_norm,
+        inputs=inputs,
+        off=off,
+        top=top,
+        bottom=bottom,
+        traces=found,
+        norms=norms,
+        density=density,
+        resampled=resampled,
+        space=space.cpu(),
+        energies=energies,
+        parts=tuple(_part(build, batches, count, effort, generator) for count in tried),
+    )
+
+
+def _density(
+    matrix: Matrix, known: Tensor, vectors: Tensor, effort: Effort, generator: torch.Generator
+) -> SpectralDensity:
+    probes, steps = effort.density
+    fits = int(effort.room / (matrix.dim * matrix.dtype.itemsize))
+    deflated = {"values": known, "vectors": vectors} if len(known) < matrix.dim else {}
+    return spectral_density(matrix, generator, probes=probes, steps=max(2, min(steps, fits)), **deflated)
+
+
+def _energy(vectors: Tensor, direction: Vector) -> float:
+    """The share ‖Vᵀx‖²/‖x‖² of a vector in a space."""
+    along, length = rows.inner(vectors, direction[:, None]), rows.norm(direction)
+    return float(along.square().sum()) / length**2 if length else float("nan")
+
+
+def _part(build: Build, batches: Batches, count: int, effort: Effort, generator: torch.Generator) -> Part:
+    """λmax of each part, to a hundredth; of halves the whole top eigenspace."""
+    halves, largest, spaces, products = count == 2, [], [], 0.0
+    some = parts(batches, count, generator)
+    for one in some:
+        settings = {} if halves else {"tolerance": 1e-2}
+        pairs, _ = effort.solve(build(one), effort.k if halves else 1, generator, search=0, **settings)
+        largest.append(float(pairs.values[0]))
+        products += pairs.products * len(one) / len(batches)
+        spaces += [sketch(pairs.vectors).double().cpu().numpy()] if halves else []
+    overlap = float((principal_cosines(*spaces) ** 2).mean()) if halves else float("nan")
+    return Part(len(batches) / count, torch.tensor(largest).double().numpy(), overlap, products)

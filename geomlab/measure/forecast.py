@@ -1,0 +1,136 @@
+"""What measures will take, from a few samples, before anything long starts."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from geomlab import params
+from geomlab.curvature.finite_difference import FiniteDifference
+from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator
+from geomlab.data.batches import Batches
+from geomlab.devices import available_memory
+from geomlab.errors import UserError
+from geomlab.linalg.lanczos import least_basis
+from geomlab.linalg.operator import Operator
+from geomlab.measure.base import Measurement
+from geomlab.measure.curvature import Curvature
+from geomlab.measure.landscape import Landscape
+from geomlab.risk import sample_losses
+from geomlab.subject import Subject
+
+PILOT = 16  # samples that are tried; ours
+LANCZOS = 4  # products an eigenvalue that Lanczos usually takes: 23 to 77 for 5 to 10 (docs/measures.md)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one condition.
+
+    Attributes:
+        usual: seconds that it usually takes.
+        most: seconds that it takes at most, where no eigenvalue converges.
+        memory: bytes at once, those of the weights and images not counted.
+        parts: what takes the memory, in bytes.
+    """
+
+    usual: float
+    most: float
+    memory: float
+    parts: dict[str, float]
+
+
+def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Forecast:
+    """Time and memory of a measure whose cost grows with its settings: curvature and landscape; of others nothing.
+
+    A product and a forward pass of a few samples are timed, and taken to be linear in the samples. It is right to about
+    a factor of two; other work on the machine is not foreseen.
+
+    Args:
+        measurement: what is to be measured.
+        subject: the network.
+        batches: inputs of the size of any condition's.
+    """
+    pilot = batches.take(torch.arange(min(PILOT, len(batches)), device=batches.labels.device))
+    times = len(batches) / len(pilot)
+    match measurement:
+        case Curvature():
+            return _of_curvature(measurement, subject, batches, pilot)
+        case Landscape():
+            points = measurement.line_points + measurement.plane_points**2
+            seconds = points * times * _median(lambda: sample_losses(subject, pilot))
+            return Forecast(seconds, seconds, 0, {})
+        case _:
+            return Forecast(0, 0, 0, {})
+
+
+def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches, pilot: Batches) -> Forecast:
+    names = params.select(subject.weights, wanted.subspace)
+    matrix = wanted.matrix_of(subject, pilot, names)
+    vector = torch.ones(matrix.dim, dtype=matrix.dtype, device=matrix.device)
+    product = _median(lambda: matrix.matvec(vector))
+    graphs = 0.0
+    if isinstance(matrix, RiskOperator):
+        graphs = matrix.bytes_per_sample * len(batches)
+        if graphs > wanted.graphs:  # all but a part are recomputed for each product
+            kept = wanted.graphs / graphs
+            start = time.perf_counter()
+            wanted.matrix_of(subject, pilot, names)
+            product += (1 - kept) * (time.perf_counter() - start)
+            graphs = max(wanted.graphs, matrix.bytes_per_sample * batches.batch_size)
+    seconds = product * len(batches) / len(pilot)
+    usual, most = _products(wanted)
+    a_vector = matrix.dim * matrix.dtype.itemsize
+    parts = {"graphs": graphs, "vectors": _vectors(wanted, a_vector, matrix) * a_vector}
+    return Forecast(usual * seconds, most * seconds, sum(parts.values()), parts)
+
+
+def _products(wanted: Curvature) -> tuple[float, float]:
+    """Matrix-vector products that are usual and at most, of all samples."""
+    probes, steps = wanted.density
+    fixed = wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k
+    lanczos = LANCZOS * wanted.k
+    of_parts = lanczos + 10 * (len(wanted.parts) - 1)  # halves take as many as the whole, others λmax alone
+    return fixed + lanczos + of_parts, fixed + (1 + len(wanted.parts)) * wanted.max_products
+
+
+def _vectors(wanted: Curvature, a_vector: float, matrix: Operator) -> float:
+    """Vectors that are held at once while pairs are formed."""
+    fits = max(wanted.room / (2 * a_vector), least_basis(wanted.k))
+    basis = min(fits, wanted.max_products + 1, matrix.dim)
+    own = 4 if isinstance(matrix, FiniteDifference) else 1
+    return 2 * basis + 2 * (wanted.k + 1) + own
+
+
+def _median(work: Callable[[], object]) -> float:
+    work()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def check_memory(found: Forecast, subject: Subject) -> None:
+    """Refuse what does not fit before memory runs out.
+
+    Raises:
+        UserError: with what takes it, and what to do.
+    """
+    there = available_memory(subject.device)
+    if found.memory <= there:
+        return  # of a measure whose memory is not forecast as well
+    graphs, vectors = (found.parts[name] / GIBIBYTE for name in ("graphs", "vectors"))
+    advice = (
+        "a smaller --memory or --batch-size, or --matrix finite-difference"
+        if graphs > vectors
+        else "a smaller --memory, --params visual, lora or a regular expression, or --budget quick"
+    )
+    raise UserError(
+        f"curvature of {subject.name} would take about {found.memory / GIBIBYTE:.1f} GiB ({graphs:.1f} of graphs, "
+        f"{vectors:.1f} of vectors), and {there / GIBIBYTE:.1f} are free; try {advice}, or leave curvature out of "
+        "--measure"
+    )

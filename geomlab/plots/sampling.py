@@ -1,0 +1,164 @@
+"""λmax against the number of samples: whether other data, or more, would give another."""
+
+from math import ceil
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from geomlab.plots import layerwise, select
+from geomlab.plots.scales import Array, Scale, choose, label, log_ticks
+from geomlab.plots.style import (
+    COLUMN,
+    PAGE,
+    REMARK,
+    Drawn,
+    escape,
+    finish,
+    legend,
+    looks,
+    new_figure,
+    plain,
+    short,
+    styled,
+)
+
+ACROSS = 3
+DODGE = 1.05  # ratio of the x of a condition to that of the one before it, so that bars can be told apart
+TITLE = "Largest eigenvalue by the number of samples"
+LABEL = r"$\lambda_{\max}$ (nats)"
+HTML = "λ<sub>max</sub> (nats)"
+COUNT = "number of samples"
+
+
+def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
+    """Draw λmax over the samples it is of, for one checkpoint, one series a condition; hollow has not converged.
+
+    Args:
+        data: measurement `curvature` of one checkpoint.
+        ax: to draw into.
+        scale: of the y axis; by default what the numbers ask for.
+
+    Returns:
+        The artists. Bars are one standard error: over parts of the samples, of all samples the jackknife's.
+    """
+    shown = looks(select.conditions(data))
+    artists: list[Drawn] = []
+    for name, one, (x, y, bar) in _series(data):
+        look, is_open = shown[name], _open(one, x)
+        artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls=look.dash, lw=0.8))
+        artists += ax.plot(x[is_open], y[is_open], look.marker, mfc="white", mec=look.color, zorder=5)
+    (scale or choose(_all(data))).apply(ax)
+    ax.set_xscale("log")
+    ticks = _ticks(data)
+    ax.set_xticks(ticks, [label(tick) for tick in ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel=COUNT, ylabel=LABEL)
+    return artists
+
+
+@styled
+def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
+    """Facets of `plot`, one a checkpoint, on one scale."""
+    parts = list(select.per_checkpoint(data))
+    across = min(len(parts), ACROSS)
+    rows = ceil(len(parts) / across)
+    fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
+    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, (name, one) in zip(axes, parts, strict=False):
+        plot(one, ax, choose(_all(data)))
+        ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
+        ax.label_outer()
+        if any(_open(part, x).any() for _, part, (x, _, _) in _series(one)):
+            ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
+    for ax in axes[len(parts) :]:
+        ax.set_visible(False)
+    legend(fig, looks(select.conditions(data)), columns=3 if across == 1 else 5)
+    return fig
+
+
+def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
+    """The same for a browser."""
+    parts, scale = list(select.per_checkpoint(data)), choose(_all(data))
+    across = min(len(parts), ACROSS)
+    rows = ceil(len(parts) / across)
+    names = [escape(short(name)) for name, _ in parts] if len(parts) > 1 else None
+    fig = make_subplots(rows, across, shared_yaxes="all", shared_xaxes="all", subplot_titles=names)
+    shown = looks(select.conditions(data))
+    for place, (_, checkpoint) in enumerate(parts):
+        for name, one, (x, y, bar) in _series(checkpoint):
+            look = shown[name]
+            fig.add_scatter(
+                x=x,
+                y=scale.forward(y),
+                error_y=layerwise.error_bars(y, bar, scale),
+                name=escape(name),
+                legendgroup=name,
+                showlegend=place == 0,
+                mode="lines+markers",
+                line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
+                marker={"symbol": [look.symbol + ("-open" if o else "") for o in _open(one, x)], "size": 8},
+                customdata=np.stack([_counts(one), y, bar], axis=1),
+                hovertemplate="%{customdata[0]:.4g} samples: %{customdata[1]:.4g} ± %{customdata[2]:.2g}",
+                row=place // across + 1,
+                col=place % across + 1,
+            )
+    ticks = _ticks(data)
+    fig.update_xaxes(type="log", tickvals=ticks, ticktext=[label(tick) for tick in ticks])
+    fig.update_xaxes(title_text=COUNT, row=rows)
+    fig.update_yaxes(**scale.plotly_axis(_all(data)))
+    fig.update_yaxes(title_text=HTML, col=1)
+    return finish(fig, title, 90 + 320 * rows)
+
+
+def _counts(one: xr.Dataset) -> Array:
+    """Samples of the parts, at which there is a λmax, ascending."""
+    return _sorted(one)[0]
+
+
+def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, Array, Array]]]:
+    """Of each condition its samples, moved a little, its λmax and their bars."""
+    measured = list(select.per_condition(checkpoint, "part_eigenvalue"))
+    found = []
+    for i, (name, one) in enumerate(measured):
+        n, y, bar = _sorted(one)
+        found.append((name, one, (n * DODGE ** (i - (len(measured) - 1) / 2), y, bar)))
+    return found
+
+
+def _sorted(one: xr.Dataset) -> tuple[Array, Array, Array]:
+    n, y, bar = select.numbers(one, "part_n"), select.numbers(one, "part_eigenvalue"), _errors(one)
+    order = np.argsort(n)
+    order = order[(np.isfinite(n) & np.isfinite(y))[order]]
+    return n[order], y[order], bar[order]
+
+
+def _errors(data: xr.Dataset) -> Array:
+    return select.errors(data, "part_eigenvalue")
+
+
+def _open(one: xr.Dataset, x: Array) -> NDArray[np.bool_]:
+    """Where a marker is hollow: of all samples, the last, it is known whether λmax converged."""
+    failed = bool(np.equal(select.numbers(one, "converged").ravel()[:1], 0).any())
+    return np.asarray((np.arange(len(x)) == len(x) - 1) & failed)
+
+
+def _all(data: xr.Dataset) -> Array:
+    """Values and the ends of their bars, so that one across zero is drawn whole."""
+    y, bar = select.numbers(data, "part_eigenvalue"), _errors(data)
+    return np.concatenate([y.ravel(), (y - bar).ravel(), (y + bar).ravel()])
+
+
+def _ticks(data: xr.Dataset) -> list[float]:
+    """The numbers of samples themselves where they are few."""
+    found = np.unique(np.round(select.numbers(data, "part_n"), 6))
+    found = found[np.isfinite(found)]
+    if found.size <= 6:
+        return [float(n) for n in found]
+    return log_ticks(float(found[0]), float(found[-1]))

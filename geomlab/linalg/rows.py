@@ -8,12 +8,19 @@ from torch import Tensor
 from geomlab.typing import Float, Vector
 
 ROWS = 1 << 16  # at a time: ours, of 2^12 to 2^20 the fastest on a CPU, where it stays in the cache
+ROWS_OF_GPU = 1 << 22  # there: ours, so that the time is not that of starting kernels (benchmarks/curvature.py, tries)
+
+
+def at_a_time(device: torch.device) -> int:
+    """How many rows."""
+    return ROWS if device.type == "cpu" else ROWS_OF_GPU
 
 
 def inner(a: Float[Tensor, "dim k"], b: Float[Tensor, "dim m"]) -> Float[Tensor, "k m"]:
     """aᵀb, in fp64."""
     total = torch.zeros(a.shape[1], b.shape[1], dtype=torch.float64, device=a.device)
-    for x, y in zip(a.split(ROWS), b.split(ROWS), strict=True):
+    size = at_a_time(a.device)
+    for x, y in zip(a.split(size), b.split(size), strict=True):
         total += x.double().T @ y.double()
     return total
 
@@ -30,7 +37,7 @@ def norm(a: Vector) -> float:
 
 def rotate(a: Float[Tensor, "dim k"], w: Float[Tensor, "k k"]) -> None:
     """Replace a by a·w in place, each row computed in fp64."""
-    for x in a.split(ROWS):
+    for x in a.split(at_a_time(a.device)):
         x.copy_(x.double() @ w)
 
 
@@ -39,6 +46,7 @@ def residual_norms(
 ) -> Float[Tensor, "k"]:
     """‖image − value·vector‖ of each column, in fp64."""
     total = torch.zeros_like(values)
-    for x, y in zip(vectors.split(ROWS), images.split(ROWS), strict=True):
+    size = at_a_time(vectors.device)
+    for x, y in zip(vectors.split(size), images.split(size), strict=True):
         total += (y.double() - x.double() * values).square().sum(0)
     return total.sqrt()

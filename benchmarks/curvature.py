@@ -1,0 +1,127 @@
+"""Curvature side by side with other libraries: one process, the same data in one batch, the same precision.
+
+python benchmarks/curvature.py [--cases embedded-250,embedded-1000,resnet20-1000,vit-b32-8] [--device cpu|cuda]
+    [--tasks product,top-1,top-10,trace,density,scaling,tries] [--methods geomlab,pyhessian,curvlinops,eigenthings]
+    [--threads 1] [--limit 600] [--repeats 5] [--out benchmarks/results/curvature.json]
+
+What is done is written after each piece and not done again; delete the file to begin anew. A method that is not done
+after `--limit` seconds is stopped: what it took until then is a lower bound. Seconds are CPU seconds of the process on
+a CPU, which other work on the machine does not change, and wall seconds on a GPU.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parents[1])]  # the tests' ResNet-20
+
+from side_by_side import cases, scaling, solvers, tasks, tries
+
+from geomlab.environment import machine, versions
+
+CASES = "embedded-250,embedded-1000,resnet20-1000,vit-b32-8"
+TASKS = "product,top-1,top-10,trace,density,scaling,tries"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--cases", default=CASES)
+    options.add_argument("--tasks", default=TASKS)
+    options.add_argument("--methods", default="geomlab,pyhessian,curvlinops,eigenthings")
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--limit", type=float, default=600, help="seconds a method may take for a task")
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--out", type=Path, default=Path("benchmarks/results/curvature.json"))
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    report = Report(args)
+    chosen = args.tasks.split(",")
+    for name in args.cases.split(","):
+        case = cases.build(name, args.device)
+        report.describe(case)
+        for task in chosen:
+            run(report, case, task, args)
+    if "scaling" in chosen:
+        report.add(("scaling",), lambda: scaling.fits(args.device, args.repeats))
+
+
+def run(report: "Report", case: cases.Case, task: str, args: argparse.Namespace) -> None:
+    """One task of one case, by each method."""
+    if task == "product":
+        report.add(("cases", case.name, task), lambda: tasks.product(case, args.repeats))
+    if task == "tries":
+        tries.run(case, args.repeats, lambda name, work: report.add(("cases", case.name, task, name), work))
+    known = {"trace": tasks.TRACES, "density": tasks.DENSITIES}.get(task, solvers.SOLVERS)
+    for method in [m for m in known if m.partition(",")[0] in args.methods.split(",")]:
+        work: Callable[[], Any] | None = None
+        if task.startswith("top-"):
+            k = int(task.removeprefix("top-"))
+            work = lambda method=method, k=k: tasks.top(case, method, k, args.limit)  # noqa: E731
+        if task in ("trace", "density"):
+            measure = getattr(tasks, task)
+            work = lambda method=method, measure=measure: measure(case, method, args.limit)  # noqa: E731
+        if work is not None:
+            report.add(("cases", case.name, task, method), work)
+
+
+class Report:
+    """The result file, written after each piece."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.path = args.out
+        self.content: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.content |= {
+            "command": "python benchmarks/curvature.py",
+            "tolerance": tasks.TOLERANCE,
+            "trace_accuracy": tasks.ACCURACY,
+            "density": {"probes": tasks.PROBES, "steps": tasks.STEPS},
+            "limit": args.limit,
+            "seed": 0,
+            "threads": args.threads,
+            "seconds": "wall" if args.device == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+            "machine": machine(),
+            "versions": versions(),
+        }
+        for name in ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings", "timm"):
+            from importlib.metadata import version
+
+            self.content["versions"][name] = version(name)
+
+    def describe(self, case: cases.Case) -> None:
+        found = self.content.setdefault("cases", {}).setdefault(case.name, {})
+        found |= {"images": len(case.batches), "parameters": case.dim, "dtype": str(case.subject.dtype)}
+
+    def add(self, where: tuple[str, ...], work: Callable[[], Any]) -> None:
+        """Do a piece of work unless it is there, and write it."""
+        place = self.content
+        for name in where[:-1]:
+            place = place.setdefault(name, {})
+        if where[-1] in place:
+            return
+        print("…", *where, flush=True)
+        place[where[-1]] = work()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
+        print(json.dumps(shortened(place[where[-1]])), flush=True)
+
+
+def shortened(entry: Any) -> Any:
+    """Without long lists, for the eye."""
+    if isinstance(entry, dict):
+        return {name: shortened(value) for name, value in entry.items() if name != "before"}
+    if isinstance(entry, list) and len(entry) > 2:
+        return [*entry[:2], f"… {len(entry)}"]
+    return entry
+
+
+if __name__ == "__main__":
+    main()

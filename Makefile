@@ -21,7 +21,7 @@ test-slow: $(VENV)/.test  ## the longer proofs
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.bench  ## side by side with other libraries; results in benchmarks/results
-	$(BIN)/python benchmarks/hessian_products.py
+	$(BIN)/python benchmarks/curvature.py --cases embedded-250 --tasks product,top-10 --limit 120 --out build/curvature.json
 	$(BIN)/python benchmarks/train_step.py
 
 notebooks: $(VENV)/.notebooks  ## execute the notebooks

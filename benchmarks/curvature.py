@@ -1,8 +1,8 @@
 """Curvature side by side with other libraries: one process, the same data in one batch, the same precision.
 
 python benchmarks/curvature.py [--cases embedded-250,embedded-1000,resnet20-1000,vit-b32-8] [--device cpu|cuda]
-    [--tasks product,top-1,top-10,trace,density,scaling,tries] [--methods geomlab,pyhessian,curvlinops,eigenthings]
-    [--threads 1] [--limit 600] [--repeats 5] [--out benchmarks/results/curvature.json]
+    [--tasks product,top-1,top-10,trace,density,scaling,tries,compiled]
+    [--methods geomlab,pyhessian,curvlinops,eigenthings] [--threads 1] [--memory 12] [--limit 600] [--repeats 5] [--out benchmarks/results/curvature.json]
 
 What is done is written after each piece and not done again; delete the file to begin anew. A method that is not done
 after `--limit` seconds is stopped: what it took until then is a lower bound. Seconds are CPU seconds of the process on
@@ -11,21 +11,18 @@ a CPU, which other work on the machine does not change, and wall seconds on a GP
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).parents[1])]  # the tests' ResNet-20
-
 from side_by_side import cases, scaling, solvers, tasks, tries
 
 from geomlab.environment import machine, versions
 
 CASES = "embedded-250,embedded-1000,resnet20-1000,vit-b32-8"
-TASKS = "product,top-1,top-10,trace,density,scaling,tries"
+TASKS = "product,top-1,top-10,trace,density,scaling,tries,compiled"
 
 
 def main() -> None:
@@ -37,11 +34,14 @@ def main() -> None:
     options.add_argument("--methods", default="geomlab,pyhessian,curvlinops,eigenthings")
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--memory", type=float, default=12, help="GiB that our graphs may take")
     options.add_argument("--limit", type=float, default=600, help="seconds a method may take for a task")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/curvature.json"))
     args = options.parse_args()
     torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = False  # as of matrix products by default
+    solvers.MEMORY = args.memory * solvers.GIBIBYTE
     report = Report(args)
     chosen = args.tasks.split(",")
     for name in args.cases.split(","):
@@ -57,8 +57,9 @@ def run(report: "Report", case: cases.Case, task: str, args: argparse.Namespace)
     """One task of one case, by each method."""
     if task == "product":
         report.add(("cases", case.name, task), lambda: tasks.product(case, args.repeats))
-    if task == "tries":
-        tries.run(case, args.repeats, lambda name, work: report.add(("cases", case.name, task, name), work))
+    if task in ("tries", "compiled"):
+        add = lambda name, work: report.add(("cases", case.name, "tries", name), work)  # noqa: E731
+        (tries.run if task == "tries" else tries.compile_it)(case, args.repeats, add)
     known = {"trace": tasks.TRACES, "density": tasks.DENSITIES}.get(task, solvers.SOLVERS)
     for method in [m for m in known if m.partition(",")[0] in args.methods.split(",")]:
         work: Callable[[], Any] | None = None
@@ -86,14 +87,13 @@ class Report:
             "limit": args.limit,
             "seed": 0,
             "threads": args.threads,
+            "memory_gib": args.memory,
             "seconds": "wall" if args.device == "cuda" else "cpu",
             "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
             "machine": machine(),
             "versions": versions(),
         }
         for name in ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings", "timm"):
-            from importlib.metadata import version
-
             self.content["versions"][name] = version(name)
 
     def describe(self, case: cases.Case) -> None:

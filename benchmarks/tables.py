@@ -6,6 +6,7 @@ python benchmarks/tables.py
 after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the
 half-width of their 95 % t-interval. Costs are left out: long benches run beside other work, and
 benchmarks/train_step.py measures them: `<!-- cost: PATH -->` is the table of its file, in steps of vanilla fine-tuning.
+`speed`, `products` and `tries` are those of benchmarks/curvature.py's files.
 """
 
 import json
@@ -20,8 +21,8 @@ from geomlab.tables import MISSING, Entry
 from grace.bench.table import tabulate
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md")
-MARKED = re.compile(r"(<!-- (bench|cost): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md", ROOT / "docs" / "measures.md")
+MARKED = re.compile(r"(<!-- (bench|cost|speed|products|tries): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COST = "cost ratio"
 
 
@@ -51,7 +52,73 @@ def cost(found: Mapping[str, Any]) -> str:
     return markdown(["method", *(f"PGD-{run['attack_steps']}" for run in runs)], rows)
 
 
-TABLES = {"bench": bench, "cost": cost}
+def speed(found: Mapping[str, Any]) -> str:
+    """A line a case and task, a column a method: seconds, products in brackets, and the ratio to ours."""
+    rows = []
+    for case, tasks in found["cases"].items():
+        for task in [name for name in tasks if name.startswith(("top-", "trace", "density"))]:
+            ours = tasks[task].get("geomlab", {}).get("seconds", math.nan)
+            cells = [took(tasks[task].get(method), ours) for method in METHODS]
+            rows.append([f"{case}, {task}", *cells])
+    return markdown(["images in the name", *METHODS], rows)
+
+
+def took(entry: Mapping[str, Any] | None, ours: float) -> str:
+    """`41 s (30), 2.2×`; what did not get there, or was stopped, says so."""
+    if entry is None:
+        return MISSING
+    if "fails" in entry:
+        return "fails"
+    text = f"{entry['seconds']:.3g} s ({entry['products']})"
+    if entry.get("stopped"):
+        return f"stopped: > {text}"
+    if entry.get("reached") is False:
+        return f"{text}, residual {max(entry['relative_residuals']):.0e}"
+    return text if entry["seconds"] == ours else f"{text}, {entry['seconds'] / ours:.1f}×"
+
+
+def products(found: Mapping[str, Any]) -> str:
+    """A line a case: seconds of a gradient, and a product by each method in gradients."""
+    cases = {name: tasks["product"] for name, tasks in found["cases"].items() if "product" in tasks}
+    ways = list(next(iter(cases.values()))["in_gradients"])[1:]
+    rows = [
+        [
+            name,
+            f"{entry['seconds']['gradient']:.3g} s",
+            *(f"{entry['in_gradients'][way]:.1f}" for way in ways),
+        ]
+        for name, entry in cases.items()
+    ]
+    return markdown(["", "gradient", *ways], rows)
+
+
+def tries(found: Mapping[str, Any]) -> str:
+    """A line a way, a column a case: in products as they are, and what it takes once."""
+    cases = {name: tasks["tries"] for name, tasks in found["cases"].items() if "tries" in tasks}
+    ways = list(dict.fromkeys(way for entries in cases.values() for way in entries))
+    rows = [[way, *(tried(entries.get(way)) for entries in cases.values())] for way in ways]
+    return markdown(["", *cases], rows)
+
+
+def tried(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return MISSING
+    if "fails" in entry:
+        return "fails"
+    once = entry.get("preparing_seconds", 0) + entry.get("finishing_wall_seconds", 0)
+    return f"{entry['in_products']:.2f}" + (f", {once:.0f} s once" if once else "")
+
+
+METHODS = (
+    "geomlab",
+    "geomlab, no search",
+    "geomlab, no deflation",
+    "pyhessian",
+    "curvlinops",
+    "curvlinops, xtrace",
+    "eigenthings",
+)
+TABLES = {"bench": bench, "cost": cost, "speed": speed, "products": products, "tries": tries}
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,9 @@
 """Networks and data to compare on, the same for every method."""
 
+import sys
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 
 import timm
 import torch
@@ -65,6 +67,7 @@ def embedded(images: int) -> tuple[Subject, Batches]:
 
 def resnet20(images: int) -> tuple[Subject, Batches]:
     """A trained CIFAR-10 ResNet-20 on images of its training set ($GEOMLAB_SHARED)."""
+    sys.path[:0] = [str(Path(__file__).parents[2])]  # for the tests' ResNet-20
     from tests import resnet20 as network
 
     folder = network.shared()

@@ -19,11 +19,14 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from geomlab.curvature.hessian import Hessian
+from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.rng import generator
 from geomlab.subject import twice_differentiable
 from side_by_side.cases import Case
 from side_by_side.meter import Meter
+
+MEMORY = 12 * GIBIBYTE  # that our graphs may take: all of the one batch, as pyhessian keeps it
 
 Found = tuple[Tensor, Tensor]  # values (k,) and vectors (dim, k)
 
@@ -36,10 +39,20 @@ def fair() -> Iterator[None]:
         yield
 
 
+class _Counted(Hessian):
+    """Counts products: each is a column of `matmat`."""
+
+    meter: Meter | None = None
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        if self.meter is not None:
+            self.meter.count(vectors.shape[1])
+        return super().matmat(vectors)
+
+
 def our_operator(case: Case, meter: Meter | None = None, **options: Any) -> Hessian:
-    operator = Hessian(case.subject, case.batches, case.names, **options)
-    if meter is not None:
-        operator.matvec = meter.counted(operator.matvec)  # type: ignore[method-assign]
+    operator = _Counted(case.subject, case.batches, case.names, **{"memory": MEMORY, **options})
+    operator.meter = meter
     return operator
 
 

@@ -194,7 +194,7 @@ def product(case: Case, repeats: int) -> Entry:
     with solvers.fair():
         kept = solvers.our_operator(case)
         recomputed = solvers.our_operator(case, memory=0)
-        gauss_newton = GaussNewton(case.subject, case.batches, case.names)
+        gauss_newton = GaussNewton(case.subject, case.batches, case.names, memory=solvers.MEMORY)
         theirs, his = solvers.curvlinops_operator(case), solvers.eigenthings_operator(case)
         with solvers.pyhessian_operator(case, Meter(float("inf"))) as operator:
             pieces = [

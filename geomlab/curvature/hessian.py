@@ -1,8 +1,7 @@
 """The Hessian of the mean loss as a matrix-free operator.
 
 A product is the second pass of reverse-over-reverse differentiation: ∇(∇L·v). The first pass does not depend on v, so
-its graph is kept and only the second is run again, 0.21 s instead of 0.27 s on the embedded network (FACTS.md;
-benchmarks/hessian_products.py).
+its graph is kept and only the second is run again (benchmarks/curvature.py: what that saves).
 """
 
 from collections.abc import Sequence

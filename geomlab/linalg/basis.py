@@ -81,7 +81,8 @@ class Basis:
         return torch.cat([block[:, columns].double() for block in self._filled()])
 
     def _columns(self) -> Iterator[slice]:
-        width = max(1, rows.at_a_time(self._like.device) // max(1, self._size))
+        entries = rows.at_a_time(self._like.device) * (1 if self._like.device.type == "cpu" else 8)
+        width = max(1, entries // max(1, self._size))
         for start in range(0, len(self._like), width):
             yield slice(start, start + width)
 

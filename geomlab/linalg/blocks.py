@@ -14,7 +14,8 @@ from torch import Tensor
 
 from geomlab.linalg import rows
 from geomlab.linalg.operator import Operator
-from geomlab.linalg.trace import deflate, rademacher
+from geomlab.linalg.random import signs
+from geomlab.linalg.trace import deflate
 from geomlab.typing import Float
 
 
@@ -63,9 +64,9 @@ def block_norms(
     sizes, known = list(sizes), _Known(vectors, images, list(sizes))
     blocks, whole = [], []
     for _ in range(pairs):
-        z = rademacher(operator, generator)
-        signs = torch.randint(0, 2, (len(sizes),), generator=generator) * 2 - 1
-        flip = signs.to(z).repeat_interleave(torch.tensor(sizes, device=z.device))
+        z = signs(operator, generator)
+        flips = torch.randint(0, 2, (len(sizes),), generator=generator) * 2 - 1
+        flip = flips.to(z).repeat_interleave(torch.tensor(sizes, device=z.device))
         a, b = (deflate(operator.matvec(deflate(x, vectors)), vectors) for x in (z, flip * z))
         whole.append((rows.dot(a, a) + rows.dot(b, b)) / 2 + known.square)
         b *= flip

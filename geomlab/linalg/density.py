@@ -18,7 +18,8 @@ from geomlab import stats
 from geomlab.linalg import rows
 from geomlab.linalg.basis import Basis
 from geomlab.linalg.operator import Operator
-from geomlab.linalg.trace import deflate, rademacher
+from geomlab.linalg.random import signs
+from geomlab.linalg.trace import deflate
 from geomlab.typing import Float, Vector
 
 Array = NDArray[np.float64]
@@ -155,7 +156,7 @@ def spectral_density(
     fine, coarse = ((np.full((probes, m), np.nan), np.zeros((probes, m))) for m in (steps, -(-steps // 2)))
     products = 0
     for number in range(probes):
-        jacobi = _tridiagonal(operator, rademacher(operator, generator), vectors, steps)
+        jacobi = _tridiagonal(operator, signs(operator, generator), vectors, steps)
         products += len(jacobi)
         for nodes, weights in (fine, coarse):
             theta, s = np.linalg.eigh(jacobi[: nodes.shape[1], : nodes.shape[1]])

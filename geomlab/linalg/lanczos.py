@@ -17,6 +17,7 @@ from geomlab.linalg import rows
 from geomlab.linalg.basis import Basis
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.operator import Operator
+from geomlab.linalg.random import uniform
 from geomlab.typing import Float, Vector
 
 SEARCH = 6  # products of a search for hidden eigenvalues, by default
@@ -302,6 +303,5 @@ class _Space:
 
     def _fresh(self) -> Vector:
         """A random unit vector orthogonal to the basis."""
-        vector = torch.randn(self.operator.dim, generator=self._generator, dtype=torch.float64)
-        vector, _ = self._basis.orthogonalise(vector.to(self.operator.device, self.operator.dtype))
+        vector, _ = self._basis.orthogonalise(uniform(self.operator, self._generator))
         return vector / rows.norm(vector)

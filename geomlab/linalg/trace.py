@@ -15,6 +15,7 @@ from torch import Tensor
 from geomlab.linalg import rows
 from geomlab.linalg.estimates import Eigenpairs, Estimate
 from geomlab.linalg.operator import Operator
+from geomlab.linalg.random import signs
 from geomlab.typing import Float, Vector
 
 # Probes in one `matmat`: ours. At the costs of docs/measures.md a recomputed graph (1.3 g) is then shared by four
@@ -76,7 +77,7 @@ def traces(
     sizes = list(blocks) or [operator.dim]
     squares, parts = [], []
     for first in range(0, probes, TOGETHER):
-        drawn = [rademacher(operator, generator) for _ in range(first, min(first + TOGETHER, probes))]
+        drawn = [signs(operator, generator) for _ in range(first, min(first + TOGETHER, probes))]
         images_of = operator.matmat(torch.stack([deflate(z, v) for z in drawn]).T)
         for z, column in zip(drawn, images_of.unbind(1), strict=True):
             image = deflate(column, v)
@@ -119,13 +120,6 @@ def together(
         torch.cat([top.vectors, vector[:, None] / length], dim=1),
         torch.cat([top.images, image[:, None] / length], dim=1),
     )
-
-
-def rademacher(operator: Operator, generator: torch.Generator) -> Vector:
-    """A probe (dim,) of ±1."""
-    # The same draws as of int64, in a fifth of the time.
-    signs = torch.randint(0, 2, (operator.dim,), generator=generator, dtype=torch.int8) * 2 - 1
-    return signs.to(operator.device, operator.dtype)
 
 
 def deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:

@@ -6,6 +6,7 @@ from scipy.special import ndtr
 from geomlab.linalg.density import SpectralDensity, spectral_density
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.operator import Dense
+from geomlab.linalg.random import signs
 from geomlab.rng import generator
 
 N = 300
@@ -78,7 +79,7 @@ def test_the_density_integrates_to_one_and_has_the_cdf_s_slope() -> None:
 def test_the_quadrature_is_exact_for_the_moments_of_a_probe() -> None:
     a, _ = rotated(spectrum())
     found = spectral_density(Dense(a), generator(3, "p"), probes=1, steps=6)
-    z = (torch.randint(0, 2, (N,), generator=generator(3, "p")) * 2 - 1).double()
+    z = signs(Dense(a), generator(3, "p"))
     power = z
     for degree in range(12):  # below twice the steps
         moment = float((found.weights[0] * found.nodes[0] ** degree).sum())

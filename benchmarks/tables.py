@@ -69,6 +69,8 @@ def took(entry: Mapping[str, Any] | None, ours: float) -> str:
         return MISSING
     if "fails" in entry:
         return "fails"
+    if entry.get("stopped") and entry.get("before"):
+        entry = entry["before"][-1]  # the last that came to an end
     text = f"{entry['seconds']:.3g} s ({entry['products']})"
     if entry.get("stopped"):
         return f"stopped: > {text}"

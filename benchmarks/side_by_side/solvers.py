@@ -96,9 +96,11 @@ def pyhessian_operator(case: Case, meter: Meter) -> Iterator[pyhessian.hessian]:
     """Of one batch: it keeps the graph of one."""
     module = sys.modules["pyhessian.hessian"]
     with patch.object(module, "hessian_vector_product", meter.counted(module.hessian_vector_product)):
-        yield pyhessian.hessian(
+        operator = pyhessian.hessian(
             case.module(), nn.CrossEntropyLoss(), data=case.data(), cuda=case.subject.device.type == "cuda"
         )
+        yield operator
+        operator.model.zero_grad()  # its gradients and their graph hold each other
 
 
 def ours(case: Case, k: int, setting: dict[str, Any], meter: Meter) -> Found:

@@ -131,3 +131,28 @@ def test_probes_come_together_and_their_number_in_one_product_changes_nothing(
     torch.testing.assert_close(together_.trace.samples, alone.trace.samples)
     torch.testing.assert_close(together_.squared_frobenius.samples, alone.squared_frobenius.samples)
     assert together_.products == alone.products == 10
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_the_intervals_of_trace_and_frobenius_norm_cover_the_truth(k: int) -> None:
+    """Over 200 seeds, of 95 % intervals 90 to 99 of 100: with and without the outliers of the spectrum deflated."""
+    outliers = torch.tensor([50.0, 30, 20, 12, 8], dtype=torch.float64)
+    bulk = torch.randn(295, generator=generator(5, "bulk"), dtype=torch.float64)
+    values = torch.cat([outliers, bulk])
+    q, _ = torch.linalg.qr(torch.randn(300, 300, generator=generator(6, "q"), dtype=torch.float64))
+    a = q @ torch.diag(values) @ q.T
+    matrix, v = Dense((a + a.T) / 2), q[:, :k]
+    covered = []
+    for seed in range(200):
+        found = traces(matrix, generator(seed, "probes"), probes=30, vectors=v, images=a @ v)
+        squared = found.squared_frobenius
+        norm, error = squared.value**0.5, squared.stderr / (2 * squared.value**0.5)  # as it is reported
+        t = 2.045  # t(0.975, 29)
+        covered.append(
+            [
+                abs(found.trace.value - float(values.sum())) <= t * found.trace.stderr,
+                abs(norm - float(values.norm())) <= t * error,
+            ]
+        )
+    for share in torch.tensor(covered).double().mean(0).tolist():
+        assert 0.90 <= share <= 0.99

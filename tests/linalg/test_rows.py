@@ -26,3 +26,7 @@ def test_chunks_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch, n: int, dt
 def test_single_precision_is_summed_in_double() -> None:
     a = torch.full((1 << 18, 1), 1 + 2**-12)
     assert float(rows.inner(a, a)) == (1 << 18) * (1 + 2**-12) ** 2
+
+
+def test_a_gpu_takes_more_rows_at_a_time() -> None:
+    assert rows.at_a_time(torch.device("cpu")) == rows.ROWS < rows.at_a_time(torch.device("cuda", 0))

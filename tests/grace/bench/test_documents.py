@@ -43,3 +43,38 @@ def test_a_table_of_costs() -> None:
         "| `ft` | 1.0 | 1.0 |",
         "| `grace` | 10.4 | 7.8 |",
     ]
+
+
+def test_a_table_of_times_beside_other_libraries() -> None:
+    late = {"seconds": 9.0, "products": 90, "stopped": True}
+    before = {"seconds": 8.0, "products": 80, "reached": False, "relative_residuals": [1e-4, 2e-2]}
+    methods = {
+        "geomlab": {"seconds": 2.0, "products": 20, "reached": True, "before": []},
+        "pyhessian": late | {"before": [before]},
+        "curvlinops": {"seconds": 5.0, "products": 25, "reached": True, "before": []},
+    }
+    density = {
+        "geomlab": {"seconds": 1.0, "products": 10},
+        "pyhessian": {"fails": "torch.eig"},
+        "eigenthings": late,
+    }
+    found = {"cases": {"net-10": {"product": {}, "top-10": methods, "density": density}}}
+    lines = tables.speed(found).splitlines()
+    assert lines[0] == f"| images in the name | {' | '.join(tables.METHODS)} |"
+    assert lines[2].split(" | ")[1:2] == ["2 s (20)"]
+    assert "| 8 s (80), residual 2e-02 | 5 s (25), 2.5× | – | – |" in lines[2]
+    assert "| fails | – | – | stopped: > 9 s (90) |" in lines[3]
+
+
+def test_tables_of_products_and_of_what_was_tried() -> None:
+    product = {"seconds": {"gradient": 0.5, "kept": 1.0}, "in_gradients": {"gradient": 1.0, "kept": 2.0}}
+    tries = {"a": {"in_products": 0.5, "preparing_seconds": 3.0}, "b": {"fails": "no"}}
+    found = {
+        "cases": {"one": {"product": product, "tries": tries}, "two": {"tries": {"c": {"in_products": 1.25}}}}
+    }
+    assert tables.products(found).splitlines()[2:] == ["| one | 0.5 s | 2.0 |"]
+    assert tables.tries(found).splitlines()[2:] == [
+        "| a | 0.50, 3 s once | – |",
+        "| b | fails | – |",
+        "| c | – | 1.25 |",
+    ]

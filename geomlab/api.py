@@ -1,5 +1,6 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,8 +114,8 @@ class Settings:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
         if self.eigensolver == "pyhessian" and self.matrix != "hessian":
             raise UserError("pyhessian knows the Hessian only; leave --matrix or --eigensolver out")
-        if not self.memory > 0:
-            raise UserError(f"expected --memory above 0 GiB, got {self.memory:g}")
+        if not 0 < self.memory < math.inf:
+            raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")
 

@@ -35,9 +35,11 @@ def out_of_memory(error: BaseException) -> bool:
 def available_memory(device: torch.device) -> float:
     """Bytes that can still be had: on the device, or of the machine and within the limit of its container."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + unused)
     free = float(psutil.virtual_memory().available)
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    limit, used, details = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current", "stat"))
     if limit.exists() and (text := limit.read_text().strip()) != "max":
-        free = min(free, float(text) - float(used.read_text()))
+        reclaimed = dict(line.split() for line in details.read_text().splitlines()).get("inactive_file", "0")
+        free = min(free, float(text) - float(used.read_text()) + float(reclaimed))
     return free

@@ -169,7 +169,6 @@ def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) 
     own = 0.25 * SHARPNESS[condition] * rng.normal(size=(64, k))
     return {
         "eigenvalue_stderr": ("eigen", stderr),
-        "eigenvalue_bias": ("eigen", 0.06 * eigenvalue * rng.normal(size=k)),
         "part_n": ("part", N / parts),
         "part_eigenvalue": ("part", eigenvalue[0] * (1 + 0.05 * np.log2(parts))),
         "part_eigenvalue_stderr": ("part", stderr[0] * (1 + 0.3 * np.log2(parts))),

@@ -106,6 +106,7 @@ class RiskOperator(Operator, Generic[G]):
             if len(self._kept) == number and needs <= memory:
                 self._kept.append(graph)
                 self.kept += len(labels)
+            del graph  # before the next is built
         self._check(torch.cat(logits))
 
     @abstractmethod
@@ -145,6 +146,7 @@ class RiskOperator(Operator, Generic[G]):
                 share = self._product(graph, pieces, keep or number < len(rows))
                 if share is not None:
                     total += torch.cat([piece.reshape(-1) for piece in share])
+            del graph  # before the next is built
         if not bool(torch.isfinite(totals).all()):
             raise UserError(
                 f"{self._subject.name}: a second derivative of the loss is NaN or infinite though the loss is finite; "

@@ -68,9 +68,14 @@ class SpectralDensity:
 
     @property
     def resolution(self) -> float:
-        """The range of the nodes over the steps: what is narrower in the density is not resolved."""
+        """The range of the nodes over the steps: what is narrower in the density is not resolved.
+
+        It is 10⁻⁶ of the largest |eigenvalue| at least, and 1 of a matrix that is zero: few or no nodes have a range of
+        rounding.
+        """
         spread = float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))
-        return spread / int(self.nodes.shape[1])
+        largest = max(map(abs, self.range))
+        return max(spread / int(self.nodes.shape[1]), 1e-6 * largest) or 1.0
 
     def functional(self, function: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Samples (probes,) of Tr f(A) = Σ f(λᵢ), one a probe, by Gauss quadrature: of all steps, and of half of them.

@@ -22,7 +22,7 @@ from geomlab.risk import sample_losses
 from geomlab.subject import Subject
 
 PILOT = 16  # samples that are tried; ours
-LANCZOS = 4  # products an eigenvalue that Lanczos usually takes: 23 to 77 for 5 to 10 (docs/measures.md)
+LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,11 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches, pilot: 
             start = time.perf_counter()
             wanted.matrix_of(subject, pilot, names)
             product += (1 - kept) * (time.perf_counter() - start)
-            graphs = max(wanted.graphs, matrix.bytes_per_sample * batches.batch_size)
+            graphs = wanted.graphs + matrix.bytes_per_sample * min(batches.batch_size, len(batches))
     seconds = product * len(batches) / len(pilot)
     usual, most = _products(wanted)
+    if wanted.eigensolver == "pyhessian":
+        usual, most = usual + 11 * wanted.k, most + 101 * wanted.k  # its iterations, and a check of each
     a_vector = matrix.dim * matrix.dtype.itemsize
     parts = {"graphs": graphs, "vectors": _vectors(wanted, a_vector, matrix) * a_vector}
     return Forecast(usual * seconds, most * seconds, sum(parts.values()), parts)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import xarray as xr
 
 from geomlab.report.cells import cell, converged, count, text
-from geomlab.report.entries import largest, ratio, stderr_cell
+from geomlab.report.entries import largest, matrix_name, ratio, stderr_cell
 from geomlab.report.words import listed, under
 from geomlab.results import Results
 from geomlab.stats import mean_stderr, paired_difference
@@ -89,7 +89,7 @@ def describe_comparison(results: Results) -> list[str]:
 def differing_settings(results: Results) -> list[str]:
     """Sentences on settings that the checkpoints do not share: differences may come of them."""
     sentences = []
-    for key in ("data", "params", "layers", "budget", "samples", "seed", "dtype", "device"):
+    for key in ("data", "params", "matrix", "layers", "budget", "samples", "seed", "dtype", "device"):
         values = {name: str(manifest["settings"].get(key)) for name, manifest in results.manifests.items()}
         if len(set(values.values())) > 1:
             told = ", ".join(f"{name}: {value}" for name, value in values.items())
@@ -97,16 +97,21 @@ def differing_settings(results: Results) -> list[str]:
     return sentences
 
 
+def _of(one: xr.Dataset) -> tuple[str | None, str]:
+    """The subspace and the matrix of a cell, of those that have them."""
+    return text(one, "params"), matrix_name(one)
+
+
 def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Dataset, xr.Dataset]]:
     """Each later checkpoint and condition that the first checkpoint has too, with both cells.
 
-    Curvatures in different subspaces of the parameters are not compared.
+    Curvatures of different matrices or in different subspaces of the parameters are not compared.
     """
     for checkpoint in results.checkpoints[1:]:
         for condition in results.conditions:
             a = cell(results, measurement, checkpoint, condition)
             b = cell(results, measurement, results.checkpoints[0], condition)
-            alike = a is not None and b is not None and text(a, "params") == text(b, "params")
+            alike = a is not None and b is not None and _of(a) == _of(b)
             if a is not None and b is not None and alike:
                 yield checkpoint, condition, a, b
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cells, count, scalar, smallest_converged, text, vector
-from geomlab.report.entries import ONE_ERROR, Row, called, each, largest, leading, stderr_cell
+from geomlab.report.entries import ONE_ERROR, Row, called, each, largest, leading, matrix_name, stderr_cell
 from geomlab.results import Results
 from geomlab.results.overlap import Place, overlaps
 from geomlab.tables import Cell, Table
@@ -26,7 +26,7 @@ QUANTITIES = {
 
 
 def curvature_table(results: Results) -> Table:
-    """The Hessian in five numbers, and whether its eigenvalues converged."""
+    """The matrix in five numbers, and whether its eigenvalues converged."""
     rows: list[Row] = [
         (
             *lead,
@@ -43,7 +43,7 @@ def curvature_table(results: Results) -> Table:
         for lead, one in each(results, "curvature")
     ]
     columns = (*leading(results), "λmax", "λmin", "Tr H", "‖H‖F", "status")
-    caption = f"Hessian of the mean cross-entropy (nats) over the {_params(results)}. {RESIDUAL} {ONE_ERROR}"
+    caption = f"{_matrix(results)} over the {_params(results)}. {RESIDUAL} {ONE_ERROR}"
     return Table("Curvature", columns, tuple(rows), caption)
 
 
@@ -89,6 +89,18 @@ def layers_table(results: Results) -> Table:
     return Table("Curvature of each layer", columns, tuple(rows), caption)
 
 
+def _matrix(results: Results) -> str:
+    """`Hessian of the mean cross-entropy (nats), inputs held fixed`; several where results differ."""
+    found = list(
+        dict.fromkeys((matrix_name(one), text(one, "inputs")) for _, one in each(results, "curvature"))
+    )
+    named = ", ".join(
+        f"{name} of the mean cross-entropy (nats)" for name in dict.fromkeys(n for n, _ in found)
+    )
+    inputs = ", ".join(dict.fromkeys(i for _, i in found if i))
+    return f"{named}, inputs {inputs}," if inputs else named
+
+
 def _params(results: Results) -> str:
     kinds = dict.fromkeys(text(one, "params") or "" for _, one in each(results, "curvature"))
     return "parameters " + ", ".join(f"‘{kind}’" for kind in kinds)
@@ -105,7 +117,9 @@ def sharpness_table(results: Results) -> Table:
         for row, one in found
     ]
     radii = [f"{scalar(one.sel(kind=kind), 'sharpness_rho'):g}" for _, one in found[:1] for kind in SHARPNESS]
-    columns = (f"{label} (ρ = {rho})" for label, rho in zip(SHARPNESS.values(), radii, strict=False))
+    sizes = ", ".join(dict.fromkeys(str(count(one, "sharpness_m")) for _, one in found))
+    labels = {**SHARPNESS, "m_sharpness": f"m-sharpness of m = {sizes}"}
+    columns = (f"{label} (ρ = {rho})" for label, rho in zip(labels.values(), radii, strict=False))
     caption = (
         "Rise of the mean loss, in nats: along the gradient (SAM), relative to each weight (ASAM), of groups of "
         "samples each along its own gradient (m-sharpness), and in random directions. ± is one standard error over "
@@ -127,14 +141,13 @@ def samples_table(results: Results) -> Table:
             else Cell(math.nan)
             for part in parts
         ]
-        bias = Cell(scalar(first, "eigenvalue_bias"), None, count(one))
         whole = Cell(scalar(first, "eigenvalue"), scalar(first, "eigenvalue_stderr"), count(one))
-        rows.append((*row, whole, bias, *(Cell(cell.value, cell.error, count(one)) for cell in numbers)))
-    columns = (*leading(results), "λmax, ± over samples", "bias", *(f"λmax of n/{part}" for part in parts))
+        rows.append((*row, whole, *(Cell(cell.value, cell.error, count(one)) for cell in numbers)))
+    columns = (*leading(results), "λmax, ± over samples", *(f"λmax of n/{part}" for part in parts))
     caption = (
         "The largest eigenvalue as an estimate of that of all inputs of the kind: its standard error by the jackknife "
-        "over groups of samples, and how far more samples would lower it, to first order; and the mean of λmax over "
-        "disjoint parts of the samples, ± one standard error over the parts."
+        "over groups of samples; and the mean of λmax over disjoint parts of the samples, ± one standard error over "
+        "the parts. Where it still falls from part to whole, more samples would lower it further."
     )
     return Table("Largest eigenvalue over samples", columns, tuple(rows), caption)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geomlab.report.cells import cells, count, scalar
+from geomlab.report.cells import cells, count, scalar, text
 from geomlab.results import Results
 from geomlab.tables import Cell, Entry
 
@@ -30,6 +30,12 @@ def largest(one: xr.Dataset) -> Cell:
     """The largest eigenvalue, with its residual."""
     value, residual = (scalar(one.isel(eigen=0), name) for name in ("eigenvalue", "residual"))
     return Cell(value, abs(value) * residual, count(one))
+
+
+def matrix_name(one: xr.Dataset) -> str:
+    """Whose curvature a cell holds; results of before it was recorded are of the Hessian."""
+    names = {"gauss-newton": "Gauss–Newton matrix", "finite-difference": "Hessian, by finite differences,"}
+    return names.get(text(one, "matrix") or "", "Hessian")
 
 
 def ratio(a: Cell, b: Cell) -> Cell:

@@ -107,7 +107,6 @@ def _curvature(one: xr.Dataset) -> Json:
         "eigenvalues": vector(one, "eigenvalue"),
         "residuals": vector(one, "residual"),
         "eigenvalues_stderr": vector(one, "eigenvalue_stderr"),
-        "eigenvalues_bias": vector(one, "eigenvalue_bias"),
         "smallest_eigenvalue": scalar(one, "smallest_eigenvalue"),
         "smallest_residual": scalar(one, "smallest_residual"),
         "smallest_status": "converged" if smallest_converged(one) else "not converged",

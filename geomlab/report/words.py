@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged
-from geomlab.report.entries import accuracy_cell, largest, last_layer, ratio, stderr_cell
+from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged, text
+from geomlab.report.entries import accuracy_cell, largest, last_layer, matrix_name, ratio, stderr_cell
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
 from geomlab.tables import Cell
@@ -63,7 +63,8 @@ def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:
         if not converged(one):
             told += " (its spectrum did not converge)"
         parts.append(told)
-    return f"The largest Hessian eigenvalue λmax is {'; '.join(parts)}."
+    matrix = matrix_name(next(iter(found.values()))).strip(",")
+    return f"The largest eigenvalue λmax of the {matrix} is {'; '.join(parts)}."
 
 
 def _over_samples(found: dict[str, xr.Dataset], clean: str | None) -> str:
@@ -80,11 +81,15 @@ def _over_samples(found: dict[str, xr.Dataset], clean: str | None) -> str:
     told = f"Another draw of as many clean samples would move λmax: {whole} (one standard error over samples)"
     if 2 not in one["part"].values:
         return f"{told}."
-    half, bias = stderr_cell(one.sel(part=2), "part_eigenvalue"), scalar(first, "eigenvalue_bias")
+    half = stderr_cell(one.sel(part=2), "part_eigenvalue")
     told += f"; of half as many it is {Cell(half.value, half.error)}"
-    if bias > scalar(first, "eigenvalue_stderr"):
-        told += f", so that more would lower it, by about {_number(bias, 2)} to first order"
+    if half.value - whole.value > 2 * math.hypot(_error_of(half), _error_of(whole)):
+        told += ", so that more would lower it"
     return f"{told}."
+
+
+def _error_of(entry: Cell) -> float:
+    return entry.error if isinstance(entry.error, float) and math.isfinite(entry.error) else math.inf
 
 
 def _shared(results: Results, checkpoint: str) -> str:
@@ -104,7 +109,7 @@ def _shared(results: Results, checkpoint: str) -> str:
 
 def _saddle(found: dict[str, xr.Dataset], clean: str | None) -> str:
     one = found.get(clean or "")
-    if one is None:
+    if one is None or text(one, "matrix") == "gauss-newton":  # which has no negative eigenvalue
         return ""
     low, high = scalar(one, "smallest_eigenvalue"), largest(one).value
     if not math.isfinite(low):
@@ -122,8 +127,9 @@ def _spread(found: dict[str, xr.Dataset], clean: str | None) -> str:
     if one is None or "participation_ratio" not in one["quantity"].values:
         return ""
     ratio_cell = stderr_cell(one.sel(quantity="participation_ratio"), "anisotropy")
+    matrix = matrix_name(one).strip(",")
     return (
-        f"The trace of the Hessian on clean inputs is {stderr_cell(one, 'trace')}; its curvature is as if "
+        f"The trace of the {matrix} on clean inputs is {stderr_cell(one, 'trace')}; its curvature is as if "
         f"spread evenly over {ratio_cell} of {int(scalar(one, 'dim')):,} directions (participation ratio)."
     )
 

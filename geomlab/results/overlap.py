@@ -69,9 +69,10 @@ def overlaps(curvature: xr.Dataset) -> Iterator[Overlap]:
 
 
 def _parameters(one: xr.Dataset) -> tuple[tuple[str, float], ...]:
-    """Layers and their sizes: what the entries of its vectors stand for."""
+    """The matrix, and layers and their sizes: what its vectors are of, and what their entries stand for."""
+    matrix = str(one["matrix"].item())
     sizes = one["layer_dim"].dropna("layer")
-    return tuple(zip(map(str, sizes["layer"].values), map(float, sizes.values), strict=True))
+    return ((matrix, 0.0), *zip(map(str, sizes["layer"].values), map(float, sizes.values), strict=True))
 
 
 def _space(one: xr.Dataset) -> Array:

@@ -43,14 +43,14 @@ def test_parts_are_disjoint_and_all_of_it() -> None:
 
 @pytest.mark.parametrize("seeds", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_interval_covers_the_population_s_eigenvalue(seeds: int) -> None:
-    """Of a population with λ = 5, 2, 1, …: 95 % intervals, less their bias, cover it 90 to 99 times of 100."""
+    """Of a population with λ = 5, 2, 1, … and many samples, so that λmax has no bias to speak of."""
     spread = torch.cat([torch.tensor([5.0, 2.0]), torch.linspace(1, 0.1, 10)]).double()
     covered = []
     for seed in range(seeds):
-        batches = gaussian(400, seed, spread)
+        batches = gaussian(2000, seed, spread)
         _, vectors = top(covariance(batches).matrix, 3)
         found = jackknife(covariance, batches, vectors, generator(seed, "groups"))
-        value = float(top(covariance(batches).matrix, 1)[0]) - found.bias[0]
+        value = float(top(covariance(batches).matrix, 1)[0])
         covered.append(abs(value - 5) <= 2.09 * found.stderr[0])  # t(0.975, 19)
     assert (0.90 if seeds == 200 else 0.85) <= np.mean(covered) <= 0.995
 

@@ -25,7 +25,7 @@ MOVED = SUBJECT.at({name: weight * 1.1 for name, weight in SUBJECT.weights.items
 INPUTS = models.batches(40, 16)
 MEASUREMENTS: dict[str, Measurement] = {
     "accuracy": Accuracy(),
-    "curvature": Curvature(k=3, probes=5, reference=MOVED, eigensolver="pyhessian"),
+    "curvature": Curvature(k=4, probes=5, reference=MOVED, eigensolver="pyhessian"),
     "landscape": Landscape(line_points=5, plane_points=3),
     "features": FeatureGeometry(MOVED, k=5),
     "drift": Drift(MOVED),
@@ -221,7 +221,7 @@ def test_the_traces_deflate_top_and_bottom(
 @pytest.mark.parametrize("matrix", ["gauss-newton", "finite-difference"])
 def test_other_matrices(matrix: str) -> None:
     hessian = measure("curvature")
-    other = Curvature(k=3, probes=5, matrix=matrix)(SUBJECT, INPUTS, generator(0, "curvature"))
+    other = Curvature(k=4, probes=5, matrix=matrix)(SUBJECT, INPUTS, generator(0, "curvature"))
     same = np.allclose(other["eigenvalue"], hessian["eigenvalue"], rtol=1e-3)
     assert same == (matrix == "finite-difference")
     if matrix == "gauss-newton":

@@ -9,7 +9,7 @@ def test_sharpness_is_said_with_its_residual_and_against_clean(one: Results) -> 
     values = one["curvature"]["eigenvalue"].sel(checkpoint="grace-s0").isel(eigen=0)
     clean, pgd = (float(values.sel(condition=name)) for name in ("clean", "pgd"))
     sentence = next(s for s in describe(one) if "λmax" in s)
-    assert f"λmax is {clean:.3g} on clean inputs (relative residual " in sentence
+    assert f"λmax of the Hessian is {clean:.3g} on clean inputs (relative residual " in sentence
     assert f"{pgd / clean:.3g} times sharper (its spectrum did not converge)" in sentence
 
 

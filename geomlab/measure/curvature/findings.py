@@ -56,12 +56,14 @@ class Part:
     Attributes:
         n: samples of a part, the mean.
         values: (parts,) λmax of each.
+        converged: whether all of their eigenpairs have; where not, values are lower bounds and the overlap says little.
         overlap: mean squared cosine between the top eigenspaces of two halves, NaN of other parts.
         products: spent, in products over all samples.
     """
 
     n: float
     values: Array
+    converged: bool
     overlap: float
     products: float
 
@@ -147,8 +149,9 @@ def find(
     }
     inputs = matrix.inputs
     off = (matrix.largest_error, matrix.kinks) if isinstance(matrix, FiniteDifference) else None
+    del matrix  # the parts' graphs need the room
     space, resampled = sketch(vectors), jackknife(build, batches, vectors, generator)
-    del matrix, vectors  # the parts need the room
+    del vectors
     tried = [count for count in effort.parts if len(batches) >= 2 * count]
     return Findings(
         dim=dim,
@@ -185,13 +188,14 @@ def _energy(vectors: Tensor, direction: Vector) -> float:
 
 def _part(build: Build, batches: Batches, count: int, effort: Effort, generator: torch.Generator) -> Part:
     """λmax of each part, to a hundredth; of halves the whole top eigenspace."""
-    halves, largest, spaces, products = count == 2, [], [], 0.0
+    halves, largest, spaces, products, converged = count == 2, [], [], 0.0, True
     some = parts(batches, count, generator)
     for one in some:
         settings = {} if halves else {"tolerance": 1e-2}
         pairs, _ = effort.solve(build(one), effort.k if halves else 1, generator, search=0, **settings)
         largest.append(float(pairs.values[0]))
+        converged &= bool(pairs.converged.all())
         products += pairs.products * len(one) / len(batches)
         spaces += [sketch(pairs.vectors).double().cpu().numpy()] if halves else []
     overlap = float((principal_cosines(*spaces) ** 2).mean()) if halves else float("nan")
-    return Part(len(batches) / count, torch.tensor(largest).double().numpy(), overlap, products)
+    return Part(len(batches) / count, torch.tensor(largest).double().numpy(), converged, overlap, products)

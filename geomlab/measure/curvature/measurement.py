@@ -93,7 +93,9 @@ class Curvature(Measurement):
         opinion: dict[str, Any] = {}
         if self.eigensolver == "pyhessian":
             ours, seed = (found.top, found.bottom), generator.initial_seed()
-            opinion, differing = more.second_opinion(subject, batches, names, ours, build(batches), seed=seed)
+            opinion, differing = more.second_opinion(
+                subject, batches, names, ours, lambda: build(batches), seed=seed
+            )
             said += differing
         content = {
             **values.spectrum(found),
@@ -133,6 +135,7 @@ class Curvature(Measurement):
                 f"products are differences of gradients, off by up to {found.off[0]:.1g} for a vector of length 1"
                 + ("; the loss has kinks, so that more is possible" if found.off[1] else "")
             )
+        said += warn.of_few_samples(found, len(batches))
         if self.reference is not None and moved is None:
             said.append("no share of the drift in the top eigenspace: the reference has other parameters")
         return dataset(content, coords, said)

@@ -22,7 +22,6 @@ def spectrum(found: Findings) -> Values:
         "residual": ("eigen", top.relative_residuals.numpy()),
         "converged": ("eigen", top.converged.numpy().astype(np.int8)),
         "eigenvalue_stderr": ("eigen", found.resampled.stderr),
-        "eigenvalue_bias": ("eigen", found.resampled.bias),
         "smallest_eigenvalue": float(bottom.values[0]),
         "smallest_residual": float(bottom.relative_residuals[0]),
         "smallest_converged": int(bottom.converged[0]),
@@ -107,6 +106,12 @@ def over_data(found: Findings, n: int) -> Values:
     overlaps = [part.overlap for part in found.parts if np.isfinite(part.overlap)]
     return {
         "part_n": ("part", counts),
+        "part_converged": (
+            "part",
+            np.array(
+                [bool(found.top.converged[0]), *(part.converged for part in found.parts)], dtype=np.int8
+            ),
+        ),
         "part_eigenvalue": ("part", means),
         "part_eigenvalue_stderr": ("part", errors),
         "halves_overlap": overlaps[0] if overlaps else np.nan,

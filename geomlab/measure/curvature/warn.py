@@ -1,6 +1,8 @@
 """What a reader of curvature has to be warned of."""
 
+from geomlab.curvature.sharpness import GROUP
 from geomlab.linalg.estimates import Eigenpairs
+from geomlab.measure.curvature.findings import Findings
 
 
 def sentences(
@@ -40,4 +42,22 @@ def sentences(
         )
     if probes < 2:
         said.append("a single probe gives no standard errors")
+    return said
+
+
+def of_few_samples(found: Findings, n: int) -> list[str]:
+    """What so few samples, or parts of them, cannot tell."""
+    said = []
+    if n < 4:
+        said.append(f"{n} samples are too few for errors of eigenvalues over samples")
+    if not found.parts:
+        said.append(f"{n} samples are too few to be split, so that nothing says what more would change")
+    if n < 2 * GROUP:
+        said.append(f"m-sharpness has one group of {min(n, GROUP)} samples and so no standard error")
+    open_parts = [f"n/{round(n / part.n)}" for part in found.parts if not part.converged]
+    if open_parts:
+        said.append(
+            f"eigenvalues of {', '.join(open_parts)} samples have not converged: λmax there is at least what is "
+            "shown, and the overlap of halves says little; raise the budget"
+        )
     return said

@@ -17,8 +17,8 @@ from side_by_side import cases
 from side_by_side.meter import medians
 
 IMAGES = (125, 250, 500, 1000)
-WIDTHS = (64, 128, 256, 384)  # of ViTs of 4 blocks, 16 patches, with 64 images
-STEPS = 12
+WIDTHS = (64, 128, 192, 256)  # of ViTs of 4 blocks, 16 patches, with 64 images
+STEPS = 8
 
 Point = tuple[float, Subject, Batches]
 

@@ -3,7 +3,7 @@ import torch
 
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.operator import Dense
-from geomlab.linalg.trace import rademacher, together, traces
+from geomlab.linalg.trace import together, traces
 from geomlab.rng import generator
 
 SIZES = [3, 5, 12]
@@ -16,13 +16,6 @@ def symmetric(n: int = 20) -> torch.Tensor:
 
 def block_traces(a: torch.Tensor) -> list[float]:
     return [float(part.sum()) for part in a.diagonal().split(SIZES)]
-
-
-def test_signs_are_drawn_as_bytes_but_are_those_of_before() -> None:
-    operator, rng, same = Dense(torch.eye(10_001)), generator(0, "p"), generator(0, "p")
-    signs = rademacher(operator, rng)
-    assert torch.equal(signs, (torch.randint(0, 2, (10_001,), generator=same) * 2 - 1).to(signs))
-    assert torch.equal(rng.get_state(), same.get_state())
 
 
 def test_one_rademacher_probe_is_exact_on_a_diagonal() -> None:

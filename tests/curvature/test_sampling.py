@@ -52,7 +52,9 @@ def test_the_interval_covers_the_population_s_eigenvalue(seeds: int) -> None:
         found = jackknife(covariance, batches, vectors, generator(seed, "groups"))
         value = float(top(covariance(batches).matrix, 1)[0])
         covered.append(abs(value - 5) <= 2.09 * found.stderr[0])  # t(0.975, 19)
-    assert (0.90 if seeds == 200 else 0.85) <= np.mean(covered) <= 0.995
+    # Of 40 at 95 % all are covered in 13 % of cases and fewer than 34 in 1 %: only many seeds bound it from above.
+    low, high = (0.90, 0.99) if seeds == 200 else (0.85, 1)
+    assert low <= np.mean(covered) <= high
 
 
 def test_it_is_the_jackknife_of_the_eigenvalues_themselves() -> None:

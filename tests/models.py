@@ -1,5 +1,6 @@
 """Small networks and inputs for the tests, in fp64 and seeded."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -104,6 +105,19 @@ def batches(n: int = 11, batch_size: int = 4, dtype: torch.dtype = torch.float64
 
 def dense_hessian(network: Subject, inputs: Batches, names: list[str]) -> Tensor:
     """The Hessian of the mean loss by autograd on the flattened parameters, with no code of geomlab's curvature."""
+    return torch.autograd.functional.hessian(*flattened(network, inputs, names))
+
+
+def second_derivative(network: Subject, inputs: Batches, names: list[str], vector: Tensor) -> float:
+    """vᵀHv of the mean loss, in the same way."""
+    _, image = torch.autograd.functional.hvp(*flattened(network, inputs, names), vector)
+    return float(vector @ image)
+
+
+def flattened(
+    network: Subject, inputs: Batches, names: list[str]
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The mean loss as a function of the flattened parameters, and these."""
     shapes = [network.weights[name].shape for name in names]
     flat = torch.cat([network.weights[name].reshape(-1) for name in names])
 
@@ -113,4 +127,4 @@ def dense_hessian(network: Subject, inputs: Batches, names: list[str]) -> Tensor
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             return nn.functional.cross_entropy(network(inputs.images, weights), inputs.labels)
 
-    return torch.autograd.functional.hessian(loss, flat)
+    return loss, flat

@@ -27,13 +27,13 @@ def basis(k: int) -> torch.Tensor:
 @pytest.mark.parametrize("k", [0, 4])
 def test_unbiased_within_its_own_error_for_any_orthonormal_vectors(k: int) -> None:
     a, v = symmetric(), basis(k)
-    found = block_norms(Dense(a), generator(2, "p"), pairs=3000, sizes=SIZES, vectors=v, images=a @ v)
+    found = block_norms(Dense(a), generator(2, "p"), pairs=1000, sizes=SIZES, vectors=v, images=a @ v)
     samples = torch.cat([found.blocks, found.whole[:, None]], 1)
     truth = torch.tensor([*squares(a), float(a.square().sum())], dtype=torch.float64)
-    stderr = samples.std(0) / 3000**0.5
+    stderr = samples.std(0) / 1000**0.5
     assert ((samples.mean(0) - truth).abs() < 4 * stderr).all()
-    assert (stderr < 0.1 * truth).all()
-    assert found.products == 6000
+    assert (stderr < 0.2 * truth).all()
+    assert found.products == 2000
 
 
 def test_exact_where_the_vectors_span_the_space() -> None:

@@ -9,10 +9,13 @@ from torch.nn import functional as F
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.subject import Subject
-from geomlab.typing import Bool, Float, Params
+from geomlab.typing import Bool, Float, Logits, Params
 
 # What becomes of the inputs where a derivative moves the weights.
 HELD_FIXED, RECOMPUTED = "held fixed", "recomputed at each point"
+NOT_REPEATED = (
+    "the network must be deterministic in eval mode (dropout, sampling or random augmentation inside it?)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,4 +117,22 @@ def check_finite(losses: SampleLosses, subject: Subject, where: str) -> None:
         raise UserError(
             f"{subject.name}: the loss is NaN or infinite for {bad} of {len(losses.loss)} samples under {where}; "
             "check the weights and the data, or use --dtype float64"
+        )
+
+
+def check_repeated(first: Logits, again: Logits, subject: Subject) -> None:
+    """Refuse a network whose second pass is another: logits off by more than √eps of the largest one.
+
+    Logits, not losses: those of an overfit network hardly move, and a mean hides what single samples do. Rounding in
+    the same kernels stays far below, dropout of a hundredth far above.
+
+    Raises:
+        UserError: saying by how much.
+    """
+    moved = float(torch.where(again == first, 0, (again - first).abs()).max())  # masked logits may be −∞
+    largest = float(first[first.isfinite()].abs().max())
+    if not moved <= torch.finfo(first.dtype).eps ** 0.5 * largest:
+        raise UserError(
+            f"{subject.name}: two passes over the data gave logits that differ by {moved:.2g}, where the "
+            f"largest is {largest:.2g}; {NOT_REPEATED}"
         )

@@ -128,7 +128,7 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "products": 118,
             "seconds": 12.5,
             "n": N,
-            "inputs": "inputs realised at the centre and held fixed",
+            "inputs": "held fixed",
             "warnings": _warnings() if converged else _warnings("2 of 10 eigenvalues did not converge"),
         },
         coords={
@@ -170,6 +170,7 @@ def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) 
     return {
         "eigenvalue_stderr": ("eigen", stderr),
         "part_n": ("part", N / parts),
+        "part_converged": ("part", np.ones(4, dtype=np.int8)),
         "part_eigenvalue": ("part", eigenvalue[0] * (1 + 0.05 * np.log2(parts))),
         "part_eigenvalue_stderr": ("part", stderr[0] * (1 + 0.3 * np.log2(parts))),
         "halves_overlap": 0.9 / (1 + 0.1 * SHARPNESS[condition]),

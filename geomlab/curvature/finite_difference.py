@@ -23,7 +23,7 @@ from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg import rows
 from geomlab.linalg.operator import Operator
-from geomlab.risk import HELD_FIXED, value_and_gradient
+from geomlab.risk import HELD_FIXED, NOT_REPEATED, value_and_gradient
 from geomlab.rng import generator
 from geomlab.subject import Subject
 from geomlab.typing import Params, Vector
@@ -190,7 +190,7 @@ class FiniteDifference(Operator):
         if moved > self._eps**0.5 * length:
             raise UserError(
                 f"{self._name}: two gradients at the same point differ by {moved:.2g}, of a length of {length:.2g}; "
-                "the network must be deterministic in eval mode (dropout, sampling or random augmentation inside it?)"
+                f"{NOT_REPEATED}"
             )
         return moved
 

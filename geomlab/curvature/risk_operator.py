@@ -18,7 +18,7 @@ from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.linalg.operator import Operator
-from geomlab.risk import HELD_FIXED
+from geomlab.risk import HELD_FIXED, check_repeated
 from geomlab.subject import Subject, twice_differentiable
 from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
 
@@ -66,8 +66,7 @@ class RiskOperator(Operator, Generic[G]):
         inputs: "held fixed": adversarial ones as well, at what they were realised at.
 
     Raises:
-        UserError: if the loss is not finite, or the logits of two passes over the data differ by more than √eps of the
-            largest one: rounding in the same kernels stays far below, dropout of a hundredth far above; or if a
+        UserError: if the loss is not finite, or the network does not repeat itself (`risk.check_repeated`); or if a
             derivative that it needs goes through a function that is `once_differentiable`. A function whose backward
             hides by other means what it depends on (`detach`, results of its forward pass kept as constants) is not
             seen.
@@ -168,8 +167,11 @@ class RiskOperator(Operator, Generic[G]):
         return self._graph(tuple(weights.values()), loss, logits)
 
     def _bytes_per_sample(self) -> float:
-        """Bytes that a kept graph holds for each sample, measured on a few; weights are not counted."""
-        own = {tensor.untyped_storage().data_ptr() for tensor in self._weights.values()}
+        """Bytes that a kept graph holds for each sample, measured on a few; weights and inputs are not counted."""
+        images, labels = next(iter(self._batches))
+        # A slice of the inputs has the storage of all of them.
+        there = (*self._weights.values(), images, labels)
+        own = {tensor.untyped_storage().data_ptr() for tensor in there}
         seen: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
@@ -178,28 +180,19 @@ class RiskOperator(Operator, Generic[G]):
                 seen[storage.data_ptr()] = storage.nbytes()
             return tensor.detach()
 
-        images, labels = next(iter(self._batches))
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             self._graph_of(images[:_PILOT], labels[:_PILOT])
         return sum(seen.values()) / min(_PILOT, len(labels))
 
     @torch.no_grad()
     def _check(self, first: Logits) -> None:
-        """Logits, not losses: those of an overfit network hardly move, and a mean hides what single samples do."""
         if not isfinite(self.loss) or not bool(torch.isfinite(self.gradient).all()):
             raise UserError(
                 f"{self._subject.name}: the loss or its gradient is not finite; try --dtype float64"
             )
         with twice_differentiable():
             again = torch.cat([self._subject(images) for images, _ in self._batches])
-        moved = float(torch.where(again == first, 0, (again - first).abs()).max())  # masked logits may be −∞
-        largest = float(first[first.isfinite()].abs().max())
-        if not moved <= torch.finfo(first.dtype).eps ** 0.5 * largest:
-            raise UserError(
-                f"{self._subject.name}: two passes over the data gave logits that differ by {moved:.2g}, where the "
-                f"largest is {largest:.2g}; the network must be deterministic in eval mode (dropout, sampling or "
-                "random augmentation inside it?)"
-            )
+        check_repeated(first, again, self._subject)
 
 
 def pulled(

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
-from geomlab.risk import SampleLosses, check_finite, gradient
+from geomlab.risk import SampleLosses, check_finite, check_repeated, gradient
 from geomlab.stats import mean_stderr
 from geomlab.subject import Subject
 from geomlab.typing import Float, Params
@@ -275,15 +275,7 @@ def _centre(subject: Subject, batches: Batches) -> _Pass:
     """The losses at θ; a difference of two passes means nothing unless passes repeat."""
     first, again = (_forward(subject, batches) for _ in range(2))
     check_finite(SampleLosses(first.loss, first.logits.argmax(1) == batches.labels), subject, "these inputs")
-    # Masked logits may be −∞.
-    moved = float(torch.where(again.logits == first.logits, 0, (again.logits - first.logits).abs()).max())
-    largest = float(first.logits[first.logits.isfinite()].abs().max())
-    if not moved <= torch.finfo(first.logits.dtype).eps ** 0.5 * largest:
-        raise UserError(
-            f"{subject.name}: two passes over the data gave logits that differ by {moved:.2g}, where the largest is "
-            f"{largest:.2g}; the network must be deterministic in eval mode (dropout, sampling or random augmentation "
-            "inside it?)"
-        )
+    check_repeated(first.logits, again.logits, subject)
     return first
 
 

@@ -18,8 +18,8 @@ from geomlab.linalg.operator import Operator
 from geomlab.linalg.random import signs
 from geomlab.typing import Float, Vector
 
-# Probes in one `matmat`: ours. At the costs of docs/measures.md a recomputed graph (1.3 g) is then shared by four
-# products of 1.7 g, which leaves 9 g of 12 g; eight would leave 8.4 g for twice the memory.
+# Probes in one `matmat`: ours. At the costs of docs/measures.md a recomputed graph (1.4 g) is then shared by four
+# products of 2.2 g, which leaves 10 g of 14 g; eight would leave 9.5 g for twice the memory.
 TOGETHER = 4
 
 

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -21,8 +22,12 @@ from geomlab.measure.landscape import Landscape
 from geomlab.risk import sample_losses
 from geomlab.subject import Subject
 
-PILOT = 16  # samples that are tried; ours
+PILOT = 16  # samples that are tried at first; ours
+ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are tried: a GPU is idle under few; ours
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
+SHARPNESS = 6  # products that take as long as three gradients and thirty forward passes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Forecast:
 def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Forecast:
     """Time and memory of a measure whose cost grows with its settings: curvature and landscape; of others nothing.
 
-    A product and a forward pass of a few samples are timed, and taken to be linear in the samples. It is right to about
+    A product and a forward pass of some samples are timed, and taken to be linear in the samples. It is right to about
     a factor of two; other work on the machine is not foreseen.
 
     Args:
@@ -53,24 +58,25 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
         subject: the network.
         batches: inputs of the size of any condition's.
     """
-    pilot = batches.take(torch.arange(min(PILOT, len(batches)), device=batches.labels.device))
-    times = len(batches) / len(pilot)
     match measurement:
         case Curvature():
-            return _of_curvature(measurement, subject, batches, pilot)
+            return _of_curvature(measurement, subject, batches)
         case Landscape():
             points = measurement.line_points + measurement.plane_points**2
-            seconds = points * times * _median(lambda: sample_losses(subject, pilot))
+            once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
+            seconds = points * once * len(batches) / len(pilot)
             return Forecast(seconds, seconds, 0, {})
         case _:
             return Forecast(0, 0, 0, {})
 
 
-def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches, pilot: Batches) -> Forecast:
+def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Forecast:
     names = params.select(subject.weights, wanted.subspace)
-    matrix = wanted.matrix_of(subject, pilot, names)
-    vector = torch.ones(matrix.dim, dtype=matrix.dtype, device=matrix.device)
-    product = _median(lambda: matrix.matvec(vector))
+    dim = sum(subject.weights[name].numel() for name in names)
+    vector = torch.ones(dim, dtype=subject.dtype, device=subject.device)
+    product, pilot, matrix = _tried(
+        batches, lambda some: wanted.matrix_of(subject, some, names), lambda matrix: matrix.matvec(vector)
+    )
     graphs = 0.0
     if isinstance(matrix, RiskOperator):
         graphs = matrix.bytes_per_sample * len(batches)
@@ -92,7 +98,7 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches, pilot: 
 def _products(wanted: Curvature) -> tuple[float, float]:
     """Matrix-vector products that are usual and at most, of all samples."""
     probes, steps = wanted.density
-    fixed = wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k
+    fixed = wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k + SHARPNESS
     lanczos = LANCZOS * wanted.k
     of_parts = lanczos + 10 * (len(wanted.parts) - 1)  # halves take as many as the whole, others λmax alone
     return fixed + lanczos + of_parts, fixed + (1 + len(wanted.parts)) * wanted.max_products
@@ -106,12 +112,29 @@ def _vectors(wanted: Curvature, a_vector: float, matrix: Operator) -> float:
     return 2 * basis + 2 * (wanted.k + 1) + own
 
 
-def _median(work: Callable[[], object]) -> float:
+def _tried(
+    batches: Batches, build: Callable[[Batches], T], work: Callable[[T], object]
+) -> tuple[float, Batches, T]:
+    """Seconds of work on what is built of a few samples, these, and it; more of them where that is too quick."""
+    count = PILOT
+    while True:
+        pilot = batches.take(torch.arange(min(count, len(batches)), device=batches.labels.device))
+        built = build(pilot)
+        seconds = _median(lambda built=built: work(built), pilot.labels.device)  # type: ignore[misc]
+        if seconds >= ENOUGH or len(pilot) == len(batches):
+            return seconds, pilot, built
+        del built  # before the next is built
+        count *= 2
+
+
+def _median(work: Callable[[], object], device: torch.device) -> float:
     work()
     times = []
     for _ in range(3):
         start = time.perf_counter()
         work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 

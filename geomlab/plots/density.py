@@ -153,7 +153,7 @@ def _ends(data: xr.Dataset, variable: str) -> tuple[float, float]:
         return -0.02, 1.02
     areas = select.numbers(data, "dim") * select.numbers(data, "density_width") * np.sqrt(2 * np.pi)
     tops = np.append(select.numbers(data, "density"), select.numbers(data, "density_high"))
-    highest = float(tops[np.isfinite(tops)].max())
+    highest = float(tops[np.isfinite(tops)].max(initial=0)) or 1.0
     areas = areas[np.isfinite(areas) & (areas > 0)]
     return 0.2 / float(areas.max()) if areas.size else 1e-9 * highest, 2 * highest
 
@@ -174,7 +174,7 @@ def _reach(data: xr.Dataset) -> tuple[Array, Array]:
         if np.isfinite(below).any():
             low.append(np.nanmax(at[below < (1 - BULK) / 2], initial=np.nanmin(at)))
             high.append(np.nanmin(at[below > (1 + BULK) / 2], initial=np.nanmax(at)))
-    return np.array(low), np.array(high)
+    return (np.array(low), np.array(high)) if low else (np.zeros(1), np.zeros(1))
 
 
 def _bulk(data: xr.Dataset) -> tuple[float, float]:
@@ -189,7 +189,7 @@ def _scale(data: xr.Dataset) -> Scale:
     """Of the eigenvalues: linear as far as the bulk reaches, and where others are far from it logarithmic beyond."""
     x = select.numbers(data, "density_at")
     bulk = float(np.median(np.abs(_reach(data)).max(axis=0)))
-    if np.nanmax(x) - np.nanmin(x) < WIDE * bulk:
+    if not bulk or np.nanmax(x) - np.nanmin(x) < WIDE * bulk:
         return Scale("linear")
     return Scale("symlog", float(10.0 ** np.round(np.log10(bulk))), middle=1.0)
 
@@ -198,5 +198,7 @@ def _smoothing(data: xr.Dataset) -> str:
     """How wide the normal is that smooths, over the conditions."""
     found = select.numbers(data, "density_width")
     found = found[np.isfinite(found)]
+    if not found.size:
+        return "not measured"
     ends = dict.fromkeys(label(float(f"{end:.2g}")) for end in (found.min(), found.max()))
     return f"smoothed by a normal of width {'–'.join(ends)}"

@@ -10,7 +10,7 @@ from geomlab.plots import layerwise, select
 from geomlab.plots.scales import Scale, choose
 from geomlab.plots.style import PAGE, Drawn, escape, finish, legend, looks, new_figure, plain, short, styled
 
-TITLE = r"Curvature of each layer, the trace of its block of the Hessian per parameter"
+TITLE = r"Curvature of each layer, the trace of its block per parameter"
 LABEL = r"$\kappa_\ell = \mathrm{Tr}\,H_{\ell\ell} / d_\ell$"
 
 

@@ -50,7 +50,7 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
     shown = looks(select.conditions(data))
     artists: list[Drawn] = []
     for name, one, (x, y, bar) in _series(data):
-        look, is_open = shown[name], _open(one, x)
+        look, is_open = shown[name], _open(one)
         artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls=look.dash, lw=0.8))
         artists += ax.plot(x[is_open], y[is_open], look.marker, mfc="white", mec=look.color, zorder=5)
     (scale or choose(_all(data))).apply(ax)
@@ -78,7 +78,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
         if place + across >= len(parts):  # nothing below it
             ax.tick_params(labelbottom=True)
             ax.set_xlabel(COUNT)
-        if any(_open(part, x).any() for _, part, (x, _, _) in _series(one)):
+        if any(_open(part).any() for _, part, _ in _series(one)):
             ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
     for ax in axes[len(parts) :]:
         ax.set_visible(False)
@@ -106,7 +106,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
                 showlegend=place == 0,
                 mode="lines+markers",
                 line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
-                marker={"symbol": [look.symbol + ("-open" if o else "") for o in _open(one, x)], "size": 8},
+                marker={"symbol": [look.symbol + ("-open" if o else "") for o in _open(one)], "size": 8},
                 customdata=np.stack([_counts(one), y, bar], axis=1),
                 hovertemplate="%{customdata[0]:.4g} samples: %{customdata[1]:.4g} ± %{customdata[2]:.2g}",
                 row=place // across + 1,
@@ -122,7 +122,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
 
 def _counts(one: xr.Dataset) -> Array:
     """Samples of the parts, at which there is a λmax, ascending."""
-    return _sorted(one)[0]
+    return select.numbers(one, "part_n")[_order(one)]
 
 
 def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, Array, Array]]]:
@@ -130,26 +130,32 @@ def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, 
     measured = list(select.per_condition(checkpoint, "part_eigenvalue"))
     found = []
     for i, (name, one) in enumerate(measured):
-        n, y, bar = _sorted(one)
+        n, y, bar = (
+            values[_order(one)]
+            for values in (
+                select.numbers(one, "part_n"),
+                select.numbers(one, "part_eigenvalue"),
+                _errors(one),
+            )
+        )
         found.append((name, one, (n * DODGE ** (i - (len(measured) - 1) / 2), y, bar)))
     return found
 
 
-def _sorted(one: xr.Dataset) -> tuple[Array, Array, Array]:
-    n, y, bar = select.numbers(one, "part_n"), select.numbers(one, "part_eigenvalue"), _errors(one)
+def _order(one: xr.Dataset) -> NDArray[np.intp]:
+    """The parts at which there is a λmax, by their samples."""
+    n = select.numbers(one, "part_n")
     order = np.argsort(n)
-    order = order[(np.isfinite(n) & np.isfinite(y))[order]]
-    return n[order], y[order], bar[order]
+    return order[(np.isfinite(n) & np.isfinite(select.numbers(one, "part_eigenvalue")))[order]]
 
 
 def _errors(data: xr.Dataset) -> Array:
     return select.errors(data, "part_eigenvalue")
 
 
-def _open(one: xr.Dataset, x: Array) -> NDArray[np.bool_]:
-    """Where a marker is hollow: of all samples, the last, it is known whether λmax converged."""
-    failed = bool(np.equal(select.numbers(one, "converged").ravel()[:1], 0).any())
-    return np.asarray((np.arange(len(x)) == len(x) - 1) & failed)
+def _open(one: xr.Dataset) -> NDArray[np.bool_]:
+    """Where a marker is hollow."""
+    return np.equal(select.numbers(one, "part_converged")[_order(one)], 0)
 
 
 def _all(data: xr.Dataset) -> Array:

@@ -1,4 +1,4 @@
-"""The top of the Hessian's spectrum, and its smallest eigenvalue."""
+"""The top of the spectrum, and its smallest eigenvalue."""
 
 from math import ceil
 
@@ -28,8 +28,8 @@ from geomlab.plots.style import (
 )
 
 ACROSS = 3
-TITLE = "Largest Hessian eigenvalues, and the smallest"
-VALUE = "Hessian eigenvalue (nats)"
+TITLE = "Largest eigenvalues, and the smallest"
+VALUE = "eigenvalue (nats)"
 
 
 def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
@@ -53,7 +53,7 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
     ax.axvline(k + 0.75, color="#999999", linewidth=0.5)
     ticks = range(1, k + 1, ceil(k / 10))
     ax.set_xticks([*ticks, k + 1.5], [*map(str, ticks), "min"])
-    ax.set(xlabel="index (descending)", ylabel=VALUE)
+    ax.set(xlabel="index (descending)", ylabel=_value(data))
     return artists
 
 
@@ -110,8 +110,14 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     fig.update_xaxes(tickvals=[*range(1, k + 1), k + 1.5], ticktext=[*map(str, range(1, k + 1)), "min"])
     fig.update_xaxes(title_text="index (descending)", row=rows)
     fig.update_yaxes(**scale.plotly_axis(_all(data)))
-    fig.update_yaxes(title_text=VALUE, col=1)
+    fig.update_yaxes(title_text=_value(data), col=1)
     return finish(fig, title, 90 + 320 * rows)
+
+
+def _value(data: xr.Dataset) -> str:
+    """Of what, where it is the same everywhere."""
+    kinds = {"hessian": "Hessian", "finite-difference": "Hessian", "gauss-newton": "Gauss–Newton"}
+    return f"{kinds.get(select.words(data, 'matrix'), '')} {VALUE}".lstrip()
 
 
 def _count(data: xr.Dataset) -> int:

@@ -120,7 +120,7 @@ KINDS = (
         "curvature",
         "layer_kappa",
         layers.TITLE,
-        "Trace of each layer's block of the Hessian over its number of parameters: where in the network "
+        "Trace of each layer's block of the matrix over its number of parameters: where in the network "
         "the loss is sharp, whatever the size of the layer. Bars are one standard error of the trace "
         "estimate.",
         layers.figure,

@@ -162,13 +162,13 @@ def test_sampling_has_errors_over_the_samples(one: Results) -> None:
     np.testing.assert_allclose(ends, wanted)
 
 
-def test_sampling_says_that_the_eigenvalue_of_all_samples_did_not_converge(one: Results) -> None:
+def test_sampling_says_what_did_not_converge(one: Results) -> None:
     data = one["curvature"].copy(deep=True)
     assert sampling.figure(data).axes[0].get_title(loc="right") == ""
-    data["converged"].loc[{"condition": "pgd"}] = 0
+    data["part_converged"].loc[{"condition": "pgd", "part": 8}] = 0
     assert sampling.figure(data).axes[0].get_title(loc="right") == "hollow: not converged"
     symbols = sampling.interactive(data).data[1].marker.symbol
-    assert [symbol.endswith("-open") for symbol in symbols] == [False, False, False, True]
+    assert [symbol.endswith("-open") for symbol in symbols] == [True, False, False, False]
 
 
 def test_sampling_draws_a_bar_that_reaches_below_zero(one: Results) -> None:
@@ -289,3 +289,27 @@ def test_a_missing_condition_keeps_the_colours_of_the_others(one: Results) -> No
     assert list(data["condition"].values) == list(one.conditions)
     colours = [trace.marker.color for trace in accuracy.interactive(data).data[:5]]
     assert colours == [style.looks(one.conditions)[name].color for name in one.conditions]
+
+
+def test_the_spectrum_says_of_what_it_is(one: Results) -> None:
+    data = one["curvature"].copy(deep=True)
+    assert spectrum.figure(data).axes[0].get_ylabel() == "Hessian eigenvalue (nats)"
+    data["matrix"].loc[{"condition": "pgd"}] = "gauss-newton"
+    assert spectrum.interactive(data).layout.yaxis.title.text == "eigenvalue (nats)"
+
+
+def test_a_density_that_is_nowhere_known_is_drawn_empty(one: Results) -> None:
+    data = one["curvature"].copy(deep=True)
+    for name in (
+        "density_at",
+        "density",
+        "density_low",
+        "density_high",
+        "cdf",
+        "cdf_low",
+        "cdf_high",
+        "density_width",
+    ):
+        data[name] = data[name] * np.nan
+    assert not density.figure(data).axes[0].lines[1:]
+    assert not density.interactive(data).data

@@ -18,7 +18,7 @@ from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.measure.base import Measurement, dataset
-from geomlab.measure.curvature import more, values, warn
+from geomlab.measure.curvature import beside, values, warn
 from geomlab.measure.curvature.findings import Effort, Matrix, find
 from geomlab.subject import Subject
 from geomlab.typing import Vector
@@ -88,12 +88,12 @@ class Curvature(Measurement):
 
         moved = _displacement(subject, self.reference, names)
         found = find(build, batches, sizes, self._effort(), generator, moved=moved)
-        sharpness, said = more.sharp(subject, batches, names, generator)
+        sharpness, said = beside.sharp(subject, batches, names, generator)
         unequal = values.unequal(found, sizes)
         opinion: dict[str, Any] = {}
         if self.eigensolver == "pyhessian":
             ours, seed = (found.top, found.bottom), generator.initial_seed()
-            opinion, differing = more.second_opinion(
+            opinion, differing = beside.second_opinion(
                 subject, batches, names, ours, lambda: build(batches), seed=seed
             )
             said += differing
@@ -121,7 +121,7 @@ class Curvature(Measurement):
             "eigen": np.arange(1, len(found.top.values) + 1),
             "layer": list(layers),
             "quantity": list(QUANTITIES),
-            "kind": list(more.SHARPNESS),
+            "kind": list(beside.KINDS),
             "part": [1, *(round(len(batches) / part.n) for part in found.parts)],
         }
         undefined = [

@@ -12,7 +12,7 @@ from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.operator import Operator
 from geomlab.subject import Subject
 
-SHARPNESS = ("sam", "asam", "m_sharpness", "average_case")
+KINDS = ("sam", "asam", "m_sharpness", "average_case")
 Values = dict[str, Any]
 
 
@@ -30,8 +30,8 @@ def sharp(
     radii = [sharpness.SAM_RHO, sharpness.ASAM_RHO, sharpness.SAM_RHO, sharpness.SAM_RHO]
     said = [f"{name}: {one.status}" for name, one in found.items() if one.status != sharpness.MEASURED]
     values = {
-        "sharpness": ("kind", np.array([found[name].value for name in SHARPNESS])),
-        "sharpness_stderr": ("kind", np.array([found[name].stderr for name in SHARPNESS])),
+        "sharpness": ("kind", np.array([found[name].value for name in KINDS])),
+        "sharpness_stderr": ("kind", np.array([found[name].stderr for name in KINDS])),
         "sharpness_rho": ("kind", np.array(radii)),
         "sharpness_m": m,
     }

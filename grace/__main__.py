@@ -1,0 +1,7 @@
+"""`python -m grace`."""
+
+import sys
+
+from grace.cli import main
+
+sys.exit(main())

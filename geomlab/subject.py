@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geomlab import architectures, params
 from geomlab.architectures import Labels, Network, Preprocessing
@@ -261,13 +260,6 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
         return from_network(network, name=checkpoint.name, architecture=model, config=config)
     except UserError as error:
         raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
-
-
-@contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Attention by plain matrix products: the fused kernels have no second derivative."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

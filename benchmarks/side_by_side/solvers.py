@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
+from geomlab.differentiable import plain_attention
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.rng import generator
-from geomlab.subject import twice_differentiable
 from side_by_side.cases import Case
 from side_by_side.meter import Meter
 
@@ -34,7 +34,7 @@ Found = tuple[Tensor, Tensor]  # values (k,) and vectors (dim, k)
 @contextmanager
 def fair() -> Iterator[None]:
     """Attention by plain products, without which the peers fail; and a seed for those that draw from the global one."""
-    with torch.random.fork_rng(), twice_differentiable():
+    with torch.random.fork_rng(), plain_attention():
         torch.manual_seed(0)
         yield
 

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from geomlab import params
 from geomlab.data.batches import Batches
+from geomlab.differentiable import twice_differentiable
 from geomlab.errors import UserError
 from geomlab.linalg.operator import Operator
 from geomlab.risk import HELD_FIXED, check_repeated
-from geomlab.subject import Subject, twice_differentiable
+from geomlab.subject import Subject
 from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
 
 GIBIBYTE = 2**30

@@ -19,12 +19,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from geomlab.data.batches import Batches
+from geomlab.differentiable import plain_attention
 from geomlab.errors import UserError
 from geomlab.linalg import rows
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.operator import Operator
 from geomlab.rng import derive_seed
-from geomlab.subject import Subject, twice_differentiable
+from geomlab.subject import Subject
 from geomlab.typing import Float, Images, Logits, Vector
 
 Verdict = Literal["agrees", "ours missed one", "theirs is off", "not searched by ours", "undecided"]
@@ -250,7 +251,7 @@ def _alone(device: torch.device, seed: int) -> Iterator[None]:
     It draws on the CPU, so only that generator is set; and it takes `cuda` to mean the current device.
     """
     with (
-        twice_differentiable(),
+        plain_attention(),
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),

@@ -8,10 +8,11 @@ from geomlab import params
 from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.data.batches import Batches
+from geomlab.differentiable import plain_attention
 from geomlab.errors import UserError
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.rng import generator
-from geomlab.subject import Subject, twice_differentiable
+from geomlab.subject import Subject
 from tests import models
 
 
@@ -25,7 +26,7 @@ def jacobian(subject: Subject, batches: Batches) -> torch.Tensor:
     flat = params.flatten(subject.weights)
 
     def logits(vector: torch.Tensor) -> torch.Tensor:
-        with twice_differentiable():
+        with plain_attention():
             return subject(batches.images, params.unflatten(vector, subject.weights))
 
     found: torch.Tensor = torch.autograd.functional.jacobian(logits, flat)

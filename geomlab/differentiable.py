@@ -1,0 +1,60 @@
+"""Kernels that a second derivative can be taken of, and taken of fast."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """For forward passes that are differentiated twice: `plain_attention`, and batch norm as the line it is.
+
+    In eval mode batch norm is x·s + t with two numbers a channel. Its kernel's second derivative, written for training
+    mode, is most of a product of a network that has it after each convolution (benchmarks/curvature.py, ResNet-20).
+    """
+    with plain_attention(), _PlainBatchNorm():
+        yield
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention by plain matrix products: the fused kernels have no second derivative."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+class _PlainBatchNorm(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return (_batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.batch_norm`, whose arguments' names these are."""
+    if training or running_mean is None or running_var is None:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    scale = torch.rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    a_channel = (-1, *(1 for _ in input.shape[2:]))
+    return input * scale.view(a_channel) + shift.view(a_channel)

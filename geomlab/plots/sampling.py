@@ -29,7 +29,7 @@ from geomlab.plots.style import (
 )
 
 ACROSS = 3
-DODGE = 1.05  # ratio of the x of a condition to that of the one before it, so that bars can be told apart
+DODGE = 0.02  # of the axis, by which a condition stands right of the one before it, so that bars can be told apart
 TITLE = "Largest eigenvalue by the number of samples"
 LABEL = r"$\lambda_{\max}$ (nats)"
 HTML = "λ<sub>max</sub> (nats)"
@@ -128,6 +128,8 @@ def _counts(one: xr.Dataset) -> Array:
 def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, Array, Array]]]:
     """Of each condition its samples, moved a little, its λmax and their bars."""
     measured = list(select.per_condition(checkpoint, "part_eigenvalue"))
+    ticks = _ticks(checkpoint)
+    dodge = max(2.0, ticks[-1] / ticks[0]) ** DODGE if ticks else 1.0
     found = []
     for i, (name, one) in enumerate(measured):
         n, y, bar = (
@@ -138,7 +140,7 @@ def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, 
                 _errors(one),
             )
         )
-        found.append((name, one, (n * DODGE ** (i - (len(measured) - 1) / 2), y, bar)))
+        found.append((name, one, (n * dodge ** (i - (len(measured) - 1) / 2), y, bar)))
     return found
 
 

@@ -23,6 +23,7 @@ from geomlab.linalg.trace import Traces, together, traces
 from geomlab.stats import Array, principal_cosines
 from geomlab.typing import Float, Vector
 
+OF_A_PART = 1e-2  # relative residual of its eigenpairs: parts differ by more; ours
 Matrix = Hessian | GaussNewton | FiniteDifference
 Build = Callable[[Batches], Matrix]
 
@@ -187,12 +188,12 @@ def _energy(vectors: Tensor, direction: Vector) -> float:
 
 
 def _part(build: Build, batches: Batches, count: int, effort: Effort, generator: torch.Generator) -> Part:
-    """λmax of each part, to a hundredth; of halves the whole top eigenspace."""
+    """λmax of each part; of halves the whole top eigenspace."""
     halves, largest, spaces, products, converged = count == 2, [], [], 0.0, True
     some = parts(batches, count, generator)
     for one in some:
-        settings = {} if halves else {"tolerance": 1e-2}
-        pairs, _ = effort.solve(build(one), effort.k if halves else 1, generator, search=0, **settings)
+        k = effort.k if halves else 1
+        pairs, _ = effort.solve(build(one), k, generator, search=0, tolerance=OF_A_PART)
         largest.append(float(pairs.values[0]))
         converged &= bool(pairs.converged.all())
         products += pairs.products * len(one) / len(batches)

@@ -69,7 +69,7 @@ class Curvature(Measurement):
     memory: float = MEMORY
 
     name = "curvature"
-    revision = 4
+    revision = 5
 
     @property
     def parameters(self) -> dict[str, Any]:

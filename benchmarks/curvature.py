@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from side_by_side import cases, scaling, solvers, tasks, tries
+from side_by_side import cases, meter, scaling, solvers, tasks, tries
 
 from geomlab.environment import machine, versions
 
@@ -42,6 +42,7 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.allow_tf32 = False  # as of matrix products by default
+    meter.GPU = torch.device(args.device).type == "cuda"
     solvers.MEMORY = args.memory * solvers.GIBIBYTE
     report = Report(args)
     chosen = args.tasks.split(",")
@@ -89,8 +90,8 @@ class Report:
             "seed": 0,
             "threads": args.threads,
             "memory_gib": args.memory,
-            "seconds": "wall" if args.device == "cuda" else "cpu",
-            "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+            "seconds": "wall" if meter.GPU else "cpu",
+            "device": torch.cuda.get_device_name(args.device) if meter.GPU else "cpu",
             "machine": machine(),
             "versions": versions(),
         }
@@ -109,7 +110,8 @@ class Report:
         if where[-1] in place:
             return
         print("…", *where, flush=True)
-        place[where[-1]] = work()
+        settings = {"limit": self.content["limit"], "threads": self.content["threads"]}  # of this run
+        place[where[-1]] = {**work(), **settings}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
         print(json.dumps(shortened(place[where[-1]])), flush=True)

@@ -1,6 +1,5 @@
 """What a script or a notebook calls; the command line is a thin face of it."""
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,7 +113,7 @@ class Settings:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
         if self.eigensolver == "pyhessian" and self.matrix != "hessian":
             raise UserError("pyhessian knows the Hessian only; leave --matrix or --eigensolver out")
-        if not 0 < self.memory < math.inf:
+        if not 0 < self.memory * 2**30 < 2**63:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")

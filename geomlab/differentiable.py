@@ -57,4 +57,4 @@ def _batch_norm(
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
     a_channel = (-1, *(1 for _ in input.shape[2:]))
-    return input * scale.view(a_channel) + shift.view(a_channel)
+    return (input * scale.view(a_channel) + shift.view(a_channel)).to(input.dtype)

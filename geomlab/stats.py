@@ -25,13 +25,17 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    p, z2 = successes / n, Z95**2
+    low, high = score_interval(np.array(successes / n), np.array(float(n)))
+    return float(low), float(high)
+
+
+def score_interval(p: Array, n: Array) -> tuple[Array, Array]:
+    """Wilson's interval of proportions p of n trials, which need not be whole."""
+    z2 = Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     # The ends are exact at 0 and n successes; rounding must not say otherwise.
-    low = 0.0 if successes == 0 else float(centre - half)
-    high = 1.0 if successes == n else float(centre + half)
-    return low, high
+    return np.where(p == 0, 0.0, centre - half), np.where(p == 1, 1.0, centre + half)
 
 
 def mean_stderr(values: ArrayLike) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+GPU = False  # whether the work is on one
+
 
 class OutOfTime(Exception):
     """A method went over its limit."""
@@ -37,7 +39,7 @@ class Meter:
 
 def clock() -> float:
     """CPU seconds of the process, or wall seconds where a GPU works."""
-    if torch.cuda.is_available():
+    if GPU:
         torch.cuda.synchronize()
         return time.perf_counter()
     return time.process_time()
@@ -63,7 +65,7 @@ def measured(work: Callable[[Meter], Any], limit: float) -> tuple[Any, dict[str,
 
 def reset_peak() -> None:
     """Begin anew with the peak of memory, where the system lets one."""
-    if torch.cuda.is_available():
+    if GPU:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return
@@ -75,7 +77,7 @@ def reset_peak() -> None:
 
 def peak() -> int:
     """Bytes: of the GPU, or of the process (VmHWM of Linux)."""
-    if torch.cuda.is_available():
+    if GPU:
         return torch.cuda.max_memory_allocated()
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):

@@ -1,6 +1,7 @@
 """A number is never bare: value, standard error, status, and what it cost."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class Eigenpairs:
         converged: (k,) whether the residual is within the tolerance asked for.
         status: `converged`, or how many pairs are not, or that products ended before hidden ones were looked for.
         products: matrix-vector products spent, what checks them included.
+        end: of the spectrum, `top` or `bottom`: beyond the largest or the smallest value there is no other eigenvalue.
     """
 
     values: Float[Tensor, "k"]
@@ -46,6 +48,7 @@ class Eigenpairs:
     converged: Bool[Tensor, "k"]
     status: str
     products: int
+    end: Literal["top", "bottom"] = "top"
 
     @property
     def bare(self) -> "Eigenpairs":
@@ -58,15 +61,17 @@ class Eigenpairs:
         """(k,) bounds of |λ − eigenvalue|: the smaller of r and r²/gap (Parlett 1998, 11.7.1), or rounding.
 
         Products are taken to be right to eps of the largest |λ|. The gap is the distance to the nearest other pair,
-        less what that one may be off. Beyond the last pair the spectrum is not known, so that one has no gap. Both hold
-        as far as no eigenvalue between them was missed.
+        less what that one may be off. Towards the middle the spectrum is not known, so the innermost pair has no gap.
+        Both hold as far as no eigenvalue between them was missed.
         """
         rounding = torch.finfo(self.vectors.dtype).eps * float(self.values.abs().max())
         if len(self.values) < 2:
             return self.residuals.clamp(min=rounding)
         between = self.values[:-1] - self.values[1:]
-        above = torch.cat([torch.full((1,), torch.inf), between - self.residuals[:-1]])
-        below = torch.cat([between - self.residuals[1:], torch.zeros(1)])
+        outermost, innermost = torch.full((1,), torch.inf), torch.zeros(1)
+        first, last = (outermost, innermost) if self.end == "top" else (innermost, outermost)
+        above = torch.cat([first, between - self.residuals[:-1]])
+        below = torch.cat([between - self.residuals[1:], last])
         gap = torch.minimum(above, below)
         bounds = torch.where(gap > self.residuals, self.residuals.square() / gap, self.residuals)
         return bounds.clamp(min=rounding)

@@ -9,6 +9,7 @@ again with it, until a search ends with nothing found. Sources: Golub & Van Loan
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -92,16 +93,18 @@ def eigenpairs(
     off = _check(operator, found, generator)
     unsearched = "" if searched or search == 0 else "; hidden eigenvalues not looked for"
 
-    def judged(pairs: tuple[Tensor, Tensor, Tensor], products: int) -> Eigenpairs:
+    def judged(
+        pairs: tuple[Tensor, Tensor, Tensor], products: int, end: Literal["top", "bottom"]
+    ) -> Eigenpairs:
         values, vectors, images = pairs
         residuals, spent = _prove(space, values, vectors, images, off, tolerance)
         good = residuals <= space.bound(values.cpu(), tolerance)
         bad = int((~good).sum())
         status = f"not converged: {bad} of {len(good)}" if bad else f"converged{unsearched}"
-        return Eigenpairs(values.cpu(), vectors, images, residuals, good, status, products + spent)
+        return Eigenpairs(values.cpu(), vectors, images, residuals, good, status, products + spent, end)
 
     top, low = found
-    return judged(top, space.products + 1), judged(low, 0)
+    return judged(top, space.products + 1, "top"), judged(low, 0, "bottom")
 
 
 def least_basis(k: int, bottom: int = 1) -> int:

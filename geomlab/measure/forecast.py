@@ -4,13 +4,15 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeVar
 
 import torch
+from torch.nn import functional as F
 
 from geomlab import params
 from geomlab.curvature.finite_difference import FiniteDifference
-from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator
+from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator, saved_bytes
 from geomlab.data.batches import Batches
 from geomlab.devices import available_memory
 from geomlab.errors import UserError
@@ -51,7 +53,7 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
     """Time and memory of a measure whose cost grows with its settings: curvature and landscape; of others nothing.
 
     A product and a forward pass of some samples are timed, and taken to be linear in the samples. It is right to about
-    a factor of two; other work on the machine is not foreseen.
+    a factor of three; other work on the machine is not foreseen.
 
     Args:
         measurement: what is to be measured.
@@ -77,22 +79,37 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Fore
     product, pilot, matrix = _tried(
         batches, lambda some: wanted.matrix_of(subject, some, names), lambda matrix: matrix.matvec(vector)
     )
-    graphs = 0.0
+    a_vector = matrix.dim * matrix.dtype.itemsize
+    a_batch = min(batches.batch_size, len(batches))
     if isinstance(matrix, RiskOperator):
-        graphs = matrix.bytes_per_sample * len(batches)
+        count = ceil(len(batches) / a_batch)
+        graphs = matrix.bytes_per_sample * len(batches) + count * matrix.vectors * a_vector
+        working = matrix.bytes_per_sample * a_batch  # what a product makes of a graph is about as large
         if graphs > wanted.graphs:  # all but a part are recomputed for each product
             kept = wanted.graphs / graphs
             start = time.perf_counter()
             wanted.matrix_of(subject, pilot, names)
             product += (1 - kept) * (time.perf_counter() - start)
-            graphs = wanted.graphs + matrix.bytes_per_sample * min(batches.batch_size, len(batches))
+            graphs = wanted.graphs + working + matrix.vectors * a_vector
+        graphs += working
+    else:
+        graphs = a_batch * _of_gradient(subject, pilot)
     seconds = product * len(batches) / len(pilot)
     usual, most = _products(wanted)
     if wanted.eigensolver == "pyhessian":
         usual, most = usual + 11 * wanted.k, most + 101 * wanted.k  # its iterations, and a check of each
-    a_vector = matrix.dim * matrix.dtype.itemsize
     parts = {"graphs": graphs, "vectors": _vectors(wanted, a_vector, matrix) * a_vector}
     return Forecast(usual * seconds, most * seconds, sum(parts.values()), parts)
+
+
+def _of_gradient(subject: Subject, batches: Batches) -> float:
+    """Bytes a sample of the graph of a gradient."""
+    weights = {name: tensor.detach().requires_grad_() for name, tensor in subject.weights.items()}
+    return saved_bytes(
+        batches,
+        tuple(weights.values()),
+        lambda images, labels: F.cross_entropy(subject(images, weights), labels),
+    )
 
 
 def _products(wanted: Curvature) -> tuple[float, float]:

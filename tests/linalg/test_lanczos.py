@@ -361,3 +361,20 @@ def test_numbers_that_are_too_small_are_refused(arguments: dict[str, int], said:
 def test_a_matrix_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match="symmetric"):
         Dense(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+
+
+def test_the_outermost_pair_of_either_end_alone_has_nothing_beyond_it() -> None:
+    """Both of a bottom are pairs of the matrix diag(5, −4.9, −5.1, −10), off in a direction that was not searched."""
+    values, residuals = torch.tensor([[-5.0, -10.0], [0.1, 0.1]], dtype=torch.float64)
+    none = torch.zeros(0, 2).double()
+    for end, innermost in (("top", 1), ("bottom", 0)):
+        pairs = Eigenpairs(values, none, none, residuals, residuals < 1, "converged", 0, end)
+        assert float(pairs.errors[innermost]) == 0.1
+        assert float(pairs.errors[1 - innermost]) == pytest.approx(0.01 / 4.9)
+
+
+def test_each_end_is_named() -> None:
+    top, bottom = eigenpairs(
+        Dense(torch.diag(torch.arange(9.0)).double()), 2, generator(0, "start"), bottom=2
+    )
+    assert (top.end, bottom.end) == ("top", "bottom")

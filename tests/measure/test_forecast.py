@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from geomlab import api, devices
+from geomlab.curvature.hessian import Hessian
 from geomlab.data.condition import parse_conditions
 from geomlab.data.embedded import checkpoint_path
 from geomlab.data.sources import open_source
@@ -31,8 +32,21 @@ def test_products_and_vectors_are_counted() -> None:
     assert found.usual / found.most == pytest.approx(usual / most)
     dim = sum(weight.numel() for weight in SUBJECT.weights.values())
     assert found.parts["vectors"] == (2 * 21 + 8 + 1) * dim * 8
-    kept = found.parts["graphs"] / len(INPUTS)
-    assert forecast(wanted, SUBJECT, models.batches(80, 16)).parts["graphs"] == pytest.approx(80 * kept)
+    a_sample = Hessian(SUBJECT, INPUTS, list(SUBJECT.weights)).bytes_per_sample
+    for n, count in (
+        (40, 3),
+        (80, 5),
+    ):  # what is kept, the gradients of the batches, and what a product makes of one
+        graphs = forecast(wanted, SUBJECT, models.batches(n, 16)).parts["graphs"]
+        assert graphs == pytest.approx((n + 16) * a_sample + count * dim * 8)
+
+
+def test_a_gradient_has_a_graph_too() -> None:
+    wanted = Curvature(k=3, matrix="finite-difference")
+    one, two = (forecast(wanted, SUBJECT, models.batches(40, size)).parts["graphs"] for size in (10, 20))
+    assert two == pytest.approx(2 * one)
+    whole = Hessian(SUBJECT, INPUTS, list(SUBJECT.weights)).bytes_per_sample
+    assert 0.1 * whole < one / 10 < whole
 
 
 def test_more_samples_and_a_small_memory_take_longer() -> None:

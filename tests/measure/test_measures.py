@@ -99,6 +99,13 @@ def test_inputs_that_are_not_the_clean_ones_seen_anew() -> None:
     assert "not the clean samples" in str(found["warnings"].item())
 
 
+def test_a_density_that_memory_cut_short_says_so() -> None:
+    found = Curvature(k=1, probes=2, density=(2, 9), memory=1)(SUBJECT, INPUTS, generator(0, "c"))
+    assert "the spectral density has 2 steps, not 9" in str(found["warnings"].item())
+    whole = Curvature(k=1, probes=2, density=(2, 9))(SUBJECT, INPUTS, generator(0, "c"))
+    assert "spectral density has" not in str(whole["warnings"].item())
+
+
 def test_too_few_samples_say_so() -> None:
     found = FeatureGeometry(k=20)(SUBJECT, models.batches(6, 6), generator(0, "f"))
     assert np.isnan(found["cka_to_clean"]).all()

@@ -52,7 +52,8 @@ class Curvature(Measurement):
         reference: network at θ₀, of whose θ − θ₀ the share in the top eigenspace is taken; or None.
         tolerance: relative residual at which an eigenpair counts as converged.
         max_products: Lanczos stops there.
-        memory: bytes for kept graphs and Lanczos vectors; it changes the time, and numbers within their tolerance.
+        memory: bytes for kept graphs and Lanczos vectors. It changes the time, and numbers within their tolerance;
+            where the density's vectors do not fit it has fewer steps, which a warning says.
     """
 
     subspace: str = "full"
@@ -136,6 +137,7 @@ class Curvature(Measurement):
                 + ("; the loss has kinks, so that more is possible" if found.off[1] else "")
             )
         said += warn.of_few_samples(found, len(batches))
+        said += warn.of_few_steps(found, self.density[1])
         if self.reference is not None and moved is None:
             said.append("no share of the drift in the top eigenspace: the reference has other parameters")
         return dataset(content, coords, said)

@@ -61,3 +61,14 @@ def of_few_samples(found: Findings, n: int) -> list[str]:
             "shown, and the overlap of halves says little; raise the budget"
         )
     return said
+
+
+def of_few_steps(found: Findings, asked: int) -> list[str]:
+    """What memory took from the spectral density."""
+    steps = found.density.nodes.shape[1]
+    if steps >= min(asked, found.dim - len(found.density.known)):
+        return []
+    return [
+        f"the spectral density has {steps} steps, not {asked}: more vectors do not fit the memory; its smoothing is "
+        "wider and the effective rank less sure"
+    ]

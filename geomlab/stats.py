@@ -32,10 +32,10 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 def score_interval(p: Array, n: Array) -> tuple[Array, Array]:
     """Wilson's interval of proportions p of n trials, which need not be whole."""
     z2 = Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    # The ends are exact at 0 and n successes; rounding must not say otherwise.
-    return np.where(p == 0, 0.0, centre - half), np.where(p == 1, 1.0, centre + half)
+    upper = p + z2 / (2 * n) + Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    # The ends are the roots of (1 + z²/n)x² − (2p + z²/n)x + p²: by their product, the lower one does not cancel.
+    # p lies between them; rounding must not say otherwise.
+    return np.asarray(np.minimum(p**2 / upper, p)), np.asarray(np.maximum(upper / (1 + z2 / n), p))
 
 
 def mean_stderr(values: ArrayLike) -> tuple[float, float]:

@@ -200,10 +200,12 @@ class _End:
     Attributes:
         vector: a direction (dim,) of length 1, orthogonal to the space when it was found.
         parts: (basis,) the component of each basis vector's image along it.
+        since: products spent when it was orthogonal to the space, or −1 where rounding leaves that in doubt.
     """
 
     vector: Vector
     parts: Float[Tensor, "basis"]
+    since: int
 
 
 class _Space:
@@ -235,7 +237,7 @@ class _Space:
         Returns:
             Whether the new image has a part outside the space; it is then the last end.
         """
-        vector = None if end is None else self._inside(self._ends.pop(end).vector)
+        vector = None if end is None else self._inside(self._ends.pop(end))
         if vector is None:
             vector = self._fresh()
         self._basis.append(vector)
@@ -257,7 +259,9 @@ class _Space:
             return False
         parts = torch.zeros(m, dtype=torch.float64)
         parts[-1] = length
-        self._ends.append(_End(remainder / length, parts))
+        # Less than that of an image is left by rounding in part.
+        sound = length >= 1e-3 * math.hypot(length, float(along.norm()))
+        self._ends.append(_End(remainder / length, parts, self.products if sound else -1))
         return True
 
     def shares(self, wanted: Tensor, tolerance: float) -> Float[Tensor, "ends wanted"]:
@@ -295,9 +299,11 @@ class _Space:
         rows.rotate(images, turn)
         return theta, vectors, images
 
-    def _inside(self, vector: Vector) -> Vector | None:
+    def _inside(self, end: _End) -> Vector | None:
         """An end's direction made orthogonal to the basis as it is now, or None if it has come to lie in it."""
-        vector, _ = self._basis.orthogonalise(vector)
+        if end.since == self.products:
+            return end.vector
+        vector, _ = self._basis.orthogonalise(end.vector)
         length = rows.norm(vector)
         if length <= torch.finfo(vector.dtype).eps ** 0.5:
             return None

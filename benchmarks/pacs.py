@@ -44,7 +44,9 @@ def images(out: Path) -> Path:
                 f"pacs: no {archive}; set GEOMLAB_SHARED to the folder that holds data/pacs64.tar"
             )
         with tarfile.open(archive) as opened:
-            opened.extractall(out / "unpacking", filter="data")
+            # As an argument only from Python 3.11.4 on.
+            opened.extraction_filter = getattr(tarfile, "data_filter", None)
+            opened.extractall(out / "unpacking")
         (out / "unpacking" / "pacs64").replace(root)
     return root
 

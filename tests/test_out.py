@@ -122,9 +122,9 @@ def test_results_that_lie_elsewhere_are_not_followed(
     assert not (done / "results").is_symlink()
 
 
-def dice(out: Path, net: Path, flag: str) -> cli.Result:
-    """A run that fails when it has begun: only a second pass over the data finds a network that throws dice."""
-    model = ("--model", "tests.misbehaving:dice", *OPTIONS[2:-1], "accuracy,curvature")
+def tiring(out: Path, net: Path, flag: str) -> cli.Result:
+    """A run that fails when it has begun."""
+    model = ("--model", "tests.misbehaving:tiring", *OPTIONS[2:-1], "accuracy,curvature")
     return cli.run("analyze", net, *model, flag, "--out", out)
 
 
@@ -134,7 +134,7 @@ def test_overwritten_results_are_kept_until_the_new_ones_are_complete(
     before = cli.snapshot(done)
     for _ in range(2):  # the beginning of a run that failed is nothing to set aside
         cli.refused(
-            dice(done, nets[0], "--overwrite"), "must be deterministic", f"are in {done / '.replaced'}"
+            tiring(done, nets[0], "--overwrite"), "must be deterministic", f"are in {done / '.replaced'}"
         )
         assert cli.snapshot(done / ".replaced") == before
     aside = f"; the results from before are in {done / '.replaced'}"

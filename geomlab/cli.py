@@ -87,7 +87,7 @@ def demo(
     before, after = checkpoint_path("zero-shot"), checkpoint_path("ft")
     results = run(
         before, after, out=out, reference=before, resume=resume, overwrite=overwrite, command=_command(),
-        # Of each kind of input one, so that it takes under three minutes on two slow cores, too.
+        # Of each kind of input one, so that it takes minutes on two slow cores.
         conditions=("clean", "pgd:eps=16/255", "domain:sketch"), budget="quick", samples=100,
     )  # fmt: skip
     _show(results, out)

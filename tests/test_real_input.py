@@ -64,9 +64,8 @@ def test_resnet20_with_every_measure(data: Path, tmp_path: Path) -> None:
 def pacs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pacs")
     with tarfile.open(data / "pacs64.tar") as archive:
-        archive.extraction_filter = getattr(
-            tarfile, "data_filter", None
-        )  # as an argument from Python 3.11.4 on
+        # As an argument only from Python 3.11.4 on.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
         archive.extractall(folder)
     return folder / "pacs64"
 

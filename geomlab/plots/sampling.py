@@ -132,15 +132,9 @@ def _series(checkpoint: xr.Dataset) -> list[tuple[str, xr.Dataset, tuple[Array, 
     dodge = max(2.0, ticks[-1] / ticks[0]) ** DODGE if ticks else 1.0
     found = []
     for i, (name, one) in enumerate(measured):
-        n, y, bar = (
-            values[_order(one)]
-            for values in (
-                select.numbers(one, "part_n"),
-                select.numbers(one, "part_eigenvalue"),
-                _errors(one),
-            )
-        )
-        found.append((name, one, (n * dodge ** (i - (len(measured) - 1) / 2), y, bar)))
+        order, moved = _order(one), dodge ** (i - (len(measured) - 1) / 2)
+        y, bar = select.numbers(one, "part_eigenvalue")[order], _errors(one)[order]
+        found.append((name, one, (_counts(one) * moved, y, bar)))
     return found
 
 

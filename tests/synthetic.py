@@ -111,6 +111,8 @@ def curvature(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "layer_kappa_stderr": ("layer", error),
             "anisotropy": ("quantity", np.array(values)),
             "anisotropy_stderr": ("quantity", np.array(errors)),
+            "anisotropy_low": ("quantity", np.array(values) - 2 * np.array(errors)),
+            "anisotropy_high": ("quantity", np.array(values) + 2 * np.array(errors)),
             "loss": 0.15 * scale,
             "gradient_norm": 0.02 * scale,
             **density(eigenvalue, scale, int(dim.sum())),

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
+from geomlab.linalg.estimates import MEASURED
 from geomlab.risk import SampleLosses, check_finite, check_repeated, gradient
 from geomlab.stats import mean_stderr
 from geomlab.subject import Subject
@@ -21,7 +22,6 @@ from geomlab.typing import Float, Params
 SAM_RHO = 0.05  # Foret et al. 2021 (arXiv 2010.01412), their default
 ASAM_RHO = 0.5  # Kwon et al. 2021, the official repository's for CIFAR-10 (1.0 for CIFAR-100)
 GROUP = 16  # ours: a dozen groups from the 200 samples of the smallest budget
-MEASURED = "measured"
 
 
 @dataclass(frozen=True, eq=False)

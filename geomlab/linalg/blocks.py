@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geomlab.linalg import rows
+from geomlab.linalg.estimates import of_probes
 from geomlab.linalg.operator import Operator
 from geomlab.linalg.random import signs
 from geomlab.linalg.trace import deflate
@@ -32,6 +33,11 @@ class BlockNorms:
     blocks: Float[Tensor, "pairs blocks"]
     whole: Float[Tensor, "pairs"]
     products: int
+
+    @property
+    def status(self) -> str:
+        """`measured`, or that there is no error."""
+        return of_probes(len(self.whole))
 
 
 def block_norms(

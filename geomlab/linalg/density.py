@@ -17,6 +17,7 @@ from torch import Tensor
 from geomlab import stats
 from geomlab.linalg import rows
 from geomlab.linalg.basis import Basis
+from geomlab.linalg.estimates import MEASURED
 from geomlab.linalg.operator import Operator
 from geomlab.linalg.random import signs
 from geomlab.linalg.trace import deflate
@@ -63,6 +64,12 @@ class SpectralDensity:
     known: Array
     dim: int
     products: int
+
+    @property
+    def status(self) -> str:
+        """`measured`, or of how many probes Lanczos ended before the last step: their quadrature is exact."""
+        ended = int(np.isnan(self.nodes).any(axis=1).sum())
+        return f"{ended} of {len(self.nodes)} probes ended in an invariant space" if ended else MEASURED
 
     @property
     def range(self) -> tuple[float, float]:

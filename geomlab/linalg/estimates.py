@@ -6,7 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from geomlab import stats
 from geomlab.typing import Bool, Float
+
+MEASURED = "measured"  # a status: nothing to say against it
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,22 @@ class Estimate:
     stderr: float
     samples: Float[Tensor, "probes"]
     products: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval, Student's over probes; NaN from a single one."""
+        half = stats.t95(len(self.samples)) * self.stderr
+        return self.value - half, self.value + half
+
+    @property
+    def status(self) -> str:
+        """`measured`, or that it has no error."""
+        return of_probes(len(self.samples))
+
+
+def of_probes(count: int) -> str:
+    """The status of a mean over so many probes."""
+    return MEASURED if count > 1 else "of a single probe: no error"
 
 
 @dataclass(frozen=True, eq=False)

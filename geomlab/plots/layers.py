@@ -19,7 +19,7 @@ HTML = "κ<sub>ℓ</sub> = Tr H<sub>ℓℓ</sub> / d<sub>ℓ</sub>"
 
 
 def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
-    """Draw κ of one checkpoint's layers, one series a condition, with standard errors.
+    """Draw κ of one checkpoint's layers, one series a condition, with 95 % intervals.
 
     Args:
         data: measurement `curvature` of one checkpoint.
@@ -27,7 +27,7 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
         scale: of the y axis; by default what the numbers ask for.
     """
     shown = looks(select.conditions(data))
-    artists = layerwise.draw(data, ax, VARIABLE, shown, dodge=0.14, connect=False)
+    artists = layerwise.draw(data, ax, VARIABLE, shown, dodge=0.14, connect=False, bars=select.t_half_widths)
     (scale or choose(select.numbers(data, VARIABLE))).apply(ax)
     names = select.layers(data, VARIABLE)
     layerwise.name_layers(ax, names)
@@ -65,7 +65,8 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     )
     shown = looks(select.conditions(data))
     for row, (_, one) in enumerate(parts, start=1):
-        for trace in layerwise.traces(one, VARIABLE, shown, scale, first=row == 1, dodge=0.13):
+        bars = select.t_half_widths
+        for trace in layerwise.traces(one, VARIABLE, shown, scale, first=row == 1, dodge=0.13, bars=bars):
             fig.add_trace(trace, row=row, col=1)
         fig.update_xaxes(**layerwise.plotly_axis(select.layers(one, VARIABLE)), row=row)
     fig.update_yaxes(title_text=HTML, **scale.plotly_axis(select.numbers(data, VARIABLE)))

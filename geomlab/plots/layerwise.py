@@ -1,6 +1,6 @@
 """Lines over the layers of a network: one series a condition, with error bars, in both libraries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -14,11 +14,20 @@ from geomlab.plots.names import shorten
 from geomlab.plots.scales import Scale
 from geomlab.plots.style import Drawn, Look, escape, plain, short
 
+Bars = Callable[[xr.Dataset, str], select.Array]
+
 MOST = 40  # layer names that fit below a page-wide figure
 
 
 def draw(
-    data: xr.Dataset, ax: Axes, variable: str, shown: dict[str, Look], *, dodge: float, connect: bool = True
+    data: xr.Dataset,
+    ax: Axes,
+    variable: str,
+    shown: dict[str, Look],
+    *,
+    dodge: float,
+    connect: bool = True,
+    bars: Bars = select.errors,
 ) -> list[Drawn]:
     """Draw a variable over the layers of one checkpoint.
 
@@ -29,6 +38,7 @@ def draw(
         shown: condition -> look.
         dodge: how far the conditions are moved apart along x, so that their bars can be told apart.
         connect: whether a line joins the layers.
+        bars: half lengths of the error bars of a condition; one standard error by default.
     """
     names = select.layers(data, variable) if variable in data else []
     series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
@@ -36,7 +46,7 @@ def draw(
     for i, (condition, one) in enumerate(series):
         look, part = shown[condition], one.sel(layer=names)
         x = np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2)
-        y, bar = select.numbers(part, variable), select.errors(part, variable)
+        y, bar = select.numbers(part, variable), bars(part, variable)
         line = look.dash if connect else "none"
         artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls=line, lw=0.8, ms=3))
     return artists
@@ -73,7 +83,14 @@ def _ticks(names: Sequence[str], most: int) -> list[int]:
 
 
 def traces(
-    data: xr.Dataset, variable: str, shown: dict[str, Look], scale: Scale, *, first: bool, dodge: float = 0.0
+    data: xr.Dataset,
+    variable: str,
+    shown: dict[str, Look],
+    scale: Scale,
+    *,
+    first: bool,
+    dodge: float = 0.0,
+    bars: Bars = select.errors,
 ) -> list[go.Scatter]:
     """The same for plotly, with full layer names and values in the hover text.
 
@@ -84,13 +101,14 @@ def traces(
         scale: of the y axis.
         first: whether these traces are those in the legend.
         dodge: how far the conditions are moved apart along x; then no line joins the layers.
+        bars: half lengths of the error bars of a condition; one standard error by default.
     """
     names = select.layers(data, variable) if variable in data else []
     series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
     found = []
     for i, (condition, one) in enumerate(series):
         look, part = shown[condition], one.sel(layer=names)
-        y, bar = select.numbers(part, variable), select.errors(part, variable)
+        y, bar = select.numbers(part, variable), bars(part, variable)
         found.append(
             go.Scatter(
                 x=np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2),

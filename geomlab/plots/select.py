@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from geomlab import stats
+
 Array = NDArray[np.float64]
 
 
@@ -42,6 +44,12 @@ def errors(data: xr.Dataset, variable: str) -> Array:
     """Standard errors of a variable, 0 where there is none, so that nothing is drawn."""
     values = numbers(data, f"{variable}_stderr")
     return np.asarray(np.nan_to_num(np.broadcast_to(values, numbers(data, variable).shape), nan=0.0))
+
+
+def t_half_widths(data: xr.Dataset, variable: str) -> Array:
+    """Half of the 95 % t-intervals of means over the cell's `probes`, 0 where there is no error."""
+    t = stats.t95(float(data["probes"]))
+    return np.nan_to_num(t * errors(data, variable), nan=0.0)
 
 
 def layers(data: xr.Dataset, variable: str) -> list[str]:

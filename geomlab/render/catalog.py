@@ -121,8 +121,7 @@ KINDS = (
         "layer_kappa",
         layers.TITLE,
         "Trace of each layer's block of the matrix over its number of parameters: where in the network "
-        "the loss is sharp, whatever the size of the layer. Bars are one standard error of the trace "
-        "estimate.",
+        "the loss is sharp, whatever the size of the layer. Bars are 95 % intervals over probes.",
         layers.figure,
         layers.interactive,
     ),

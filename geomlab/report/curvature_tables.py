@@ -7,7 +7,17 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cells, count, scalar, smallest_converged, text, vector
-from geomlab.report.entries import ONE_ERROR, Row, called, each, largest, leading, matrix_name, stderr_cell
+from geomlab.report.entries import (
+    ONE_ERROR,
+    Row,
+    called,
+    each,
+    interval_cell,
+    largest,
+    leading,
+    matrix_name,
+    stderr_cell,
+)
 from geomlab.results import Results
 from geomlab.results.overlap import Place, overlaps
 from geomlab.tables import Cell, Table
@@ -61,14 +71,15 @@ def anisotropy_table(results: Results) -> Table:
     for lead, one in each(results, "curvature"):
         by_name = {str(name): one.sel(quantity=name) for name in one["quantity"].values}
         cells = [
-            stderr_cell(by_name[q], "anisotropy") if q in by_name else Cell(math.nan) for q in QUANTITIES
+            interval_cell(by_name[q], "anisotropy") if q in by_name else Cell(math.nan, n=count(one))
+            for q in QUANTITIES
         ]
-        rows.append((*lead, *(Cell(c.value, c.error, count(one)) for c in cells)))
+        rows.append((*lead, *cells))
     caption = (
-        "λ₁/λₖ: first over last of the eigenvalues computed, ± the bound from their residuals; participation "
-        "ratio: (Tr H)²/‖H‖F², how many directions share the curvature evenly; Gini coefficient and coefficient "
-        "of variation of κ over the layers; effective rank: exp of the entropy of |λ|, and (Σ|λ|)²/‖H‖F², both ± what "
-        f"probes and steps of the density leave open; share of ‖H‖F² that couples layers. {ONE_ERROR}"
+        "λ₁/λₖ: first over last of the eigenvalues computed; participation ratio: (Tr H)²/‖H‖F², how many directions "
+        "share the curvature evenly; Gini coefficient and coefficient of variation of κ over the layers; effective "
+        "rank: exp of the entropy of |λ|, and (Σ|λ|)²/‖H‖F²; share of ‖H‖F² that couples layers. In brackets 95 % "
+        "intervals: of λ₁/λₖ the bounds from residuals; of what needs |λ| with what the density's steps leave open."
     )
     return Table("Anisotropy", (*leading(results), *QUANTITIES.values()), tuple(rows), caption)
 

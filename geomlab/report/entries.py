@@ -26,6 +26,13 @@ def stderr_cell(one: xr.Dataset, name: str, *, n: int | None = None) -> Cell:
     return Cell(scalar(one, name), error, n if n is not None else count(one))
 
 
+def interval_cell(one: xr.Dataset, name: str) -> Cell:
+    """A variable with its 95 % interval, or its standard error in results from before it was recorded."""
+    if f"{name}_low" not in one:
+        return stderr_cell(one, name)
+    return Cell(scalar(one, name), (scalar(one, f"{name}_low"), scalar(one, f"{name}_high")), count(one))
+
+
 def largest(one: xr.Dataset) -> Cell:
     """The largest eigenvalue, with its residual."""
     value, residual = (scalar(one.isel(eigen=0), name) for name in ("eigenvalue", "residual"))

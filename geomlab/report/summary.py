@@ -8,7 +8,7 @@ import xarray as xr
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
-from geomlab.stats import positive_interval
+from geomlab.stats import positive_interval, t95
 
 SCHEMA = 1
 FEATURES = ("cka_to_clean", "gram_drift", "centroid_cosine", "lid", "delta_lid", "gram_volume")
@@ -97,9 +97,10 @@ def _curvature(one: xr.Dataset) -> Json:
         vector(one, "layer_kappa_stderr"),
         strict=True,
     )
-    keys = ("dim", "trace", "stderr", "kappa", "kappa_stderr")
-    quantities = map(str, one["quantity"].values)
-    anisotropy = zip(quantities, vector(one, "anisotropy"), vector(one, "anisotropy_stderr"), strict=True)
+    trace, trace_error = scalar(one, "trace"), scalar(one, "trace_stderr")
+    norm, norm_error = scalar(one, "frobenius"), scalar(one, "frobenius_stderr")
+    t = t95(count(one, "probes") or 0)
+    squares = (norm * max(norm - 2 * t * norm_error, 0), norm * (norm + 2 * t * norm_error))
     return {
         "params": text(one, "params"),
         "matrix": text(one, "matrix"),
@@ -111,8 +112,8 @@ def _curvature(one: xr.Dataset) -> Json:
         "smallest_residual": scalar(one, "smallest_residual"),
         "smallest_status": "converged" if smallest_converged(one) else "not converged",
         "status": text(one, "status"),
-        "trace": {"value": scalar(one, "trace"), "stderr": scalar(one, "trace_stderr")},
-        "frobenius": {"value": scalar(one, "frobenius"), "stderr": scalar(one, "frobenius_stderr")},
+        "trace": _with_interval(trace, trace_error, (trace - t * trace_error, trace + t * trace_error)),
+        "frobenius": _with_interval(norm, norm_error, (squares[0] ** 0.5, squares[1] ** 0.5)),
         **_spaces_and_data(one),
         "hvps": count(one, "products"),
         "probes": count(one, "probes"),
@@ -120,10 +121,38 @@ def _curvature(one: xr.Dataset) -> Json:
         "loss": scalar(one, "loss"),
         "gradient_norm": scalar(one, "gradient_norm"),
         "n": count(one),
-        "anisotropy": {name: {"value": value, "stderr": stderr} for name, value, stderr in anisotropy},
+        "anisotropy": _anisotropy(one),
         "layers": {
-            name: dict(zip(keys, (int(dim), *numbers), strict=True)) for name, dim, *numbers in layers
+            name: {
+                "dim": int(dim),
+                "trace": trace,
+                "stderr": stderr,
+                "kappa": kappa,
+                "kappa_stderr": error,
+                "kappa_low": kappa - t * error,
+                "kappa_high": kappa + t * error,
+            }
+            for name, dim, trace, stderr, kappa, error in layers
         },
+    }
+
+
+def _with_interval(value: float, stderr: float, interval: tuple[float, float]) -> Json:
+    return {"value": value, "stderr": stderr, "low": interval[0], "high": interval[1]}
+
+
+def _anisotropy(one: xr.Dataset) -> Json:
+    """By quantity; results from before intervals were recorded have standard errors alone."""
+    columns = {
+        "value": "anisotropy",
+        "stderr": "anisotropy_stderr",
+        "low": "anisotropy_low",
+        "high": "anisotropy_high",
+    }
+    numbers = {short: vector(one, name) for short, name in columns.items() if name in one}
+    return {
+        str(name): dict(zip(numbers, row, strict=True))
+        for name, row in zip(one["quantity"].values, zip(*numbers.values(), strict=True), strict=True)
     }
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, converged, scalar, smallest_converged, text
-from geomlab.report.entries import accuracy_cell, largest, last_layer, matrix_name, ratio, stderr_cell
+from geomlab.report.entries import (
+    accuracy_cell,
+    interval_cell,
+    largest,
+    last_layer,
+    matrix_name,
+    ratio,
+    stderr_cell,
+)
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
 from geomlab.tables import Cell
@@ -126,7 +134,7 @@ def _spread(found: dict[str, xr.Dataset], clean: str | None) -> str:
     one = found.get(clean or "")
     if one is None or "participation_ratio" not in one["quantity"].values:
         return ""
-    ratio_cell = stderr_cell(one.sel(quantity="participation_ratio"), "anisotropy")
+    ratio_cell = interval_cell(one.sel(quantity="participation_ratio"), "anisotropy")
     matrix = matrix_name(one).strip(",")
     return (
         f"The trace of the {matrix} on clean inputs is {stderr_cell(one, 'trace')}; its curvature is as if "

@@ -30,7 +30,7 @@ def test_every_key_of_the_contract_is_there(summary: dict[str, Any]) -> None:
         curvature = summary["curvature"][condition]
         wanted = "params dim eigenvalues residuals status trace frobenius hvps seconds anisotropy layers"
         assert set(wanted.split()) <= keys(curvature)
-        assert keys(curvature["trace"]) == keys(curvature["frobenius"]) == {"value", "stderr"}
+        assert keys(curvature["trace"]) == keys(curvature["frobenius"]) == {"value", "stderr", "low", "high"}
         assert {"dim", "trace", "stderr", "kappa"} <= keys(curvature["layers"][LAYERS[0]])
         assert {"alpha", "loss", "accuracy"} <= keys(summary["landscape"][condition]["line"])
         assert {"alpha", "beta", "loss"} <= keys(summary["landscape"][condition]["plane"])
@@ -47,7 +47,12 @@ def test_numbers_are_those_of_the_cells(summary: dict[str, Any], one: Results) -
     assert written["hvps"] == 118
     assert written["dim"] == int(pgd["dim"])
     assert isinstance(written["dim"], int)
-    assert written["anisotropy"]["layer_gini"] == {"value": 0.61, "stderr": 0.02}
+    assert written["anisotropy"]["layer_gini"] == pytest.approx(
+        {"value": 0.61, "stderr": 0.02, "low": 0.57, "high": 0.65}
+    )
+    trace = written["trace"]
+    assert trace["low"] < trace["value"] < trace["high"]
+    assert trace["high"] - trace["value"] == pytest.approx(2.0452 * trace["stderr"], rel=1e-4)  # 30 probes
     layer = pgd.sel(layer=LAYERS[5])
     assert written["layers"][LAYERS[5]]["kappa"] == layer["layer_kappa"].item()
     assert written["layers"][LAYERS[5]]["stderr"] == layer["layer_trace_stderr"].item()

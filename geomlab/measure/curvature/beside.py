@@ -8,7 +8,7 @@ import torch
 
 from geomlab.curvature import sharpness
 from geomlab.data.batches import Batches
-from geomlab.linalg.estimates import Eigenpairs
+from geomlab.linalg.estimates import MEASURED, Eigenpairs
 from geomlab.linalg.operator import Operator
 from geomlab.subject import Subject
 
@@ -28,7 +28,7 @@ def sharp(
         "average_case": sharpness.average_case(subject, batches, names, generator),
     }
     radii = [sharpness.SAM_RHO, sharpness.ASAM_RHO, sharpness.SAM_RHO, sharpness.SAM_RHO]
-    said = [f"{name}: {one.status}" for name, one in found.items() if one.status != sharpness.MEASURED]
+    said = [f"{name}: {one.status}" for name, one in found.items() if one.status != MEASURED]
     values = {
         "sharpness": ("kind", np.array([found[name].value for name in KINDS])),
         "sharpness_stderr": ("kind", np.array([found[name].stderr for name in KINDS])),

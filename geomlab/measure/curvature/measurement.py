@@ -70,7 +70,7 @@ class Curvature(Measurement):
     memory: float = MEMORY
 
     name = "curvature"
-    revision = 5
+    revision = 6
 
     @property
     def parameters(self) -> dict[str, Any]:

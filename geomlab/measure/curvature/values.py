@@ -51,7 +51,7 @@ def layers(found: Findings, sizes: list[int]) -> Values:
 
 def unequal(found: Findings, sizes: list[int]) -> Values:
     """The anisotropy."""
-    pairs = {
+    quantities = {
         **anisotropy.of_traces(
             found.top.values.numpy(),
             found.top.relative_residuals.numpy(),
@@ -63,9 +63,12 @@ def unequal(found: Findings, sizes: list[int]) -> Values:
         **anisotropy.of_density(found.density, found.traces.squared_frobenius),
         **anisotropy.of_blocks(found.norms),
     }
+    every = [quantities[name] for name in anisotropy.QUANTITIES]
     return {
-        "anisotropy": ("quantity", np.array([pairs[name][0] for name in anisotropy.QUANTITIES])),
-        "anisotropy_stderr": ("quantity", np.array([pairs[name][1] for name in anisotropy.QUANTITIES])),
+        "anisotropy": ("quantity", np.array([one.value for one in every])),
+        "anisotropy_stderr": ("quantity", np.array([one.stderr for one in every])),
+        "anisotropy_low": ("quantity", np.array([one.low for one in every])),
+        "anisotropy_high": ("quantity", np.array([one.high for one in every])),
     }
 
 

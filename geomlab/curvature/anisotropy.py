@@ -129,7 +129,7 @@ def of_density(density: SpectralDensity, squared_frobenius: Estimate) -> Quantit
     )
     stderr = np.linalg.norm([errors, left_open, of_frobenius], axis=0)
     found = zip(values.tolist(), stderr.tolist(), halves.tolist(), strict=True)
-    return dict(zip(OF_DENSITY, (_around(*each) for each in found), strict=True))
+    return dict(zip(OF_DENSITY, (_around(*each, least=1.0) for each in found), strict=True))
 
 
 def _x_log_x(x: Array) -> Array:
@@ -160,10 +160,10 @@ def gini(values: Array) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ x / (n * total))
 
 
-def _around(value: float, stderr: float, half: float, *, most: float = inf) -> Quantity:
-    """What is between 0 and `most`, with an interval of that half width."""
-    low, high = (float(np.clip(end, 0.0, most)) for end in (value - half, value + half))
-    return Quantity(float(np.clip(value, 0.0, most)), stderr, low, high)
+def _around(value: float, stderr: float, half: float, *, least: float = 0.0, most: float = inf) -> Quantity:
+    """What is between `least` and `most`, with an interval of that half width."""
+    value, low, high = (float(np.clip(x, least, most)) for x in (value, value - half, value + half))
+    return Quantity(value, stderr, low, high)
 
 
 def _root(square: float, stderr: float, half: float) -> Quantity:

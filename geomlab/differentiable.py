@@ -10,15 +10,21 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from geomlab import convolution
+
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """For forward passes that are differentiated twice: `plain_attention`, and batch norm as the line it is.
+def twice_differentiable(*, detached: bool = False) -> Iterator[None]:
+    """For forward passes that are differentiated twice: `plain_attention`, `convolution`, and batch norm as a line.
 
     In eval mode batch norm is x·s + t with two numbers a channel. Its kernel's second derivative, written for training
     mode, is most of a product of a network that has it after each convolution (benchmarks/curvature.py, ResNet-20).
+
+    Args:
+        detached: whether the first derivative is differentiated along its cotangents only, as for a Gauss-Newton
+            product; of a convolution what the weights would need is then left out.
     """
-    with plain_attention(), _PlainBatchNorm():
+    with plain_attention(), _Plain(detached):
         yield
 
 
@@ -29,7 +35,11 @@ def plain_attention() -> Iterator[None]:
         yield
 
 
-class _PlainBatchNorm(TorchFunctionMode):
+class _Plain(TorchFunctionMode):
+    def __init__(self, detached: bool) -> None:
+        super().__init__()
+        self._detached = detached
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -37,7 +47,11 @@ class _PlainBatchNorm(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        return (_batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+        if func is F.batch_norm:
+            return _batch_norm(*args, **(kwargs or {}))
+        if func in convolution.AXES:
+            return convolution.convolve(func, self._detached, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
 def _batch_norm(

@@ -40,6 +40,7 @@ class GaussNewton(RiskOperator[_Linearised]):
 
     matrix = "Gauss-Newton product"
     vectors = 2  # its gradient, and Jᵀu
+    detached = True
 
     def _graph(self, weights: tuple[Tensor, ...], loss: Scalar, logits: Logits) -> _Linearised:
         gradient = differentiate(loss, weights, retain_graph=True)

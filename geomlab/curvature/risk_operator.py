@@ -76,6 +76,7 @@ class RiskOperator(Operator, Generic[G]):
     matrix: ClassVar[str]  # what a network lacks whose functions cannot be differentiated twice
     inputs: ClassVar[str] = HELD_FIXED
     vectors: ClassVar[int]  # of all the parameters, that a kept graph holds
+    detached: ClassVar[bool] = False  # whether derivatives are differentiated along cotangents only
 
     def __init__(
         self, subject: Subject, batches: Batches, names: list[str], *, memory: float = 4 * GIBIBYTE
@@ -166,7 +167,7 @@ class RiskOperator(Operator, Generic[G]):
 
     def _graph_of(self, images: Images, labels: Labels) -> G:
         weights = {name: tensor.detach().requires_grad_() for name, tensor in self._weights.items()}
-        with twice_differentiable():
+        with twice_differentiable(detached=self.detached):
             logits = self._subject(images, weights)
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
         return self._graph(tuple(weights.values()), loss, logits)

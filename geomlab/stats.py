@@ -104,7 +104,7 @@ def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, 
     """
     groups = min(groups, n)
     index, group = np.arange(n), np.random.default_rng(0).permutation(n) % groups
-    return _spread(np.array([statistic(index[group != g]) for g in range(groups)], dtype=np.float64))
+    return jackknife_error(np.array([statistic(index[group != g]) for g in range(groups)], dtype=np.float64))
 
 
 def debiased(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int) -> tuple[Array, Array]:
@@ -125,11 +125,11 @@ def debiased(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int) -
     if n < 2:
         return whole, np.full(whole.shape, np.nan)
     left_out = np.array([statistic(np.delete(index, i)) for i in index], dtype=np.float64)
-    return whole - (n - 1) * (left_out - whole).mean(axis=0), _spread(left_out)
+    return whole - (n - 1) * (left_out - whole).mean(axis=0), jackknife_error(left_out)
 
 
-def _spread(left_out: Array) -> Array:
-    """Standard errors from statistics without each group."""
+def jackknife_error(left_out: Array) -> Array:
+    """Standard errors from the statistics (groups, …) without each group."""
     groups = len(left_out)
     spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)

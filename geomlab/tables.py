@@ -216,7 +216,7 @@ def _power(size: float) -> int:
 
 def _fixed(x: float, decimals: int) -> str:
     if not math.isfinite(x):
-        return MISSING
+        return "∞" if x > 0 else MISSING
     text = f"{x:.{max(decimals, 0)}f}" if decimals >= 0 else f"{round(x, decimals):.0f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
@@ -295,6 +295,7 @@ _LATEX = {
     "λ": r"$\lambda$",
     "ρ": r"$\rho$",
     "σ": r"$\sigma$",
+    "∞": r"$\infty$",
     "…": r"\dots{}",
     "\n": " ",
 }

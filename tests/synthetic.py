@@ -171,6 +171,8 @@ def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) 
     own = 0.25 * SHARPNESS[condition] * rng.normal(size=(64, k))
     return {
         "eigenvalue_stderr": ("eigen", stderr),
+        "eigenvalue_low": ("eigen", eigenvalue - 2.09 * stderr),
+        "eigenvalue_high": ("eigen", eigenvalue + 2.09 * stderr),
         "part_n": ("part", N / parts),
         "part_converged": ("part", np.ones(4, dtype=np.int8)),
         "part_eigenvalue": ("part", eigenvalue[0] * (1 + 0.05 * np.log2(parts))),

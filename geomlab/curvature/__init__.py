@@ -1,1 +1,1 @@
-"""Curvature of the risk: matrix-free Hessian, anisotropy."""
+"""Curvature of the risk: matrices of it, sharpness, anisotropy, how sure over samples, a second opinion."""

@@ -4,17 +4,19 @@ Values and errors are the jackknife's over probes (`stats.debiased`), and the in
 stands what is no chance: the residuals of eigenvalues, and what the steps of a quadrature leave open.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf, nan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isnan, nan
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from geomlab import stats
 from geomlab.linalg.blocks import BlockNorms
 from geomlab.linalg.density import SpectralDensity
-from geomlab.linalg.estimates import Estimate
+from geomlab.linalg.estimates import Eigenpairs, Estimate
+from geomlab.linalg.trace import Traces
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -36,7 +38,7 @@ class Quantity:
 
     Attributes:
         value: NaN where it has no meaning.
-        stderr: one standard error over probes, or a bound; NaN from a single probe.
+        stderr: one standard error over probes, with what is no chance; NaN from a single probe.
         low: lower end of its 95 % interval, not negative.
         high: upper end.
     """
@@ -48,52 +50,85 @@ class Quantity:
 
 
 Quantities = Mapping[str, Quantity]
+NONE = Quantity(nan, nan, nan, nan)
 
 
-def of_traces(
-    eigenvalues: Array, residuals: Array, dim: int, trace: Array, squared_frobenius: Array, kappa: Array
-) -> Quantities:
+def of_traces(top: Eigenpairs, traces: Traces, sizes: Sequence[int]) -> Quantities:
     """What follows from traces.
 
     Args:
-        eigenvalues: (k,) largest ones, descending.
-        residuals: (k,) their relative residuals.
-        dim: of the parameters, n.
-        trace: (probes,) samples of Tr H.
-        squared_frobenius: (probes,) samples of ‖H‖_F².
-        kappa: (probes, layers) samples of Tr H_ℓℓ / dim_ℓ.
+        top: the k largest eigenpairs.
+        traces: with blocks, the layers.
+        sizes: parameters of each layer.
 
     Returns:
-        `lambda1_over_lambdak` λ₁/λ_k (NaN unless both are positive; its error is the bound from the residuals);
-        `n_lambda1_over_trace` n·λ₁/Tr H, 1 for an isotropic H (NaN unless both are positive); `participation_ratio`
-        (Tr H)²/‖H‖_F², the number of directions that share the curvature (a lower bound for an indefinite H, whose
-        trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers. An eigenvalue is positive only if it is
-        larger than its residual: below that it may be a zero to which rounding gave a sign.
+        `lambda1_over_lambdak` λ₁/λ_k (NaN unless both are positive; its ends are bounds); `n_lambda1_over_trace`
+        n·λ₁/Tr H, 1 for an isotropic H (NaN unless both are positive; its upper end is infinite where the trace is not
+        told from zero); `participation_ratio` (Tr H)²/‖H‖_F², the number of directions that share the curvature (a
+        lower bound for an indefinite H, whose trace cancels); `layer_gini` and `layer_cv` of |κ_ℓ| over the layers. An
+        eigenvalue is positive only if it is larger than its residual: below that it may be a zero to which rounding
+        gave a sign.
     """
-    positive = (eigenvalues[[0, -1]] > 0) & (residuals[[0, -1]] < 1)
+    trace, square = traces.trace.samples.numpy(), traces.squared_frobenius.samples.numpy()
+    kappa = torch.stack([block.samples for block in traces.blocks], dim=1).numpy() / np.array(sizes)
 
     def of_probes(rows: Rows) -> list[float]:
-        tr, fro2 = trace[rows].mean(), squared_frobenius[rows].mean()
-        sizes = np.abs(kappa[rows].mean(axis=0))
-        mean = sizes.mean()
+        layers = np.abs(kappa[rows].mean(axis=0))
+        mean, fro2 = layers.mean(), square[rows].mean()
         return [
-            float(dim * eigenvalues[0] / tr) if tr > 0 and positive[0] else nan,
-            float(tr**2 / fro2) if fro2 > 0 else nan,
-            gini(sizes),
-            float(sizes.var() / mean**2) if mean > 0 else nan,
+            float(trace[rows].mean() ** 2 / fro2) if fro2 > 0 else nan,
+            gini(layers),
+            float(layers.var() / mean**2) if mean > 0 else nan,
         ]
 
     values, errors = stats.debiased(of_probes, len(trace))
     half = stats.t95(len(trace)) * errors
-    n_lambda, participation, of_gini = (
+    participation, of_gini = (
         _around(*each)
-        for each in zip(values[:3].tolist(), errors[:3].tolist(), half[:3].tolist(), strict=True)
+        for each in zip(values[:2].tolist(), errors[:2].tolist(), half[:2].tolist(), strict=True)
     )
-    variation = _root(float(values[3]), float(errors[3]), float(half[3]))
+    low, high = traces.trace.interval
+    if low <= 0 <= high and traces.squared_frobenius.value > 0:  # the square is no line there
+        most = max(low**2, high**2) / traces.squared_frobenius.value
+        participation = replace(participation, low=0.0, high=max(participation.high, most))
+    variation = _root(float(values[2]), float(errors[2]), float(half[2]))
     if variation.low == 0:  # where layers may be alike, noise alone makes a Gini
-        of_gini = Quantity(of_gini.value, of_gini.stderr, 0.0, of_gini.high)
-    ratio = _ratio(eigenvalues[[0, -1]], residuals[[0, -1]]) if positive.all() else _around(nan, nan, nan)
-    return dict(zip(OF_TRACES, [ratio, n_lambda, participation, of_gini, variation], strict=True))
+        of_gini = replace(of_gini, low=0.0)
+    found = [_ratio(top), _of_trace(top, traces.trace, sum(sizes)), participation, of_gini, variation]
+    return dict(zip(OF_TRACES, found, strict=True))
+
+
+def _ratio(top: Eigenpairs) -> Quantity:
+    """λ₁/λ_k, and bounds of it.
+
+    A converged value is within its residual of an eigenvalue. One that is not may still rise to the eigenvalue that it
+    is below of, the k-th as far as the first.
+    """
+    if not _is_positive(top, 0) or not _is_positive(top, -1):
+        return NONE
+    first, last = (float(top.relative_residuals[i]) for i in (0, -1))
+    ratio = float(top.values[0] / top.values[-1])
+    low = ratio * (1 - first) / (1 + last) if bool(top.converged[-1]) else 1.0
+    high = ratio * (1 + first) / (1 - last) if bool(top.converged[0]) else inf
+    return Quantity(ratio, ratio * (first + last), max(low, 1.0), high)
+
+
+def _of_trace(top: Eigenpairs, trace: Estimate, dim: int) -> Quantity:
+    """n·λ₁/Tr H, between the ends of the trace's interval and of λ₁'s (Fieller 1954, of a numerator without chance)."""
+    if not _is_positive(top, 0) or trace.value <= 0:
+        return NONE
+    numerator, residual = dim * float(top.values[0]), float(top.relative_residuals[0])
+    low, high = trace.interval
+    value = numerator / trace.value
+    least, most = numerator * (1 - residual) / high, numerator * (1 + residual) / low if low > 0 else inf
+    if isnan(high):
+        least = most = nan
+    stderr = value * (trace.stderr / trace.value + residual)
+    return Quantity(max(value, 1.0), stderr, max(least, 1.0), max(most, 1.0))
+
+
+def _is_positive(top: Eigenpairs, index: int) -> bool:
+    return bool(top.values[index] > 0) and bool(top.relative_residuals[index] < 1)
 
 
 def of_density(density: SpectralDensity, squared_frobenius: Estimate) -> Quantities:
@@ -129,7 +164,7 @@ def of_density(density: SpectralDensity, squared_frobenius: Estimate) -> Quantit
     )
     stderr = np.linalg.norm([errors, left_open, of_frobenius], axis=0)
     found = zip(values.tolist(), stderr.tolist(), halves.tolist(), strict=True)
-    return dict(zip(OF_DENSITY, (_around(*each, least=1.0) for each in found), strict=True))
+    return dict(zip(OF_DENSITY, (_around(*each, least=1.0, most=density.dim) for each in found), strict=True))
 
 
 def _x_log_x(x: Array) -> Array:
@@ -171,15 +206,3 @@ def _root(square: float, stderr: float, half: float) -> Quantity:
     ends = np.array([square, square + stderr, square - half, square + half])
     value, above, low, high = np.sqrt(np.maximum(ends, 0.0)).tolist()
     return Quantity(value, above - value, low, high)
-
-
-def _ratio(values: Array, residuals: Array) -> Quantity:
-    """First over second, each within its relative residual of an eigenvalue: bounds, not chances."""
-    first, second = residuals.tolist()
-    ratio = float(values[0] / values[1])
-    return Quantity(
-        ratio,
-        ratio * (first + second),
-        ratio * (1 - first) / (1 + second),
-        ratio * (1 + first) / (1 - second),
-    )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geomlab import stats
 from geomlab.data.batches import Batches
 from geomlab.linalg import rows
 from geomlab.linalg.operator import Operator
@@ -37,6 +38,11 @@ class Resampled:
     stderr: Array
     groups: int
     products: float
+
+    @property
+    def half_width(self) -> Array:
+        """(k,) half of the 95 % intervals."""
+        return stats.t95(self.groups) * self.stderr
 
 
 def jackknife(
@@ -68,9 +74,7 @@ def jackknife(
     left = torch.stack(
         [_values((whole - one) / (n - size)) for one, size in zip(small, sizes, strict=True)]
     ).numpy()
-    g = len(groups)
-    spread = ((left - left.mean(0)) ** 2).sum(0)
-    return Resampled(((g - 1) / g * spread) ** 0.5, g, float(k))
+    return Resampled(stats.jackknife_error(left), len(groups), float(k))
 
 
 def _projected(operator: Operator, vectors: Tensor) -> Float[Tensor, "k k"]:

@@ -163,7 +163,8 @@ def checked(opinion: SecondOpinion, operator: Operator) -> SecondOpinion:
 def differences(top: Eigenpairs, bottom: Eigenpairs, theirs: SecondOpinion) -> list[Difference]:
     """What each of pyhessian's eigenvalues says beside ours, in descending order.
 
-    Values are matched one to one so that the sum of the distances is least.
+    As many as can are matched one to one within the errors of both, each as near as that allows. One that is left is
+    compared with the nearest of ours, which may be another's.
 
     Args:
         top: our largest eigenvalues.
@@ -181,22 +182,40 @@ def differences(top: Eigenpairs, bottom: Eigenpairs, theirs: SecondOpinion) -> l
         raise ValueError(
             f"expected at least as many eigenvalues of ours as of theirs, got {len(ours)} and {k}"
         )
-    distances = (theirs.values[:, None] - ours[None, :]).abs()
-    _, matched = linear_sum_assignment(distances.numpy())
+    matched = _matched(theirs, ours, errors)
     ceiling = float(bottom.values[fresh].max()) if bool(fresh.any()) else -torch.inf
     between = (ceiling, float(top.values[-1]))
     found: list[Difference] = []
-    for value, residual, index in zip(
-        theirs.values.tolist(), theirs.residuals.tolist(), matched.tolist(), strict=True
+    for value, residual, (index, alone) in zip(
+        theirs.values.tolist(), theirs.residuals.tolist(), matched, strict=True
     ):
         nearest, error = float(ours[index]), float(errors[index])
         difference, claimed = value - nearest, theirs.tolerance * abs(value)
         verdict: Verdict = "agrees"
-        if abs(difference) > claimed + error:
+        if alone or abs(difference) > claimed + error:
             verdict = _verdict(value, residual, claimed, ours, errors, between=between, k=k)
-        allowed = abs(difference) <= residual + error
+        # One that has no match is allowed where its own residual says that it may be no eigenvalue of its own.
+        allowed = abs(difference) <= residual + error and (not alone or residual > claimed)
         found.append(Difference(value, residual, nearest, error, difference, allowed, verdict))
     return found
+
+
+def _matched(
+    theirs: SecondOpinion, ours: Float[Tensor, "n"], errors: Float[Tensor, "n"]
+) -> list[tuple[int, bool]]:
+    """Which of ours each of theirs is compared with, and whether that one is no match of it."""
+    distances = (theirs.values[:, None] - ours[None, :]).abs()
+    claimed = theirs.tolerance * theirs.values.abs()
+    proven = torch.where(theirs.residuals.isfinite(), theirs.residuals, 0.0)
+    allowed = torch.maximum(claimed, proven)[:, None] + errors[None, :]
+    costs = torch.where(
+        distances <= allowed, distances / allowed.clamp(min=torch.finfo(ours.dtype).tiny), 2.0
+    )
+    _, assigned = linear_sum_assignment(costs.numpy())
+    chosen = torch.from_numpy(assigned)
+    alone = costs.gather(1, chosen[:, None])[:, 0] > 1
+    nearest = torch.where(alone, distances.argmin(1), chosen)
+    return list(zip(nearest.tolist(), alone.tolist(), strict=True))
 
 
 def _verdict(
@@ -215,11 +234,11 @@ def _verdict(
     if none_of_ours and (value - residual > high or value + residual < low):
         return "ours missed one"
     larger = int((ours.abs() - errors > abs(value) + claimed).sum())
-    if residual > claimed or larger >= k:
+    if larger >= k:
         return "theirs is off"
-    if none_of_ours and low < value < high:
+    if none_of_ours and low < value - residual and value + residual < high:
         return "not searched by ours"
-    return "undecided"
+    return "theirs is off" if residual > claimed else "undecided"
 
 
 def _unit(pieces: list[Tensor]) -> Vector:

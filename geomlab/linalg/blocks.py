@@ -1,9 +1,13 @@
 """How much of a matrix lies in its diagonal blocks: ‖A_ℓℓ‖_F² of each, without a product a block.
 
-A probe z and its partner z′, in which each block's part has a random sign s_ℓ of its own, give
-a_ℓ = (Az)_ℓ and b_ℓ = s_ℓ(Az′)_ℓ. Both are A_ℓℓ z_ℓ plus what comes from other blocks, whose signs are independent:
-E⟨a_ℓ, b_ℓ⟩ = E‖A_ℓℓ z_ℓ‖² = ‖A_ℓℓ‖_F², without bias, and E‖a‖² = ‖A‖_F² from the same products. Both identities are
-ours; the second is Hutchinson's (1989).
+A probe z is split at random into two halves of the blocks, each with a product of its own. Of a block ℓ, u_ℓ is what
+its own half gives, A_ℓℓ z_ℓ among it, and v_ℓ what the other does. Any other block m is in ℓ's half with probability q,
+so that with O_ℓ = Σ_{m≠ℓ} ‖A_ℓm‖_F²
+
+    E‖u_ℓ‖² = ‖A_ℓℓ‖_F² + q·O_ℓ,    E‖v_ℓ‖² = (1 − q)·O_ℓ,    E‖u_ℓ‖² − q/(1 − q)·E‖v_ℓ‖² = ‖A_ℓℓ‖_F²,
+
+without bias; with two blocks q = 0, and nothing but z is left to chance. E‖u + v‖² = ‖A‖_F² is Hutchinson's (1989); the
+rest is ours.
 """
 
 from collections.abc import Sequence
@@ -17,7 +21,7 @@ from geomlab.linalg.estimates import of_probes
 from geomlab.linalg.operator import Operator
 from geomlab.linalg.random import signs
 from geomlab.linalg.trace import deflate
-from geomlab.typing import Float
+from geomlab.typing import Bool, Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +56,12 @@ def block_norms(
     """Squared Frobenius norms of the diagonal blocks and of the whole, deflated.
 
     With P = I − VVᵀ, A = PAP + C as in `trace`: C is known, so ‖C_ℓℓ‖_F² is exact and ⟨(PAP)_ℓℓ, C_ℓℓ⟩ is the mean of
-    ⟨(PAPz)_ℓ, C_ℓℓ z_ℓ⟩. Only ‖(PAP)_ℓℓ‖_F² is left to pairs of probes.
+    ⟨(PAPz)_ℓ, C_ℓℓ z_ℓ⟩. Only ‖(PAP)_ℓℓ‖_F² is left to chance.
 
     Args:
         operator: symmetric.
-        generator: of the probes and signs (CPU).
-        pairs: of probes, each two products; at least 1.
+        generator: of the probes and of their halves (CPU).
+        pairs: of half probes, each two products (one where there is one block); at least 1.
         sizes: of the diagonal blocks, in order, covering the dimension.
         vectors: (dim, k) orthonormal vectors to deflate.
         images: (dim, k) the operator times those.
@@ -68,19 +72,46 @@ def block_norms(
     if pairs < 1 or sum(sizes) != operator.dim:
         raise ValueError("expected pairs >= 1, and blocks that add up to the dimension")
     sizes, known = list(sizes), _Known(vectors, images, list(sizes))
-    blocks, whole = [], []
+    blocks, whole, products = [], [], 0
     for _ in range(pairs):
-        z = signs(operator, generator)
-        flips = torch.randint(0, 2, (len(sizes),), generator=generator) * 2 - 1
-        flip = flips.to(z).repeat_interleave(torch.tensor(sizes, device=z.device))
-        a, b = (deflate(operator.matvec(deflate(x, vectors)), vectors) for x in (z, flip * z))
-        whole.append((rows.dot(a, a) + rows.dot(b, b)) / 2 + known.square)
-        b *= flip
-        pieces = zip(a.split(sizes), b.split(sizes), known.times(z), known.squares, strict=True)
-        blocks.append([rows.dot(x, y) + rows.dot(x + y, w) + exact for x, y, w, exact in pieces])
+        z, half = signs(operator, generator), _half(len(sizes), generator)
+        mask = half.to(z).repeat_interleave(torch.tensor(sizes, device=z.device))
+        u = deflate(operator.matvec(deflate(mask * z, vectors)), vectors)
+        v = torch.zeros_like(u)
+        if len(sizes) > 1:
+            v = deflate(operator.matvec(deflate(z - mask * z, vectors)), vectors)
+        products += min(2, len(sizes))
+        whole.append(rows.dot(u, u) + rows.dot(v, v) + known.square)  # ⟨u, v⟩ is zero in the mean
+        parts = zip(half.tolist(), u.split(sizes), v.split(sizes), strict=True)
+        sides = ((x, y) if first else (y, x) for first, x, y in parts)
+        members = [int((half == first).sum()) for first in half]
+        pieces = zip(sides, members, known.times(z), known.squares, strict=True)
+        blocks.append(
+            [_own(*two, m, len(sizes)) + 2 * rows.dot(two[0], w) + exact for two, m, w, exact in pieces]
+        )
     return BlockNorms(
-        torch.tensor(blocks, dtype=torch.float64), torch.tensor(whole, dtype=torch.float64), 2 * pairs
+        torch.tensor(blocks, dtype=torch.float64), torch.tensor(whole, dtype=torch.float64), products
     )
+
+
+def _half(count: int, generator: torch.Generator) -> Bool[Tensor, "blocks"]:
+    """Which blocks are in the first half, the larger one of an odd number."""
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[torch.randperm(count, generator=generator)[: -(-count // 2)]] = True
+    return chosen
+
+
+def _own(u: Tensor, v: Tensor, members: int, count: int) -> float:
+    """An estimate of ‖A_ℓℓ‖_F² from what a block gets of its own half and of the other.
+
+    Args:
+        u: (size,) of its own half.
+        v: (size,) of the other.
+        members: blocks in its half.
+        count: of blocks in all.
+    """
+    odds = (members - 1) / (count - members) if count > members else 0.0  # q/(1 − q)
+    return rows.dot(u, u) - odds * rows.dot(v, v)
 
 
 class _Known:

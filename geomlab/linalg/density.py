@@ -28,11 +28,12 @@ Array = NDArray[np.float64]
 # Least share of a proportion's variance that a smoothed one is taken to have: of points beyond nearly all eigenvalues
 # the nodes tell less than they seem to. Ours, from the coverage of tests/linalg/test_density.py.
 LEAST_SPREAD = 0.03
+KNOWN = 50  # a spectrum that is known is smoothed by this part of its range: ours
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A function of the eigenvalue with its pointwise 95 % interval over probes.
+    """A function of the eigenvalue with its pointwise 95 % interval.
 
     Attributes:
         value: (points,) the mean over probes.
@@ -67,7 +68,9 @@ class SpectralDensity:
 
     @property
     def status(self) -> str:
-        """`measured`, or of how many probes Lanczos ended before the last step: their quadrature is exact."""
+        """`measured`; `exact` where all eigenvalues are known; or of how many probes the space was exhausted."""
+        if not self.nodes.size:
+            return "exact"
         ended = int(np.isnan(self.nodes).any(axis=1).sum())
         return f"{ended} of {len(self.nodes)} probes ended in an invariant space" if ended else MEASURED
 
@@ -81,12 +84,18 @@ class SpectralDensity:
     def resolution(self) -> float:
         """The range of the nodes over the steps: what is narrower in the density is not resolved.
 
-        It is 10⁻⁶ of the largest |eigenvalue| at least, and 1 of a matrix that is zero: few or no nodes have a range of
-        rounding.
+        It is 10⁻⁶ of the largest |eigenvalue| at least, and 1 of a matrix that is zero: few nodes have a range of
+        rounding. Where all eigenvalues are known it is for the eye alone.
         """
-        spread = float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))
         largest = max(map(abs, self.range))
-        return max(spread / int(self.nodes.shape[1]), 1e-6 * largest) or 1.0
+        return max(self._spread, 1e-6 * largest) or 1.0
+
+    @property
+    def _spread(self) -> float:
+        if not self.nodes.size:
+            low, high = self.range
+            return (high - low) / KNOWN
+        return (float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))) / int(self.nodes.shape[1])
 
     def functional(self, function: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Samples (probes,) of Tr f(A) = Σ f(λᵢ), one a probe, by Gauss quadrature: of all steps, and of half of them.
@@ -128,6 +137,8 @@ class SpectralDensity:
         """
         exact = kernel((grid[:, None] - self.known) / width).sum(1) / self.dim
         m = self.dim - len(self.known)
+        if m == 0:
+            return Band(exact, exact, exact)
         first, second = np.zeros(len(grid)), np.zeros(len(grid))
         for nodes, weights in zip(self.nodes, self.weights, strict=True):
             there = weights > 0
@@ -163,27 +174,30 @@ def spectral_density(
     Args:
         operator: symmetric.
         generator: of the probes (CPU).
-        probes: at least 1; an interval needs 2.
+        probes: at least 1.
         steps: products a probe, at most the dimension less k.
         values: (k,) known eigenvalues.
-        vectors: (dim, k) their orthonormal eigenvectors; fewer than the dimension.
+        vectors: (dim, k) their orthonormal eigenvectors; with all of them there is nothing left to chance.
 
     Raises:
-        ValueError: if probes or steps < 1, vectors leave nothing, or only one of values and vectors is given.
+        ValueError: if probes or steps < 1, or values and vectors are not as many.
     """
     if vectors is None:
         vectors = torch.zeros(operator.dim, 0, dtype=operator.dtype, device=operator.device)
     known = torch.zeros(0, dtype=torch.float64) if values is None else values.double().cpu()
     k = vectors.shape[1]
-    if probes < 1 or steps < 1 or len(known) != k or k >= operator.dim:
+    if probes < 1 or steps < 1 or len(known) != k or k > operator.dim:
         raise ValueError(
-            "expected probes >= 1, steps >= 1, and a value for each of fewer vectors than dimensions"
+            "expected probes >= 1, steps >= 1, and a value for each of no more vectors than dimensions"
         )
     steps = min(steps, operator.dim - k)
+    if steps == 0:  # the spectrum is known
+        none = np.zeros((probes, 0))
+        return SpectralDensity(none, none, (none, none), known.numpy(), operator.dim, 0)
     fine, coarse = ((np.full((probes, m), np.nan), np.zeros((probes, m))) for m in (steps, -(-steps // 2)))
     products = 0
     for number in range(probes):
-        jacobi = _tridiagonal(operator, signs(operator, generator), vectors, steps)
+        jacobi = _tridiagonal(operator, _start(operator, generator, vectors), vectors, steps)
         products += len(jacobi)
         for nodes, weights in (fine, coarse):
             theta, s = np.linalg.eigh(jacobi[: nodes.shape[1], : nodes.shape[1]])
@@ -194,8 +208,17 @@ def spectral_density(
     return SpectralDensity(*fine, coarse, known.numpy(), operator.dim, products)
 
 
+def _start(operator: Operator, generator: torch.Generator, vectors: Tensor) -> Vector:
+    """A probe without its components along vectors: drawn again where nothing but rounding is left of it."""
+    while True:
+        probe = signs(operator, generator)
+        rest = deflate(probe, vectors)
+        if rows.norm(rest) > torch.finfo(operator.dtype).eps ** 0.5 * rows.norm(probe):
+            return rest
+
+
 def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int) -> Array:
-    """The Jacobi matrix of the spectral measure of PAP at a vector; smaller than `steps` where it is exhausted.
+    """The Jacobi matrix of the spectral measure of PAP at a vector of its range; smaller where that is exhausted.
 
     Its eigenvalues are the nodes of the Gauss quadrature, the squared first entries of its eigenvectors the weights,
     which add up to 1 (Golub & Welsch 1969).
@@ -203,8 +226,7 @@ def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int)
     basis = Basis(start)
     alphas: list[float] = []
     betas: list[float] = []
-    vector = deflate(start, vectors)
-    length = rows.norm(vector)
+    vector, length = start, rows.norm(start)
     while len(alphas) < steps:
         vector = deflate(vector / length, vectors)
         basis.append(vector)

@@ -100,7 +100,8 @@ def eigenpairs(
         residuals, spent = _prove(space, values, vectors, images, off, tolerance)
         good = residuals <= space.bound(values.cpu(), tolerance)
         bad = int((~good).sum())
-        status = f"not converged: {bad} of {len(good)}" if bad else f"converged{unsearched}"
+        converged = f"converged{unsearched}" if end == "top" else "converged"  # the search is for larger ones
+        status = f"not converged: {bad} of {len(good)}" if bad else converged
         return Eigenpairs(values.cpu(), vectors, images, residuals, good, status, products + spent, end)
 
     top, low = found

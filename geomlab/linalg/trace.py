@@ -90,11 +90,12 @@ def traces(
         2 * float(rows.inner(x, y).trace()) - float((rows.inner(x, x) * inner).sum())
         for x, y in zip(v.split(sizes), av.split(sizes), strict=True)
     ]
+    eps = torch.finfo(operator.dtype).eps
     by_block = torch.tensor(parts, dtype=torch.float64) + torch.tensor(known, dtype=torch.float64)
     return Traces(
-        _estimate(by_block.sum(1)),
-        _estimate(torch.tensor(squares, dtype=torch.float64) + known_square),
-        tuple(_estimate(column) for column in by_block.unbind(1)) if blocks else (),
+        _estimate(by_block.sum(1), eps),
+        _estimate(torch.tensor(squares, dtype=torch.float64) + known_square, eps),
+        tuple(_estimate(column, eps) for column in by_block.unbind(1)) if blocks else (),
         probes,
     )
 
@@ -127,6 +128,8 @@ def deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:
     return x - v @ rows.inner(v, x[:, None])[:, 0].to(v)
 
 
-def _estimate(samples: Tensor) -> Estimate:
-    stderr = float(samples.std() / len(samples) ** 0.5) if len(samples) > 1 else float("nan")
+def _estimate(samples: Tensor, eps: float) -> Estimate:
+    """With rounding, eps of the largest sample, as the least error: with all eigenvectors known there is no other."""
+    rounding = eps * float(samples.abs().max())
+    stderr = max(float(samples.std() / len(samples) ** 0.5), rounding) if len(samples) > 1 else float("nan")
     return Estimate(float(samples.mean()), stderr, samples, len(samples))

@@ -134,7 +134,7 @@ def _marked(one: xr.Dataset, place: int) -> list[int]:
 
 
 def _curve(one: xr.Dataset, variable: str) -> list[Array]:
-    """Eigenvalues, values, and the ends of their 95 % intervals, which one probe does not have."""
+    """Eigenvalues, values, and the ends of their 95 % intervals."""
     names = ("density_at", variable, f"{variable}_low", f"{variable}_high")
     x, y, low, high = (np.broadcast_to(select.numbers(one, name), one.sizes["point"]) for name in names)
     there = np.isfinite(x) & np.isfinite(y)

@@ -97,7 +97,7 @@ KINDS = (
         "stand apart, each a peak near the lower edge, which lies a little below the height of a single one. "
         "Right, over the bulk alone, the share of eigenvalues below: at zero, that of the negative ones. Both "
         "are smoothed by a normal of the standard deviation given; what is narrower, even the sign of an "
-        "eigenvalue near zero, is not resolved. Bands are 95 % over the probes, pointwise.",
+        "eigenvalue near zero, is not resolved. Bands are 95 %, pointwise.",
         density.figure,
         density.interactive,
     ),

@@ -152,13 +152,18 @@ def samples_table(results: Results) -> Table:
             else Cell(math.nan)
             for part in parts
         ]
-        whole = Cell(scalar(first, "eigenvalue"), scalar(first, "eigenvalue_stderr"), count(one))
-        rows.append((*row, whole, *(Cell(cell.value, cell.error, count(one)) for cell in numbers)))
-    columns = (*leading(results), "λmax, ± over samples", *(f"λmax of n/{part}" for part in parts))
+        rows.append(
+            (
+                *row,
+                interval_cell(first, "eigenvalue"),
+                *(Cell(cell.value, cell.error, count(one)) for cell in numbers),
+            )
+        )
+    columns = (*leading(results), "λmax over samples", *(f"λmax of n/{part}" for part in parts))
     caption = (
-        "The largest eigenvalue as an estimate of that of all inputs of the kind: its standard error by the jackknife "
-        "over groups of samples; and the mean of λmax over disjoint parts of the samples, ± one standard error over "
-        "the parts. Where it still falls from part to whole, more samples would lower it further."
+        "The largest eigenvalue as an estimate of that of all inputs of the kind, in brackets its 95 % interval by the "
+        "jackknife over groups of samples; and the mean of λmax over disjoint parts of the samples, ± one standard "
+        "error over the parts. Where it still falls from part to whole, more samples would lower it further."
     )
     return Table("Largest eigenvalue over samples", columns, tuple(rows), caption)
 

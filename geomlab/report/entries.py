@@ -27,8 +27,8 @@ def stderr_cell(one: xr.Dataset, name: str, *, n: int | None = None) -> Cell:
 
 
 def interval_cell(one: xr.Dataset, name: str) -> Cell:
-    """A variable with its 95 % interval, or its standard error in results from before it was recorded."""
-    if f"{name}_low" not in one:
+    """A variable with its 95 % interval, or with its standard error where it has none: in older results."""
+    if not math.isfinite(scalar(one, f"{name}_low")):
         return stderr_cell(one, name)
     return Cell(scalar(one, name), (scalar(one, f"{name}_low"), scalar(one, f"{name}_high")), count(one))
 

@@ -108,6 +108,8 @@ def _curvature(one: xr.Dataset) -> Json:
         "eigenvalues": vector(one, "eigenvalue"),
         "residuals": vector(one, "residual"),
         "eigenvalues_stderr": vector(one, "eigenvalue_stderr"),
+        "eigenvalues_low": vector(one, "eigenvalue_low"),
+        "eigenvalues_high": vector(one, "eigenvalue_high"),
         "smallest_eigenvalue": scalar(one, "smallest_eigenvalue"),
         "smallest_residual": scalar(one, "smallest_residual"),
         "smallest_status": "converged" if smallest_converged(one) else "not converged",
@@ -315,6 +317,8 @@ def _pattern(path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if path[0] in ("conditions", "curvature", "landscape", "features") and len(parts) > at:
         conditions = (parts[at],)
         parts[at] = "*"
+    if parts[-1] in ("value", "stderr", "low", "high"):  # of one number
+        parts.pop()
     for group in ("layers", "per_layer", "per_layer_absolute"):
         if group in parts[:-1]:
             parts[parts.index(group) + 1] = "*"

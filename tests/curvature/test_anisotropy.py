@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from dataclasses import astuple
 
 import numpy as np
@@ -8,25 +9,42 @@ import torch
 from geomlab.curvature.anisotropy import OF_DENSITY, Quantity, gini, of_blocks, of_density, of_traces
 from geomlab.linalg.blocks import block_norms
 from geomlab.linalg.density import spectral_density
+from geomlab.linalg.estimates import Eigenpairs, Estimate
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.linalg.operator import Dense
-from geomlab.linalg.trace import together, traces
+from geomlab.linalg.trace import Traces, together, traces
 from geomlab.rng import generator
+
+
+def largest(*values: float, relative: Sequence[float] = (0.0, 0.0), converged: bool = True) -> Eigenpairs:
+    """Eigenpairs without vectors."""
+    found = torch.tensor(values, dtype=torch.float64)
+    residuals = torch.tensor(relative, dtype=torch.float64)[: len(values)] * found.abs()
+    none = torch.zeros(0, len(values), dtype=torch.float64)
+    good = torch.full((len(values),), converged)
+    return Eigenpairs(found, none, none, residuals, good, "", 0)
+
+
+def estimate(samples: Sequence[float]) -> Estimate:
+    x = torch.tensor(samples, dtype=torch.float64)
+    stderr = float(x.std() / len(x) ** 0.5) if len(x) > 1 else math.nan
+    return Estimate(float(x.mean()), stderr, x, len(x))
+
+
+def traced(trace: Sequence[float], square: float, layers: Sequence[Sequence[float]]) -> Traces:
+    """Of probes: the trace of each, one Frobenius norm, and the layers' traces of each."""
+    blocks = tuple(estimate(column) for column in zip(*layers, strict=True))
+    return Traces(estimate(trace), estimate([square] * len(trace)), blocks, len(trace))
 
 
 def test_hand_computed() -> None:
     probes = 3
     found = of_traces(
-        np.array([8.0, 4.0]),
-        np.array([0.01, 0.02]),
-        10,
-        np.full(probes, 20.0),
-        np.full(probes, 100.0),
-        np.tile([1.0, 3.0], (probes, 1)),
+        largest(8, 4, relative=(0.01, 0.02)), traced([20] * probes, 100, [[4, 18]] * probes), [4, 6]
     )
     expected = {
         "lambda1_over_lambdak": (2.0, 0.06, 8 * 0.99 / (4 * 1.02), 8 * 1.01 / (4 * 0.98)),
-        "n_lambda1_over_trace": (4.0, 0.0, 4.0, 4.0),
+        "n_lambda1_over_trace": (4.0, 0.04, 3.96, 4.04),
         "participation_ratio": (4.0, 0.0, 4.0, 4.0),
         "layer_gini": (0.25, 0.0, 0.25, 0.25),
         "layer_cv": (0.5, 0.0, 0.5, 0.5),
@@ -36,28 +54,42 @@ def test_hand_computed() -> None:
 
 
 def test_what_an_indefinite_matrix_leaves_without_meaning_is_not_a_number() -> None:
-    ones = np.ones((2, 2))
-    found = of_traces(np.array([2.0, -1.0]), np.zeros(2), 5, np.full(2, -3.0), np.full(2, 9.0), ones)
+    found = of_traces(largest(2, -1), traced([-3, -3], 9, [[1, 1]] * 2), [2, 3])
     assert math.isnan(found["lambda1_over_lambdak"].value)
     assert math.isnan(found["n_lambda1_over_trace"].value)
 
 
 @pytest.mark.parametrize(("residual", "defined"), [(0.99, True), (1.0, False), (3e5, False), (np.inf, False)])
 def test_an_eigenvalue_no_larger_than_its_residual_is_no_divisor(residual: float, defined: bool) -> None:
-    tens = np.full(2, 10.0)
-    low = np.array([2.0, 1e-17]), np.array([1e-4, residual])
-    found = of_traces(*low, 5, tens, tens, np.ones((2, 2)))
+    tens = traced([10, 10], 10, [[1, 1]] * 2)
+    found = of_traces(largest(2, 1e-17, relative=(1e-4, residual)), tens, [2, 3])
     assert math.isfinite(found["lambda1_over_lambdak"].value) == defined
     assert found["n_lambda1_over_trace"].value == pytest.approx(1.0)
-    zero = of_traces(low[0][1:], low[1][1:], 5, tens, tens, np.ones((2, 2)))
+    zero = of_traces(largest(1e-17, relative=(residual,)), tens, [2, 3])
     assert math.isfinite(zero["n_lambda1_over_trace"].value) == defined
 
 
 def test_the_error_of_a_ratio_is_that_of_its_probes() -> None:
-    rng = np.random.default_rng(0)
-    trace = 100 + rng.normal(size=200)
-    found = of_traces(np.array([2.0, 1.0]), np.zeros(2), 50, trace, np.full(200, 1e3), np.ones((200, 2)))
-    assert found["n_lambda1_over_trace"].stderr == pytest.approx(100 / 100**2 / 200**0.5, rel=0.5)
+    trace = 100 + np.random.default_rng(0).normal(size=200)
+    found = of_traces(largest(2, 1), traced(trace.tolist(), 1e3, [[1, 1]] * 200), [60, 90])
+    assert found["n_lambda1_over_trace"].stderr == pytest.approx(300 / 100**2 / 200**0.5, rel=0.1)
+
+
+def test_a_trace_not_told_from_zero_leaves_the_ratio_open_above() -> None:
+    samples = [1.0, -9, 10, 3, 4, 2, 1, -6, 5, 7]
+    found = of_traces(largest(2, 1), traced(samples, 50, [[1, 1]] * 10), [50, 50])
+    ratio, participation = found["n_lambda1_over_trace"], found["participation_ratio"]
+    high = estimate(samples).interval[1]
+    assert astuple(ratio)[2:] == (pytest.approx(200 / high), math.inf)
+    assert ratio.value == pytest.approx(200 / 1.8)
+    assert participation.low == 0
+    assert participation.high >= high**2 / 50
+
+
+def test_eigenvalues_that_have_not_converged_may_still_rise() -> None:
+    some = traced([20] * 3, 100, [[1, 3]] * 3)
+    found = of_traces(largest(8, 4, relative=(0.1, 0.2), converged=False), some, [4, 6])
+    assert astuple(found["lambda1_over_lambdak"])[2:] == (1.0, math.inf)
 
 
 @pytest.mark.parametrize(("values", "expected"), [([1, 1, 1], 0), ([0, 0, 0, 1], 0.75), ([0, 0], math.nan)])
@@ -102,9 +134,45 @@ def test_of_a_zero_matrix_nothing_is_defined() -> None:
     assert np.isnan([astuple(one) for one in of_matrix(torch.zeros(5).double(), 3).values()]).all()
 
 
+@pytest.mark.parametrize(("layers", "pairs"), [(2, 3), (3, 3), (2, 8)])
+def test_the_share_of_few_layers_is_covered_as_well(layers: int, pairs: int) -> None:
+    """Also by the smallest budget's pairs."""
+    n, size = 60, 60 // layers
+    a = torch.randn(n, n, generator=generator(0, "a"), dtype=torch.float64)
+    a = (a + a.T) * (1 + 3 * torch.block_diag(*(torch.ones(size, size) for _ in range(layers))))
+    blocks = sum(float(a[i : i + size, i : i + size].square().sum()) for i in range(0, n, size))
+    truth, none = 1 - blocks / float(a.square().sum()), torch.zeros(n, 0).double()
+    inside = 0
+    for seed in range(200):
+        norms = block_norms(
+            Dense(a), generator(seed, "b"), pairs=pairs, sizes=[size] * layers, vectors=none, images=none
+        )
+        share = of_blocks(norms)["cross_layer_share"]
+        inside += share.low <= truth <= share.high
+    assert 0.9 <= inside / 200 <= 0.99
+
+
+def test_one_layer_shares_nothing() -> None:
+    a = torch.diag(torch.arange(1.0, 6)).double()
+    none = torch.zeros(5, 0).double()
+    norms = block_norms(Dense(a), generator(0, "b"), pairs=3, sizes=[5], vectors=none, images=none)
+    assert astuple(of_blocks(norms)["cross_layer_share"]) == (0, 0, 0, 0)
+    assert norms.products == 3
+
+
+def test_a_known_spectrum_has_its_effective_rank_exactly() -> None:
+    values = torch.tensor([0.3582, 0.2949, 0.0]).double()
+    known = {"values": values, "vectors": torch.eye(3).double()}
+    density = spectral_density(Dense(torch.diag(values)), generator(0, "d"), probes=2, steps=5, **known)
+    assert density.status == "exact"
+    found = of_density(density, estimate([float(values.square().sum())] * 2))
+    p = values.numpy()[:2] / float(values.sum())
+    rank = np.exp(-(p * np.log(p)).sum())
+    assert astuple(found["effective_rank"]) == pytest.approx((rank, 0, rank, rank))
+
+
 def of_one_probe() -> dict[str, Quantity]:
-    one = np.ones(1)
-    return dict(of_traces(np.array([2.0, 1.0]), np.zeros(2), 5, one, one, np.ones((1, 3))))
+    return dict(of_traces(largest(2, 1), traced([1], 1, [[1, 1, 1]]), [1, 2, 2]))
 
 
 def test_a_single_probe_has_values_and_no_errors() -> None:
@@ -118,10 +186,10 @@ def test_a_single_probe_has_values_and_no_errors() -> None:
 
 def test_noise_of_the_probes_does_not_pass_for_unequal_layers() -> None:
     """20 layers alike, each κ from 10 probes that scatter by as much as κ."""
-    ends, ginis, starts = (np.array([2.0, 1.0]), np.zeros(2)), [], []
+    ginis, starts = [], []
     for seed in range(400):
         kappa = 1 + np.random.default_rng(seed).normal(size=(10, 20))
-        found = of_traces(*ends, 20, kappa.sum(1), np.full(10, 50.0), kappa)
+        found = of_traces(largest(2, 1), traced(kappa.sum(1).tolist(), 50, kappa.tolist()), [1] * 20)
         ginis.append(found["layer_gini"].value)
         starts.append(found["layer_gini"].low == found["layer_cv"].low == 0)
     assert 0.08 < np.mean(ginis) < 0.1  # 0.17 as it is
@@ -174,14 +242,11 @@ def test_the_intervals_cover_the_truth(alike: bool, seeds: int, least: float) ->
     inside = dict.fromkeys(exact, 0)
     for seed in range(seeds):
         tr = traces(matrix, generator(seed, "t"), probes=10, blocks=SIZES, **deflated)
-        kappa = torch.stack([block.samples for block in tr.blocks], dim=1).numpy() / SIZES
-        square = tr.squared_frobenius
         norms = block_norms(matrix, generator(seed, "b"), pairs=8, sizes=SIZES, **deflated)
         density = spectral_density(matrix, generator(seed, "d"), probes=4, steps=20, **known)
-        ends = top.values.numpy(), top.relative_residuals.numpy()
         found = {
-            **of_traces(*ends, len(a), tr.trace.samples.numpy(), square.samples.numpy(), kappa),
-            **of_density(density, square),
+            **of_traces(top, tr, SIZES),
+            **of_density(density, tr.squared_frobenius),
             **of_blocks(norms),
         }
         for name, truth in exact.items():

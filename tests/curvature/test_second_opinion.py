@@ -271,6 +271,37 @@ def test_who_is_off() -> None:
     assert verdicts(wide)[3] == "theirs is off"
 
 
+def plain(values: list[float], residual: float) -> Eigenpairs:
+    """Ours, by their values alone."""
+    found, none = torch.tensor(values, dtype=torch.float64), torch.zeros(0, len(values)).double()
+    residuals = torch.full_like(found, residual)
+    return Eigenpairs(found, none, none, residuals, torch.ones(len(values), dtype=torch.bool), "", 0)
+
+
+def theirs_of(values: list[float], residuals: list[float]) -> SecondOpinion:
+    none = torch.zeros(0, len(values)).double()
+    return SecondOpinion(
+        torch.tensor(values).double(), none, torch.tensor(residuals).double(), 1e-3, "", 0, 0.0
+    )
+
+
+def test_one_value_that_is_off_leaves_the_others_with_their_matches() -> None:
+    theirs = theirs_of([5.3113, 5.1355, 4.0284, 0.97862, 0.73062], [0.059, 0.19, 0.077, 0.014, 0.013])
+    top = plain([5.3193, 4.0263, 0.97987, 0.73015, 1e-8], 1e-6)
+    found = differences(top, plain([-1e-9], 1e-6), theirs)
+    assert [one.ours for one in found] == [5.3193, 5.3193, 4.0263, 0.97987, 0.73015]
+    assert found[1].verdict == "theirs is off"
+    assert all(one.allowed for one in found)
+
+
+def test_loose_values_that_we_did_not_search_for_are_not_off() -> None:
+    """Of an indefinite Hessian, of which we have one end's first only."""
+    theirs = theirs_of([-25.25, -25.73, -34.16, -35.99, -53.27], [0.75, 0.61, 0.74, 0.81, 0.5])
+    found = differences(plain([0.708, 0.264, 0.175, 0.035, -0.0098], 1e-6), plain([-53.35], 1e-6), theirs)
+    assert verdicts(found) == ["not searched by ours"] * 4 + ["theirs is off"]
+    assert [one.allowed for one in found] == [False] * 4 + [True]
+
+
 def test_what_neither_can_tell() -> None:
     matrix = torch.diag(torch.tensor([5.0, 4, -4.2, -6, 1], dtype=torch.float64))
     e = list(torch.eye(5, dtype=torch.float64))

@@ -52,9 +52,9 @@ def test_a_block_diagonal_matrix_couples_no_layers_and_one_off_the_diagonal_only
         norms = block_norms(
             Dense(matrix), generator(0, "p"), pairs=400, sizes=SIZES, vectors=none, images=none
         )
-        value, error = of_blocks(norms)["cross_layer_share"]
-        assert value == pytest.approx(share, abs=4 * error + 1e-12)
-        assert error < 0.1
+        found = of_blocks(norms)["cross_layer_share"]
+        assert found.value == pytest.approx(share, abs=4 * found.stderr + 1e-12)
+        assert found.stderr < 0.1
 
 
 def test_blocks_that_do_not_cover_the_dimension_are_refused() -> None:

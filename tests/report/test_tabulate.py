@@ -86,12 +86,12 @@ def test_how_sure_lambda_max_is_over_samples(one: Results) -> None:
     found = one["curvature"].sel(checkpoint="grace-s0", condition="clean")
     table = tabulate(one)["samples"]
     row = dict(zip(table.columns, table.rows[0], strict=True))
-    whole, half = row["λmax, ± over samples"], row["λmax of n/2"]
+    whole, half = row["λmax over samples"], row["λmax of n/2"]
     assert isinstance(whole, Cell)
     assert isinstance(half, Cell)
     assert (whole.value, whole.error) == (
         found["eigenvalue"].values[0],
-        found["eigenvalue_stderr"].values[0],
+        (found["eigenvalue_low"].values[0], found["eigenvalue_high"].values[0]),
     )
     assert (half.value, half.error) == (
         float(found["part_eigenvalue"].sel(part=2)),

@@ -55,8 +55,8 @@ def second_opinion(
     theirs = checked(theirs, build())  # whose graphs are not kept beside pyhessian's own
     compared = differences(*ours, theirs)
     said = [
-        f"pyhessian's eigenvalue {one.theirs:.4g} (residual {one.residual:.2g}) is {one.difference:+.2g} from "
-        f"{one.ours:.4g}, more than the errors of both: {one.verdict}"
+        f"pyhessian's eigenvalue {one.theirs:.4g} (residual {one.residual:.2g}) is none of ours within the errors of "
+        f"both, the nearest is {one.ours:.4g}: {one.verdict}"
         for one in compared
         if not one.allowed
     ]

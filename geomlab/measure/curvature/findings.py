@@ -177,8 +177,8 @@ def _density(
 ) -> SpectralDensity:
     probes, steps = effort.density
     fits = int(effort.room / (matrix.dim * matrix.dtype.itemsize))
-    deflated = {"values": known, "vectors": vectors} if len(known) < matrix.dim else {}
-    return spectral_density(matrix, generator, probes=probes, steps=max(2, min(steps, fits)), **deflated)
+    steps = max(2, min(steps, fits))
+    return spectral_density(matrix, generator, probes=probes, steps=steps, values=known, vectors=vectors)
 
 
 def _energy(vectors: Tensor, direction: Vector) -> float:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from geomlab.curvature import anisotropy
 from geomlab.linalg.density import SpectralDensity
@@ -22,6 +21,8 @@ def spectrum(found: Findings) -> Values:
         "residual": ("eigen", top.relative_residuals.numpy()),
         "converged": ("eigen", top.converged.numpy().astype(np.int8)),
         "eigenvalue_stderr": ("eigen", found.resampled.stderr),
+        "eigenvalue_low": ("eigen", top.values.numpy() - found.resampled.half_width),
+        "eigenvalue_high": ("eigen", top.values.numpy() + found.resampled.half_width),
         "smallest_eigenvalue": float(bottom.values[0]),
         "smallest_residual": float(bottom.relative_residuals[0]),
         "smallest_converged": int(bottom.converged[0]),
@@ -52,14 +53,7 @@ def layers(found: Findings, sizes: list[int]) -> Values:
 def unequal(found: Findings, sizes: list[int]) -> Values:
     """The anisotropy."""
     quantities = {
-        **anisotropy.of_traces(
-            found.top.values.numpy(),
-            found.top.relative_residuals.numpy(),
-            found.dim,
-            found.traces.trace.samples.numpy(),
-            found.traces.squared_frobenius.samples.numpy(),
-            torch.stack([block.samples for block in found.traces.blocks], dim=1).numpy() / sizes,
-        ),
+        **anisotropy.of_traces(found.top, found.traces, sizes),
         **anisotropy.of_density(found.density, found.traces.squared_frobenius),
         **anisotropy.of_blocks(found.norms),
     }
@@ -94,7 +88,8 @@ def density(found: SpectralDensity) -> Values:
 
 def _grid(found: SpectralDensity, width: float, low: float, high: float) -> Array:
     """Half of the points over all eigenvalues, half where those are that are not known."""
-    inner = float(np.nanmin(found.nodes)), float(np.nanmax(found.nodes))
+    nodes = found.nodes if found.nodes.size else found.known
+    inner = float(np.nanmin(nodes)), float(np.nanmax(nodes))
     half = POINTS // 2
     foot = 7 * width  # where a normal falls below one eigenvalue of 10⁹
     wide = np.linspace(low - foot, high + foot, POINTS - half)

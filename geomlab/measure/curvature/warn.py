@@ -29,12 +29,12 @@ def sentences(
             "products ended before a search for eigenvalues that the first start cannot see, such as second copies: "
             "there may be larger ones than the last; raise the budget"
         )
-    if bottom.status != "converged":
+    if not bool(bottom.converged.all()):
         said.append(
             "the smallest eigenvalue has not converged: λmin is at most what is shown; raise the budget"
         )
     if len(top.values) < k:
-        said.append(f"only {len(top.values)} eigenvalues: the subspace has {dim} dimensions")
+        said.append(f"only {dim} eigenvalue{'s' if dim > 1 else ''}: the subspace has no more dimensions")
     if undefined:
         said.append(
             f"{', '.join(undefined)} not defined: an eigenvalue or a trace is not positive, "

@@ -115,7 +115,10 @@ def _of_gradient(subject: Subject, batches: Batches) -> float:
 def _products(wanted: Curvature) -> tuple[float, float]:
     """Matrix-vector products that are usual and at most, of all samples."""
     probes, steps = wanted.density
-    fixed = wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k + SHARPNESS
+    builds = 2 + len(
+        wanted.parts
+    )  # of all samples' graphs: for the whole, the jackknife and parts; a product each
+    fixed = builds + wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k + SHARPNESS
     lanczos = LANCZOS * wanted.k
     of_parts = lanczos + 10 * (len(wanted.parts) - 1)  # halves take as many as the whole, others λmax alone
     return fixed + lanczos + of_parts, fixed + (1 + len(wanted.parts)) * wanted.max_products

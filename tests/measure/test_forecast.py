@@ -27,7 +27,7 @@ GIB = 2**30
 def test_products_and_vectors_are_counted() -> None:
     wanted = Curvature(k=3, probes=5, pairs=2, density=(2, 4), parts=(2, 4), max_products=20)
     found = forecast(wanted, SUBJECT, INPUTS)
-    fixed = 5 + 4 + 8 + 3 + 6
+    fixed = 4 + 5 + 4 + 8 + 3 + 6
     usual, most = fixed + 12 + 12 + 10, fixed + 3 * 20
     assert found.usual / found.most == pytest.approx(usual / most)
     dim = sum(weight.numel() for weight in SUBJECT.weights.values())

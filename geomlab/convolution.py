@@ -7,6 +7,7 @@ derivatives are each other. They are written here as such.
 """
 
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import torch
@@ -17,33 +18,48 @@ _LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 Gradients = tuple[Tensor | None, ...]
 
 
+@dataclass(eq=False)
+class Switch:
+    """Whether derivatives of convolutions are differentiated along cotangents only, not along x and w.
+
+    It is off while a network runs, which may take derivatives of its own, and set when what is done with the result is
+    known.
+    """
+
+    on: bool = False
+
+
 def convolve(
     native: Any,
-    detached: bool,
+    detached: Switch,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | tuple[int, ...] = 1,
-    padding: str | int | tuple[int, ...] = 0,
-    dilation: int | tuple[int, ...] = 1,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
     """`torch.conv1d`, `conv2d` or `conv3d`, whose arguments' names these are.
 
-    A call with padding by name, without a batch axis, or under autocast is left to the native one.
+    A call with padding by name, without a batch axis, of complex numbers, or under autocast is left to the native one,
+    and one that it would refuse.
 
     Args:
         native: which one.
-        detached: whether its derivative is itself differentiated along cotangents only, not along x and w.
+        detached: asked whenever it is differentiated.
         input: x (N, C, …).
         weight: w (out, C / groups, …).
         bias: (out,).
-        stride: of each axis, or of all.
-        padding: likewise.
+        stride: of each axis, or of all; whole numbers of any kind.
+        padding: likewise, or a name.
         dilation: likewise.
         groups: of the channels.
     """
-    if input.ndim != weight.ndim or isinstance(padding, str) or torch.is_autocast_enabled(input.device.type):
+    unusual = input.ndim != weight.ndim or isinstance(padding, str) or not input.is_floating_point()
+    mixed = any(other.dtype != input.dtype for other in (weight, bias) if other is not None)
+    misshapen = bias is not None and bias.shape != weight.shape[:1]
+    if unusual or mixed or misshapen or torch.is_autocast_enabled(input.device.type):
         return native(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     axes = AXES[native]
     each = [_each(value, axes) for value in (stride, padding, dilation)]
@@ -52,8 +68,11 @@ def convolve(
     return out if bias is None else out + bias.view(-1, *(1,) * axes)
 
 
-def _each(value: int | tuple[int, ...], axes: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
+def _each(value: Any, axes: int) -> list[int]:
+    try:
+        return [index(value)] * axes
+    except TypeError:
+        values = [index(one) for one in value]
     return values * axes if len(values) == 1 else values
 
 
@@ -74,7 +93,7 @@ class _How:
     groups: int
     input: torch.Size
     weight: torch.Size
-    detached: bool
+    detached: Switch
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x ∗ w."""
@@ -115,6 +134,15 @@ class _Bilinear(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, _How], output: Tensor) -> None:
         first, second, ctx.how = inputs
         ctx.save_for_backward(first, second)
+        ctx.save_for_forward(first, second)
+
+
+def _tangent(map: type[_Bilinear], ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The forward-mode derivative of a bilinear map: the product rule."""
+    a, b = ctx.saved_tensors
+    parts = [map.apply(first, b, ctx.how)] if first is not None else []
+    parts += [map.apply(a, second, ctx.how)] if second is not None else []
+    return sum(parts[1:], parts[0]) if parts else None
 
 
 class _Convolution(_Bilinear):
@@ -125,9 +153,13 @@ class _Convolution(_Bilinear):
         return how.forward(x, w)
 
     @staticmethod
+    def jvp(ctx: Any, first: Tensor | None, second: Tensor | None, _: None) -> Tensor | None:
+        return _tangent(_Convolution, ctx, first, second)
+
+    @staticmethod
     def backward(ctx: Any, g: Tensor) -> Gradients:
         x, w = ctx.saved_tensors
-        if ctx.how.detached:
+        if ctx.how.detached.on:
             x, w = x.detach(), w.detach()
         of_x, of_w, _ = ctx.needs_input_grad
         return (
@@ -143,6 +175,10 @@ class _OfInput(_Bilinear):
     @staticmethod
     def forward(g: Tensor, w: Tensor, how: _How) -> Tensor:
         return how.of_input(g, w)
+
+    @staticmethod
+    def jvp(ctx: Any, first: Tensor | None, second: Tensor | None, _: None) -> Tensor | None:
+        return _tangent(_OfInput, ctx, first, second)
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> Gradients:
@@ -161,6 +197,10 @@ class _OfWeight(_Bilinear):
     @staticmethod
     def forward(g: Tensor, x: Tensor, how: _How) -> Tensor:
         return how.of_weight(g, x)
+
+    @staticmethod
+    def jvp(ctx: Any, first: Tensor | None, second: Tensor | None, _: None) -> Tensor | None:
+        return _tangent(_OfWeight, ctx, first, second)
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> Gradients:

@@ -17,6 +17,8 @@ from geomlab import convolution
 def twice_differentiable(*, detached: bool = False) -> Iterator[None]:
     """For forward passes that are differentiated twice: `plain_attention`, `convolution`, and batch norm as a line.
 
+    Weight normalisation is written out: its kernel's second derivative is wrong (torch 2.14: not symmetric).
+
     In eval mode batch norm is x·s + t with two numbers a channel. Its kernel's second derivative, written for training
     mode, is most of a product of a network that has it after each convolution (benchmarks/curvature.py, ResNet-20).
 
@@ -24,8 +26,10 @@ def twice_differentiable(*, detached: bool = False) -> Iterator[None]:
         detached: whether the first derivative is differentiated along its cotangents only, as for a Gauss-Newton
             product; of a convolution what the weights would need is then left out.
     """
-    with plain_attention(), _Plain(detached):
+    switch = convolution.Switch()
+    with plain_attention(), _Plain(switch):
         yield
+    switch.on = detached
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def plain_attention() -> Iterator[None]:
 
 
 class _Plain(TorchFunctionMode):
-    def __init__(self, detached: bool) -> None:
+    def __init__(self, detached: convolution.Switch) -> None:
         super().__init__()
         self._detached = detached
 
@@ -49,6 +53,8 @@ class _Plain(TorchFunctionMode):
     ) -> Any:
         if func is F.batch_norm:
             return _batch_norm(*args, **(kwargs or {}))
+        if func is torch._weight_norm:
+            return _weight_norm(*args, **(kwargs or {}))
         if func in convolution.AXES:
             return convolution.convolve(func, self._detached, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -72,3 +78,10 @@ def _batch_norm(
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
     a_channel = (-1, *(1 for _ in input.shape[2:]))
     return (input * scale.view(a_channel) + shift.view(a_channel)).to(input.dtype)
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """`torch._weight_norm`: g·v/‖v‖, the norm over all axes but one, or over all where that is −1."""
+    others = [axis for axis in range(v.ndim) if axis != dim]
+    length: Tensor = torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1)
+    return v * (g / length)

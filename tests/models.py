@@ -43,6 +43,21 @@ def softmax_regression() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(SHAPE[0] * SHAPE[1] * SHAPE[2], CLASSES))
 
 
+class OfItsGradient(nn.Module):
+    """Features that are the derivative of an energy of the image, as of a score network; a convolution inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.linear = nn.Conv2d(SHAPE[0], 3, 3), nn.Linear(72, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = images.detach().requires_grad_()
+            energy = self.convolution(x).tanh().square().sum()
+            (slope,) = torch.autograd.grad(energy, x, create_graph=True)
+        return self.linear(slope.flatten(1))
+
+
 NETWORKS = {
     "convolution": convolution,
     "attention": Attention,

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,41 @@ def test_under_autocast_as_well() -> None:
     x, w = random(1, 2, 5, 5, seed=0).float(), random(3, 2, 3, 3, seed=1).float()
     with twice_differentiable(), torch.autocast("cpu", torch.bfloat16):
         assert F.conv2d(x, w).dtype == torch.bfloat16
+
+
+def test_numbers_of_other_kinds_as_settings() -> None:
+    x, w = random(1, 2, 5, 5, seed=0), random(3, 2, 3, 3, seed=1)
+    with twice_differentiable():
+        for two in (np.int64(2), torch.tensor(2), [2], torch.Size([2, 2])):
+            torch.testing.assert_close(F.conv2d(x, w, stride=two), F.conv2d(x, w, stride=2))
+
+
+def test_complex_numbers_and_what_does_not_fit_are_the_native_one_s() -> None:
+    x, w = torch.ones(1, 2, 5, 5), torch.ones(3, 2, 3, 3)
+    with twice_differentiable():
+        assert F.conv2d(x.cdouble(), w.cdouble()).dtype == torch.complex128
+        with pytest.raises(RuntimeError):
+            F.conv2d(x, w, torch.ones(1))
+        with pytest.raises(RuntimeError):
+            F.conv2d(x, w, torch.ones(3).double())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, in its forward mode
+@pytest.mark.parametrize("of_weight", [False, True])
+def test_forward_mode(of_weight: bool) -> None:
+    x, w = random(2, 2, 5, 5, seed=0), random(3, 2, 3, 3, seed=1)
+    given, other = (w, x) if of_weight else (x, w)
+    along = random(*given.shape, seed=2)
+
+    def output(one: Tensor) -> Tensor:
+        return F.conv2d(*((other, one) if of_weight else (one, other))).square()
+
+    native = torch.func.jvp(output, (given,), (along,))
+    jacobian = torch.func.jacfwd(output)(given)
+    with twice_differentiable():
+        found, mapped = torch.func.jvp(output, (given,), (along,)), torch.func.jacfwd(output)(given)
+    torch.testing.assert_close(found, native)
+    torch.testing.assert_close(mapped, jacobian)
 
 
 def test_a_network_may_map_over_weights() -> None:

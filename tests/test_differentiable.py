@@ -41,3 +41,26 @@ def test_statistics_of_the_batch_stay_the_kernel_s(options: dict[str, bool]) -> 
         found = norm(images)
     torch.testing.assert_close(found, norm(images))
     torch.testing.assert_close(found.detach().mean((0, 2, 3)), norm.bias.detach(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_normalisation_has_the_second_derivative_that_it_should(dim: int | None) -> None:
+    """Its kernel's own is not even symmetric."""
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2).double(), dim=dim)
+    g, v = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    with twice_differentiable():
+        found = layer.weight
+    torch.testing.assert_close(found, layer.weight)
+
+    def written(g: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        others = [0, 1] if dim is None else [1 - dim]
+        return g * v / v.square().sum(others, keepdim=dim is not None).sqrt()
+
+    along = torch.linspace(1, 2, 6, dtype=torch.float64).view(2, 3)
+    hessians = []
+    for value in (found, written(g, v)):
+        first = torch.autograd.grad((value.sin() * along).sum(), (g, v), create_graph=True)
+        rows = [torch.autograd.grad(x, (g, v), retain_graph=True) for one in first for x in one.flatten()]
+        hessians.append(torch.stack([torch.cat([part.flatten() for part in row]) for row in rows]))
+    torch.testing.assert_close(*hessians)
+    torch.testing.assert_close(hessians[0], hessians[0].T)

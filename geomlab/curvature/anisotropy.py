@@ -84,13 +84,15 @@ def of_traces(top: Eigenpairs, traces: Traces, sizes: Sequence[int]) -> Quantiti
     values, errors = stats.debiased(of_probes, len(trace))
     half = stats.t95(len(trace)) * errors
     participation, of_gini = (
-        _around(*each)
-        for each in zip(values[:2].tolist(), errors[:2].tolist(), half[:2].tolist(), strict=True)
+        _around(*each, most=most)
+        for *each, most in zip(
+            values[:2].tolist(), errors[:2].tolist(), half[:2].tolist(), (sum(sizes), 1.0), strict=True
+        )
     )
     low, high = traces.trace.interval
     if low <= 0 <= high and traces.squared_frobenius.value > 0:  # the square is no line there
         most = max(low**2, high**2) / traces.squared_frobenius.value
-        participation = replace(participation, low=0.0, high=max(participation.high, most))
+        participation = replace(participation, low=0.0, high=min(max(participation.high, most), sum(sizes)))
     variation = _root(float(values[2]), float(errors[2]), float(half[2]))
     if variation.low == 0:  # where layers may be alike, noise alone makes a Gini
         of_gini = replace(of_gini, low=0.0)
@@ -120,7 +122,9 @@ def _of_trace(top: Eigenpairs, trace: Estimate, dim: int) -> Quantity:
     numerator, residual = dim * float(top.values[0]), float(top.relative_residuals[0])
     low, high = trace.interval
     value = numerator / trace.value
-    least, most = numerator * (1 - residual) / high, numerator * (1 + residual) / low if low > 0 else inf
+    least, most = numerator * (1 - residual) / high, inf
+    if low > 0 and bool(top.converged[0]):
+        most = numerator * (1 + residual) / low
     if isnan(high):
         least = most = nan
     stderr = value * (trace.stderr / trace.value + residual)

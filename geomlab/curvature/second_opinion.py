@@ -62,7 +62,7 @@ class Difference:
     Attributes:
         theirs: its value.
         residual: of its pair, absolute; NaN where it was not checked.
-        ours: the value of ours it is matched with, each of ours at most once.
+        ours: the value of ours it is matched with, or the nearest where it has no match.
         error: bound of |ours − eigenvalue|, from our residuals.
         difference: theirs − ours.
         allowed: whether |difference| is at most residual + error, so that the two do not contradict each other;
@@ -192,7 +192,8 @@ def differences(top: Eigenpairs, bottom: Eigenpairs, theirs: SecondOpinion) -> l
         nearest, error = float(ours[index]), float(errors[index])
         difference, claimed = value - nearest, theirs.tolerance * abs(value)
         verdict: Verdict = "agrees"
-        if alone or abs(difference) > claimed + error:
+        disproven = abs(difference) > residual + error  # False where the residual is NaN
+        if alone or disproven or abs(difference) > claimed + error:
             verdict = _verdict(value, residual, claimed, ours, errors, between=between, k=k)
         # One that has no match is allowed where its own residual says that it may be no eigenvalue of its own.
         allowed = abs(difference) <= residual + error and (not alone or residual > claimed)
@@ -208,9 +209,9 @@ def _matched(
     claimed = theirs.tolerance * theirs.values.abs()
     proven = torch.where(theirs.residuals.isfinite(), theirs.residuals, 0.0)
     allowed = torch.maximum(claimed, proven)[:, None] + errors[None, :]
-    costs = torch.where(
-        distances <= allowed, distances / allowed.clamp(min=torch.finfo(ours.dtype).tiny), 2.0
-    )
+    none = float(len(theirs.values) + 1)  # more than all matches together
+    tiny = torch.finfo(ours.dtype).tiny
+    costs = torch.where(distances <= allowed, distances / allowed.clamp(min=tiny), none)
     _, assigned = linear_sum_assignment(costs.numpy())
     chosen = torch.from_numpy(assigned)
     alone = costs.gather(1, chosen[:, None])[:, 0] > 1

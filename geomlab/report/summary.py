@@ -17,6 +17,7 @@ REFERENCE = {
     "gram_drift": "reference_gram_drift",
     "procrustes": "reference_procrustes",
 }
+GROUPS = ("layers", "per_layer", "per_layer_absolute")  # whose keys are names of layers
 Json = dict[str, Any]
 Holes = dict[str, tuple[tuple[str, ...], int]]
 
@@ -317,9 +318,9 @@ def _pattern(path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if path[0] in ("conditions", "curvature", "landscape", "features") and len(parts) > at:
         conditions = (parts[at],)
         parts[at] = "*"
-    if parts[-1] in ("value", "stderr", "low", "high"):  # of one number
+    if parts[-1] in ("value", "stderr", "low", "high") and parts[-2] not in GROUPS:  # of one number
         parts.pop()
-    for group in ("layers", "per_layer", "per_layer_absolute"):
+    for group in GROUPS:
         if group in parts[:-1]:
             parts[parts.index(group) + 1] = "*"
     return ".".join(parts), conditions

@@ -56,6 +56,18 @@ def test_product_loss_and_gradient_agree_with_the_dense_matrix(module: nn.Module
     assert matrix.kept == (len(batches) if memory else 0)
 
 
+@pytest.mark.parametrize("memory", [0, 1e9])
+def test_of_a_network_that_takes_a_derivative_itself(memory: float) -> None:
+    subject, batches = models.subject(models.OfItsGradient()), models.batches()
+    names = list(subject.weights)
+    matrix = GaussNewton(subject, batches, names, memory=memory)
+    hessian = Hessian(subject, batches, names, memory=memory)
+    v = torch.randn(matrix.dim, generator=generator(0, "v"), dtype=torch.float64)
+    torch.testing.assert_close(matrix.matvec(v), dense(subject, batches) @ v)
+    torch.testing.assert_close(hessian.matvec(v), models.dense_hessian(subject, batches, names) @ v)
+    torch.testing.assert_close(matrix.gradient, hessian.gradient)
+
+
 def test_it_is_the_fisher_information(module: nn.Module) -> None:
     """The mean over samples and over labels drawn from the network of gg^T."""
     subject, batches = models.subject(module), models.batches()

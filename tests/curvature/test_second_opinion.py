@@ -294,6 +294,20 @@ def test_one_value_that_is_off_leaves_the_others_with_their_matches() -> None:
     assert all(one.allowed for one in found)
 
 
+def test_as_many_as_can_are_matched() -> None:
+    """Each at the limit of what it allows, rather than two exactly and one not at all."""
+    found = differences(
+        plain([3.0, 2.9971, 2.9942], 0), plain([-1.0], 0), theirs_of([3.0029, 3.0, 2.9971], [0.00295] * 3)
+    )
+    assert verdicts(found) == ["agrees"] * 3
+    assert all(one.allowed for one in found)
+
+
+def test_a_proof_outweighs_a_tolerance() -> None:
+    found = differences(plain([3.0], 1e-9), plain([-1.0], 0), theirs_of([3.001], [1e-6]))
+    assert (found[0].verdict, found[0].allowed) == ("ours missed one", False)
+
+
 def test_loose_values_that_we_did_not_search_for_are_not_off() -> None:
     """Of an indefinite Hessian, of which we have one end's first only."""
     theirs = theirs_of([-25.25, -25.73, -34.16, -35.99, -53.27], [0.75, 0.61, 0.74, 0.81, 0.5])

@@ -87,15 +87,15 @@ class SpectralDensity:
         It is 10⁻⁶ of the largest |eigenvalue| at least, and 1 of a matrix that is zero: few nodes have a range of
         rounding. Where all eigenvalues are known it is for the eye alone.
         """
+        low, high = self.bulk
         largest = max(map(abs, self.range))
-        return max(self._spread, 1e-6 * largest) or 1.0
+        return max((high - low) / (int(self.nodes.shape[1]) or KNOWN), 1e-6 * largest) or 1.0
 
     @property
-    def _spread(self) -> float:
-        if not self.nodes.size:
-            low, high = self.range
-            return (high - low) / KNOWN
-        return (float(np.nanmax(self.nodes)) - float(np.nanmin(self.nodes))) / int(self.nodes.shape[1])
+    def bulk(self) -> tuple[float, float]:
+        """Smallest and largest of the nodes, or of the known eigenvalues where those are all."""
+        inner = self.nodes if self.nodes.size else self.known
+        return float(np.nanmin(inner)), float(np.nanmax(inner))
 
     def functional(self, function: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Samples (probes,) of Tr f(A) = Σ f(λᵢ), one a probe, by Gauss quadrature: of all steps, and of half of them.

@@ -128,14 +128,14 @@ def _curvature(one: xr.Dataset) -> Json:
         "layers": {
             name: {
                 "dim": int(dim),
-                "trace": trace,
+                "trace": of_layer,
                 "stderr": stderr,
                 "kappa": kappa,
                 "kappa_stderr": error,
                 "kappa_low": kappa - t * error,
                 "kappa_high": kappa + t * error,
             }
-            for name, dim, trace, stderr, kappa, error in layers
+            for name, dim, of_layer, stderr, kappa, error in layers
         },
     }
 

@@ -88,8 +88,7 @@ def density(found: SpectralDensity) -> Values:
 
 def _grid(found: SpectralDensity, width: float, low: float, high: float) -> Array:
     """Half of the points over all eigenvalues, half where those are that are not known."""
-    nodes = found.nodes if found.nodes.size else found.known
-    inner = float(np.nanmin(nodes)), float(np.nanmax(nodes))
+    inner = found.bulk
     half = POINTS // 2
     foot = 7 * width  # where a normal falls below one eigenvalue of 10⁹
     wide = np.linspace(low - foot, high + foot, POINTS - half)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.subject import Subject
 
 
+DIRECTIONS = ("random", "random")
+
+
 class Options(TypedDict, total=False):
     """Keyword arguments of `analyze`: the command line's options, of which --condition and --measure are lists here.
 
@@ -33,6 +36,8 @@ class Options(TypedDict, total=False):
         matrix: whose curvature: hessian (default), gauss-newton, or finite-difference for networks too large.
         eigensolver: geomlab (default); pyhessian is asked as well, on a copy, and differences are reported.
         memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
+        directions: up to two direction SPECs of the loss slices; default random, random.
+        orthogonal: whether the second direction loses its part along the first.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -50,6 +55,8 @@ class Options(TypedDict, total=False):
     matrix: str
     eigensolver: str
     memory: float
+    directions: Sequence[str]
+    orthogonal: bool
     layers: str | None
     budget: str
     samples: int | None
@@ -71,6 +78,8 @@ class Settings:
     matrix: str = "hessian"
     eigensolver: str = "geomlab"
     memory: float = 12
+    directions: Sequence[str] = ()
+    orthogonal: bool = False
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -113,10 +122,20 @@ class Settings:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
         if self.eigensolver == "pyhessian" and self.matrix != "hessian":
             raise UserError("pyhessian knows the Hessian only; leave --matrix or --eigensolver out")
+        if len(self.directions) > 2:
+            raise UserError(
+                f"a slice has two directions, got {len(self.directions)}: {', '.join(self.directions)}"
+            )
         if not 0 < self.memory * 2**30 < 2**63:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """The two directions of the slices."""
+        first, second = (*self.directions, *DIRECTIONS[len(self.directions) :])
+        return first, second
 
 
 def analyze(
@@ -282,6 +301,8 @@ def _plan(
                 "params": settings.params,
                 "matrix": settings.matrix,
                 "eigensolver": settings.eigensolver,
+                "directions": list(settings.axes),
+                "orthogonal": settings.orthogonal,
                 "layers": settings.layers,
                 "budget": settings.budget,
                 "samples": settings.samples,
@@ -340,6 +361,7 @@ def _study(
             "eigensolver": settings.eigensolver,
             "memory": settings.memory * 2**30,
         },
+        landscape={"axes": settings.axes, "orthogonal": settings.orthogonal},
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed)

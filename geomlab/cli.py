@@ -48,6 +48,12 @@ def analyze(
     memory: Annotated[
         float, typer.Option(metavar="GIB", help="For kept graphs and vectors of curvature.")
     ] = 12,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Of the loss slices, up to two: random:filter, random:layer, random:none, "
+                     "gradient, eigenvector:1, eigenvector:bottom, adversarial:rank=4, reference; default two random."),
+    ] = None,
+    orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Second direction at a right angle.")] = False,
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -67,7 +73,8 @@ def analyze(
     results = run(
         *checkpoints, out=out, reference=reference, resume=resume, overwrite=overwrite, command=_command(),
         data=data, model=model, conditions=condition or (), params=params, matrix=matrix,
-        eigensolver=eigensolver, memory=memory, layers=layers, budget=budget,
+        eigensolver=eigensolver, memory=memory, directions=direction or (), orthogonal=orthogonal,
+        layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
+GROUPS = 20  # of samples, of the jackknife: ours
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -87,7 +88,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
     return mean_stderr(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
 
 
-def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, *, groups: int = 20) -> Array:
+def jackknife(
+    statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, *, groups: int = GROUPS
+) -> Array:
     """Standard errors of statistics of n samples by the delete-a-group jackknife (Kott 2001).
 
     Unlike the bootstrap it repeats no sample. A repeated sample is its own nearest neighbour and breaks the
@@ -95,16 +98,20 @@ def jackknife(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int, 
 
     Args:
         statistic: maps the indices that are kept, (m,), to one or several numbers.
-        n: number of samples; they are split into groups at random (always alike), since samples that come in turns,
-            say one of each class, would make groups of one class.
+        n: number of samples; they are split into groups by `group_of`.
         groups: number of groups, at most n.
 
     Returns:
         (number of statistics,) standard errors.
     """
-    groups = min(groups, n)
-    index, group = np.arange(n), np.random.default_rng(0).permutation(n) % groups
-    return jackknife_error(np.array([statistic(index[group != g]) for g in range(groups)], dtype=np.float64))
+    index, group = np.arange(n), group_of(n, groups)
+    left_out = [statistic(index[group != g]) for g in range(min(groups, n))]
+    return jackknife_error(np.array(left_out, dtype=np.float64))
+
+
+def group_of(n: int, groups: int = GROUPS) -> NDArray[np.intp]:
+    """(n,) the group of each sample, at random but always alike: samples may come in turns, say one of each class."""
+    return np.random.default_rng(0).permutation(n) % min(groups, n)
 
 
 def debiased(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int) -> tuple[Array, Array]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import xarray as xr
 from torch import Tensor
 
 from geomlab.data.attacks import ascend
@@ -16,15 +15,16 @@ from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.features.extraction import pooled
-from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Joint, Landscape, Measurement, Single
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.progress import Bar
-from geomlab.results import CellKey, Store
+from geomlab.results import CellKey, Store, TileFolder
 from geomlab.risk import check_finite, sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
 
+AT_ONCE = 2 << 30  # bytes of inputs that are held for a joint measurement, of one condition at least: ours
 MEASURES = ("accuracy", "curvature", "landscape", "features")  # drift comes with a reference
 
 
@@ -101,6 +101,7 @@ def measurements(
     reference: Subject | None,
     seed: int,
     curvature: Mapping[str, Any],
+    landscape: Mapping[str, Any],
 ) -> tuple[Measurement, ...]:
     """The measurements of the named families, and the drift where there is a reference.
 
@@ -112,6 +113,7 @@ def measurements(
         reference: network that is compared with.
         seed: of directions.
         curvature: what else `Curvature` is told.
+        landscape: what else `Landscape` is told.
     """
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
@@ -127,7 +129,12 @@ def measurements(
             **curvature,
         ),
         "landscape": Landscape(
-            subspace, line_points=budget.line_points, plane_points=budget.plane_points, seed=seed
+            subspace,
+            line_points=budget.line_points,
+            plane_points=budget.plane_points,
+            seed=seed,
+            reference=reference,
+            **landscape,
         ),
         "features": FeatureGeometry(reference, layers, subspace=subspace),
     }
@@ -142,6 +149,11 @@ class Cell:
     key: CellKey
     condition: Condition | None
     measurement: Measurement
+
+    @property
+    def where(self) -> str:
+        """Name of the condition."""
+        return self.condition.name if self.condition else "parameters"
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,24 +247,47 @@ class Study:
         inputs = _Inputs(self.subject)
         for cell in self.cells:
             if cell.key.file in missing:
-                where = cell.condition.name if cell.condition else "parameters"
+                some = self._with(cell, missing, inputs)
+                where = ", ".join(one.where for one in some)
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
                 with _enough_memory(f"{where}, {cell.measurement.name}"):
-                    found = self._measure(cell, inputs)
-                store.write(cell.key, found)
+                    self._measure(some, inputs, store)
+                missing -= {one.key.file for one in some}
             bar.advance()
 
-    def _measure(self, cell: Cell, inputs: "_Inputs") -> xr.Dataset:
-        rng = generator(self.seed, cell.measurement.name, cell.condition.spec if cell.condition else "")
-        if cell.condition is None:
-            return cell.measurement(self.subject, inputs.clean(self.conditions[0]), rng)
-        batches = inputs(cell.condition)
-        if not inputs.digests(cell.condition).items() <= (cell.key.condition or {}).items():
+    def _with(self, first: Cell, missing: set[str], inputs: "_Inputs") -> list[Cell]:
+        """A cell, and those that are measured with it: of a joint measurement, as many as may hold their inputs."""
+        if not isinstance(first.measurement, Joint):
+            return [first]
+        same = [c for c in self.cells if c.measurement is first.measurement and c.key.file in missing]
+        return same[: max(1, AT_ONCE // inputs.clean(self.conditions[0]).images.nbytes)]
+
+    def _measure(self, cells: list[Cell], inputs: "_Inputs", store: Store) -> None:
+        """Measure and store cells of one measurement, a single one where it is not joint."""
+        measurement, clean = cells[0].measurement, inputs.clean(self.conditions[0])
+        if isinstance(measurement, Joint):
+            keys = {cell.where: cell.key for cell in cells}
+            realised = {cell.where: self._inputs_of(cell, inputs) for cell in cells}
+            tiles = TileFolder(store, keys)
+            for name, found in measurement.together(self.subject, realised, clean, tiles).items():
+                store.write(keys[name], found)
+            tiles.clear()
+        elif isinstance(measurement, Single):
+            (cell,) = cells
+            rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
+            batches = self._inputs_of(cell, inputs) if cell.condition else clean
+            store.write(cell.key, measurement(self.subject, batches, rng))
+
+    def _inputs_of(self, cell: Cell, inputs: "_Inputs") -> Batches:
+        """The inputs of a cell that has a condition, which must be those that its key names."""
+        condition = cell.condition or self.conditions[0]
+        batches = inputs(condition)
+        if not inputs.digests(condition).items() <= (cell.key.condition or {}).items():
             raise UserError(
-                f"{cell.condition.source.spec}: gave other images when {cell.condition.name} was read again; leave the "
+                f"{condition.source.spec}: gave other images when {condition.name} was read again; leave the "
                 "data alone while they are measured, and take random augmentation out of them"
             )
-        return cell.measurement(self.subject, batches, rng)
+        return batches
 
     def _cell(
         self, condition: Condition | None, measurement: Measurement, digests: dict[str, str | None]

@@ -1,14 +1,16 @@
 """Small networks and inputs for the tests, in fp64 and seeded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import xarray as xr
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from geomlab.architectures import Network, Preprocessing
 from geomlab.data.batches import Batches
+from geomlab.measure import Landscape
 from geomlab.subject import Subject, from_network
 
 CLASSES = 3
@@ -116,6 +118,24 @@ def batches(n: int = 11, batch_size: int = 4, dtype: torch.dtype = torch.float64
     images = torch.rand((n, *SHAPE), generator=rng, dtype=torch.float64).to(dtype)
     labels = torch.randint(0, CLASSES, (n,), generator=rng)
     return Batches(images, labels, batch_size, images, labels, True)
+
+
+class Kept:
+    """Tiles in memory."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def read(self, condition: str, number: int) -> dict[str, Any] | None:
+        return self.arrays.get((condition, number))
+
+    def write(self, condition: str, number: int, arrays: Mapping[str, Any]) -> None:
+        self.arrays[condition, number] = dict(arrays)
+
+
+def slices(measurement: Landscape, network: Subject, inputs: Batches) -> xr.Dataset:
+    """The landscape under one condition, the clean one."""
+    return measurement.together(network, {"clean": inputs}, inputs, Kept())["clean"]
 
 
 def dense_hessian(network: Subject, inputs: Batches, names: list[str]) -> Tensor:

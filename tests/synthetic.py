@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,12 @@ def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) 
     }
 
 
+def _with_ends(name: str, variable: tuple[Any, Any]) -> dict[str, tuple[Any, Any]]:
+    """A variable and the ends of its interval."""
+    dims, value = variable
+    return {name: (dims, value), f"{name}_low": (dims, 0.9 * value), f"{name}_high": (dims, 1.1 * value)}
+
+
 def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
     """Cell of the measurement `landscape`; one corner of the plane of pgd overflowed."""
     step, side = np.linspace(-1, 1, 41), np.linspace(-1, 1, 17)
@@ -198,10 +205,23 @@ def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "line_loss_stderr": ("step", 0.05 * np.sqrt(line)),
             "line_accuracy": ("step", np.round(np.exp(-line) * N) / N),
             "plane_loss": (("alpha", "beta"), plane),
+            "plane_loss_stderr": (("alpha", "beta"), 0.05 * np.sqrt(plane)),
             "plane_accuracy": (("alpha", "beta"), np.exp(-plane)),
             "direction_norm": ("axis", [3.1, 3.05]),
             "relative_norm": ("axis", [0.98, 0.981]),
-            "direction": "filter-normalised",
+            "direction": ("axis", ["random, filter-normalised", "gradient on clean inputs"]),
+            "axes_cosine": 0.01,
+            **_with_ends("curvature", ("axis", scale * np.array([3.0, 1.0]) / 9.5)),
+            "curvature_error": ("axis", [1e-5, 2e-5]),
+            "curvature_by_hessian": ("axis", scale * np.array([3.0, 1.0]) / 9.5 + 1e-5),
+            **_with_ends("width", ((), 2.4 / scale)),
+            **_with_ends("asymmetry", ((), 0.2)),
+            **_with_ends("sharpness", ((), 0.4 * scale)),
+            **_with_ends("roughness", ((), 0.0)),
+            **_with_ends("area", ((), 3.0 / scale)),
+            **_with_ends("barrier", ((), np.nan)),
+            "rise": 0.1,
+            "rho": 1.55,
             "params": "visual",
             "inputs": "held fixed",
             "n": N,

@@ -1,5 +1,6 @@
 """A run that is cut short goes on where it stopped; the same command gives the same numbers."""
 
+import contextlib
 import json
 import signal
 import time
@@ -73,6 +74,33 @@ def test_only_what_is_missing_is_computed(
     after = cli.snapshot(out / "results")
     assert {name: after[name] for name in cells} == {name: before[name] for name in cells}
     assert summary(out) == summary(whole)
+
+
+def test_a_landscape_goes_on_with_the_tiles_it_has(weights: Path, tmp_path: Path) -> None:
+    """Killed between tiles; what was there is not written again, and the cells are the same to the byte."""
+    options = (*OPTIONS, "--measure", "landscape")
+    assert cli.run("analyze", weights, *options, "--out", tmp_path / "whole").returncode == 0
+    out = tmp_path / "out"
+    process = cli.start("analyze", weights, *options, "--out", out)
+    until = time.monotonic() + 120
+    while not list(out.glob(".tiles/*/[0-9]*.npz")) and time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not list(out.glob("results/*.nc"))
+    tiles = {path: path.stat().st_mtime_ns for path in out.glob(".tiles/*/[0-9]*.npz")}
+    assert tiles
+    resumed = cli.start("analyze", weights, *options, "--out", out, "--resume")
+    while (out / ".tiles").exists() and resumed.poll() is None:
+        for path, written in tiles.items():
+            with contextlib.suppress(FileNotFoundError):  # they go when the cells are there
+                assert path.stat().st_mtime_ns == written
+        time.sleep(0.002)
+    resumed.communicate(timeout=60)
+    assert resumed.returncode == 0
+    assert not (out / ".tiles").exists()
+    assert cli.snapshot(out / "results") == cli.snapshot(tmp_path / "whole" / "results")
 
 
 def test_the_same_seed_gives_the_same_summary_and_another_does_not(

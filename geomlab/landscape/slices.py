@@ -1,56 +1,107 @@
-"""The loss on a line or a plane through a point. Inputs stay as they were realised at the centre."""
+"""The loss on a line or a plane through a point, under one or several conditions.
 
-from collections.abc import Sequence
+Inputs stay as they were realised at the centre.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from geomlab.data.batches import Batches
 from geomlab.risk import sample_losses
+from geomlab.stats import Array, group_of
 from geomlab.subject import Subject
 from geomlab.typing import Float, Params
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Losses at points of a slice, one row a point.
+    """Losses at points of a slice under one condition, one row a point.
 
     Attributes:
         loss: (points,) mean cross-entropy, fp64; not finite where the network overflows.
         stderr: (points,) its standard error over samples.
         accuracy: (points,) fraction correct.
+        group_loss: (points, groups) the mean over each of some random groups of the samples: with them the error of
+            any number of a slice is known by the jackknife, without the losses of all samples.
+        group_n: (groups,) their sizes.
     """
 
-    loss: Float[Tensor, "points"]
-    stderr: Float[Tensor, "points"]
-    accuracy: Float[Tensor, "points"]
+    loss: Array
+    stderr: Array
+    accuracy: Array
+    group_loss: Array
+    group_n: Array
+
+    def take(self, rows: slice | Array) -> "Slice":
+        """Some of the points."""
+        return Slice(
+            self.loss[rows], self.stderr[rows], self.accuracy[rows], self.group_loss[rows], self.group_n
+        )
+
+    @classmethod
+    def joined(cls, pieces: Sequence["Slice"]) -> "Slice":
+        """The points of several, of the same samples."""
+
+        def every(name: str) -> Array:
+            return np.concatenate([getattr(one, name) for one in pieces])
+
+        of_points = [every(name) for name in ("loss", "stderr", "accuracy", "group_loss")]
+        loss, stderr, accuracy, group_loss = of_points
+        return cls(loss, stderr, accuracy, group_loss, pieces[0].group_n)
+
+    @property
+    def without_each(self) -> Array:
+        """(groups, points) mean losses without the samples of each group in turn."""
+        kept = self.group_n.sum() - self.group_n
+        with np.errstate(invalid="ignore"):  # where losses are infinite
+            total = self.group_loss @ self.group_n
+            return np.asarray(((total[:, None] - self.group_loss * self.group_n) / kept).T)
 
 
 def evaluate(
     subject: Subject,
-    batches: Batches,
+    inputs: Mapping[str, Batches],
     directions: Sequence[Params],
     coordinates: Float[Tensor, "points axes"],
-) -> Slice:
-    """Loss and accuracy at θ + Σ_a coordinate_a · direction_a. The subject is not changed.
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Slice]:
+    """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
+
+    The weights of a point are made once, and all conditions pass through them.
 
     Args:
         subject: the centre θ.
-        batches: the inputs, the same at every point.
+        inputs: condition -> its inputs, the same at every point.
         directions: one a column of `coordinates`; all move the same parameters.
         coordinates: points, in units of the directions.
+        tick: called after each point.
     """
-    rows = []
+    rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
+    groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
     for point in coordinates.tolist():
         weights = {
             name: subject.weights[name] + sum(c * d[name] for c, d in zip(point, directions, strict=True))
             for name in directions[0]
         }
-        found = sample_losses(subject, batches, weights)
-        losses = found.loss.double()
-        spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
-        rows.append(
-            torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean()]).cpu()
-        )
-    return Slice(*torch.stack(rows).unbind(1))
+        for name, batches in inputs.items():
+            rows[name].append(_row(subject, batches, weights, groups[name]))
+        tick()
+    return {name: _slice(torch.stack(rows[name]), groups[name]) for name in inputs}
+
+
+def _row(subject: Subject, batches: Batches, weights: Params, group: Tensor) -> Tensor:
+    """Mean, standard error, accuracy, and the means of the groups; fp64, on the CPU."""
+    found = sample_losses(subject, batches, weights)
+    losses = found.loss.double().cpu()
+    spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
+    summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean().cpu()])
+    return torch.cat([summary, torch.bincount(group, losses) / torch.bincount(group)])
+
+
+def _slice(rows: Tensor, group: Tensor) -> Slice:
+    loss, stderr, accuracy = rows[:, :3].numpy().T
+    return Slice(loss, stderr, accuracy, rows[:, 3:].numpy(), torch.bincount(group).double().numpy())

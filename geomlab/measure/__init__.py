@@ -1,10 +1,10 @@
 """The labelled face of the computing code: subject and inputs in, `xarray.Dataset` out (results/FORMAT.md)."""
 
 from geomlab.measure.accuracy import Accuracy
-from geomlab.measure.base import Measurement
+from geomlab.measure.base import Joint, Measurement, Single
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.drift import Drift
 from geomlab.measure.features import FeatureGeometry
 from geomlab.measure.landscape import Landscape
 
-__all__ = ["Accuracy", "Curvature", "Drift", "FeatureGeometry", "Landscape", "Measurement"]
+__all__ = ["Accuracy", "Curvature", "Drift", "FeatureGeometry", "Joint", "Landscape", "Measurement", "Single"]

@@ -9,13 +9,13 @@ import xarray as xr
 
 from geomlab import stats
 from geomlab.data.batches import Batches
-from geomlab.measure.base import Measurement, dataset
+from geomlab.measure.base import Single, dataset
 from geomlab.risk import check_finite, sample_losses
 from geomlab.subject import Subject
 
 
 @dataclass(frozen=True)
-class Accuracy(Measurement):
+class Accuracy(Single):
     """Fraction correct (Wilson interval) and mean cross-entropy (standard error), with every sample's own."""
 
     name = "accuracy"

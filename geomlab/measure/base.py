@@ -3,12 +3,13 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 import xarray as xr
 
 from geomlab.data.batches import Batches
+from geomlab.stats import Array
 from geomlab.subject import Subject
 
 
@@ -23,6 +24,10 @@ class Measurement(ABC):
     def parameters(self) -> dict[str, Any]:
         """JSON-able parameters that the numbers depend on."""
 
+
+class Single(Measurement):
+    """A measurement of one condition at a time."""
+
     @abstractmethod
     def __call__(self, subject: Subject, batches: Batches, generator: torch.Generator) -> xr.Dataset:
         """Measure.
@@ -31,6 +36,34 @@ class Measurement(ABC):
             subject: the network.
             batches: the inputs of one condition.
             generator: randomness of this measurement.
+        """
+
+
+@runtime_checkable
+class Tiles(Protocol):
+    """Where parts of a long measurement are put as they come, and found again by one that was interrupted."""
+
+    def read(self, condition: str, number: int) -> dict[str, Array] | None:
+        """A part that is there, or None."""
+
+    def write(self, condition: str, number: int, arrays: Mapping[str, Array]) -> None:
+        """Keep a part."""
+
+
+class Joint(Measurement):
+    """A measurement of several conditions at once, which share its work; no number depends on the others."""
+
+    @abstractmethod
+    def together(
+        self, subject: Subject, inputs: Mapping[str, Batches], clean: Batches, tiles: Tiles
+    ) -> dict[str, xr.Dataset]:
+        """Measure, deterministically.
+
+        Args:
+            subject: the network.
+            inputs: condition -> its inputs.
+            clean: the clean inputs of the study.
+            tiles: keeps parts.
         """
 
 

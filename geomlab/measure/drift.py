@@ -10,12 +10,12 @@ import xarray as xr
 from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.landscape.directions import norm
-from geomlab.measure.base import Measurement, dataset
+from geomlab.measure.base import Single, dataset
 from geomlab.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
-class Drift(Measurement):
+class Drift(Single):
     """‖θ−θ₀‖ and ‖θ−θ₀‖/‖θ₀‖, whole and a layer. The inputs are not used.
 
     Attributes:

@@ -14,7 +14,7 @@ from geomlab.data.batches import Batches
 from geomlab.features import manifold, similarity
 from geomlab.features.extraction import extract, normalised
 from geomlab.landscape import directions
-from geomlab.measure.base import Measurement, dataset
+from geomlab.measure.base import Single, dataset
 from geomlab.subject import Subject
 
 _MIN_SAMPLES = 8  # below this no interval of CKA means anything
@@ -31,7 +31,7 @@ _NEED_TWINS = ("cka_to_clean", "gram_drift", "gram_volume")
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureGeometry(Measurement):
+class FeatureGeometry(Single):
     """CKA, Gram drift, centroid cosine, LID and Gram volume in every layer.
 
     Attributes:

@@ -27,6 +27,7 @@ from geomlab.subject import Subject
 PILOT = 16  # samples that are tried at first; ours
 ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are tried: a GPU is idle under few; ours
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
+PRODUCT = 12  # forward passes that a product takes as long as where its graph is not kept (the same file)
 SHARPNESS = 6  # products that take as long as three gradients and thirty forward passes
 
 T = TypeVar("T")
@@ -64,9 +65,9 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
         case Curvature():
             return _of_curvature(measurement, subject, batches)
         case Landscape():
-            points = measurement.line_points + measurement.plane_points**2
             once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
-            seconds = points * once * len(batches) / len(pilot)
+            passes = measurement.points + PRODUCT * measurement.products
+            seconds = passes * once * len(batches) / len(pilot)
             return Forecast(seconds, seconds, 0, {})
         case _:
             return Forecast(0, 0, 0, {})

@@ -1,10 +1,11 @@
 """What a step along a direction means, in words and units."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from geomlab.plots import select
-from geomlab.plots.style import escape, plain, short
 
 
 def step_label(data: xr.Dataset, axis: int) -> str:
@@ -14,29 +15,42 @@ def step_label(data: xr.Dataset, axis: int) -> str:
         data: measurement `landscape`, of one or several checkpoints and conditions.
         axis: 0 or 1.
     """
-    name = f"$d_{axis}$"
-    norm = rf"$\|d_{axis}\| = {_norm(data, axis)}\,\|\theta\|$" if _norm(data, axis) else ""
-    return f"step along {name}" + _brackets(plain(_words(data)), norm)
+    of = _range(data, axis, "relative_norm")
+    return f"step along $d_{axis}$" + (rf" ($\|d_{axis}\| = {of}\,\|\theta\|$)" if of else "")
 
 
 def step_html(data: xr.Dataset, axis: int) -> str:
-    """The same for plotly, on two lines."""
-    norm = f"‖d<sub>{axis}</sub>‖ = {_norm(data, axis)} ‖θ‖" if _norm(data, axis) else ""
-    return f"step along d<sub>{axis}</sub><br>" + _brackets(escape(_words(data)), norm).strip()
+    """The same for plotly."""
+    of = _range(data, axis, "relative_norm")
+    return f"step along d<sub>{axis}</sub>" + (f" (‖d<sub>{axis}</sub>‖ = {of} ‖θ‖)" if of else "")
 
 
-def _words(data: xr.Dataset) -> str:
-    return short(select.words(data, "direction"), 44)
+def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
+    """Lines that say what the directions are and how long a step is, for the title of a figure.
+
+    Args:
+        data: measurement `landscape`, of one or several checkpoints and conditions.
+        axes: which of them.
+    """
+    lines = []
+    for axis in axes:
+        length = _range(data, axis, "direction_norm")
+        step = f"one step is {length} in weight space" if length else ""
+        lines.append(f"d{axis}: " + "; ".join(filter(None, [_words(data, axis), step])))
+    return "\n".join(line for line in lines if not line.endswith(": "))
 
 
-def _norm(data: xr.Dataset, axis: int) -> str:
-    """‖d‖/‖θ‖, as a range where checkpoints differ."""
-    found = select.numbers(data.sel(axis=axis), "relative_norm")
+def _words(data: xr.Dataset, axis: int) -> str:
+    """What a direction is; results of before revision 2 have one name for both axes."""
+    if "direction" not in data:
+        return ""
+    named = data.sel(axis=axis) if "axis" in data["direction"].dims else data
+    return select.words(named, "direction")
+
+
+def _range(data: xr.Dataset, axis: int, variable: str) -> str:
+    """A length, as a range where checkpoints differ."""
+    found = select.numbers(data.sel(axis=axis), variable)
     found = found[np.isfinite(found)]
     ends = (found.min(), found.max()) if found.size else ()
     return "–".join(dict.fromkeys(f"{end:.2g}" for end in ends))
-
-
-def _brackets(*parts: str) -> str:
-    inside = "; ".join(filter(None, parts))
-    return f" ({inside})" if inside else ""

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.axes import step_html, step_label
+from geomlab.plots.axes import directions, step_html, step_label
 from geomlab.plots.scales import Array, label, levels
-from geomlab.plots.style import PAGE, REMARK, escape, finish, new_figure, plain, short, styled
+from geomlab.plots.style import PAGE, REMARK, escape, finish, lines, new_figure, plain, short, styled
 
 ACROSS = 3
 TITLE = "Loss on a plane through the parameters"
@@ -64,7 +64,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     rows = len(checkpoints) if several else ceil(len(names) / across)
     marks = levels(select.numbers(data, "plane_loss"))
     side = (PAGE - 1.2) / max(across, 2)
-    fig = new_figure(PAGE, 0.75 + rows * (side + 0.22), title)
+    fig = new_figure(PAGE, 1.05 + rows * (side + 0.22), lines(title, directions(data, [0, 1])))
     axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
     filled = None
     cells = [(checkpoint, one, condition) for checkpoint, one in checkpoints for condition in names]
@@ -125,10 +125,8 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         "yanchor": "top",
         "showarrow": False,
     }
-    fig.add_annotation(
-        text=f"α: {step_html(data, 0)}<br>β: {step_html(data, 1)}".replace("<br>(", " ("), **under
-    )
-    return finish(fig, title, 110 + 440 * rows)
+    fig.add_annotation(text=f"α: {step_html(data, 0)}<br>β: {step_html(data, 1)}", **under)
+    return finish(fig, lines(title, directions(data, [0, 1])), 110 + 440 * rows)
 
 
 def _measured(data: xr.Dataset) -> list[str]:

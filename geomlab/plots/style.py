@@ -259,6 +259,11 @@ def finish(figure: go.Figure, title: str, height: int) -> go.Figure:
     return figure
 
 
+def lines(*parts: str) -> str:
+    """Lines of a title; without one there is nothing."""
+    return "\n".join(filter(None, parts)) if parts[0] else ""
+
+
 def short(name: str, width: int = 30) -> str:
     """A name cut in its middle to at most `width` characters."""
     name = " ".join(name.split())

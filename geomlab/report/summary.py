@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
+from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
 from geomlab.stats import positive_interval, t95
@@ -236,12 +237,43 @@ def _landscape(one: xr.Dataset) -> Json:
             "loss": one["plane_loss"].transpose("alpha", "beta").values.tolist(),
             "accuracy": one["plane_accuracy"].transpose("alpha", "beta").values.tolist(),
         },
-        "direction": text(one, "direction"),
+        "direction": _directions(one),
+        **_of_slices(one),
         "direction_norm": vector(one, "direction_norm"),
         "relative_norm": vector(one, "relative_norm"),
         "inputs": text(one, "inputs"),
         "params": text(one, "params"),
         "n": count(one),
+    }
+
+
+def _directions(one: xr.Dataset) -> str | None:
+    """What the directions are, one name where both are alike, as in results of before revision 2."""
+    if "direction" not in one or not one["direction"].dims:
+        return text(one, "direction")
+    return "; ".join(dict.fromkeys(map(str, one["direction"].values)))
+
+
+def _of_slices(one: xr.Dataset) -> Json:
+    """What came with revision 2 of the measurement."""
+    if "width" not in one:
+        return {}
+    there = [name for name in NUMBERS if name != "barrier" or math.isfinite(scalar(one, name))]
+    return {
+        "numbers": {
+            name: {
+                "value": scalar(one, name),
+                **{end: scalar(one, f"{name}_{end}") for end in ("low", "high")},
+            }
+            for name in there
+        },
+        "rise": scalar(one, "rise"),
+        "rho": scalar(one, "rho"),
+        "curvature": {
+            "value": vector(one, "curvature"),
+            **{name: vector(one, f"curvature_{name}") for name in ("low", "high", "error", "by_hessian")},
+        },
+        "axes_cosine": scalar(one, "axes_cosine"),
     }
 
 

@@ -2,5 +2,6 @@
 
 from geomlab.results.cell import CellKey
 from geomlab.results.store import Cells, Results, Store, open_results
+from geomlab.results.tiles import TileFolder
 
-__all__ = ["CellKey", "Cells", "Results", "Store", "open_results"]
+__all__ = ["CellKey", "Cells", "Results", "Store", "TileFolder", "open_results"]

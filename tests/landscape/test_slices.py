@@ -1,49 +1,30 @@
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from geomlab import params
 from geomlab.curvature.hessian import Hessian
 from geomlab.landscape import directions
-from geomlab.landscape.slices import evaluate
+from geomlab.landscape.slices import Slice, evaluate
 from geomlab.rng import generator
+from geomlab.stats import group_of
+from geomlab.subject import Subject
 from tests import models
 
 
-def test_filters_get_the_norm_of_the_weights_and_vectors_stay() -> None:
-    weights = models.subject(models.convolution()).weights
-    direction = directions.filter_normalised(weights, generator(0, "d"))
-    assert list(direction) == list(weights)
-    for name, tensor in direction.items():
-        if tensor.ndim < 2:
-            assert not tensor.any()
-        else:
-            torch.testing.assert_close(tensor.flatten(1).norm(dim=1), weights[name].flatten(1).norm(dim=1))
-    again = directions.filter_normalised(weights, generator(0, "d"))
-    assert params.digest(again) == params.digest(direction)
-
-
-def test_adversarial_step_is_rho_of_each_matrix_along_its_gradient() -> None:
-    subject, batches = models.subject(models.Attention()), models.batches()
-    names = list(subject.weights)
-    step = directions.adversarial(subject, batches, names, rho=0.05)
-    slope = params.unflatten(
-        Hessian(subject, batches, names).gradient, {n: subject.weights[n] for n in names}
-    )
-    for name, tensor in step.items():
-        if tensor.ndim < 2:
-            assert not tensor.any()
-        else:
-            assert float(tensor.norm()) == pytest.approx(0.05 * float(subject.weights[name].norm()))
-            cosine = torch.nn.functional.cosine_similarity(tensor.flatten(), slope[name].flatten(), dim=0)
-            assert float(cosine) == pytest.approx(1)
+def on(subject: Subject, along: list, points: torch.Tensor) -> Slice:
+    return evaluate(subject, {"clean": models.batches()}, along, points)["clean"]
 
 
 def test_a_slice_is_the_loss_at_its_points_and_moves_nothing() -> None:
     subject, batches = models.subject(models.convolution()), models.batches()
     before = params.digest({**subject.weights, **subject.buffers})
-    pair = [directions.filter_normalised(subject.weights, generator(0, axis)) for axis in (0, 1)]
+    pair = [directions.gaussian(subject.weights, generator(0, axis)) for axis in (0, 1)]
     points = torch.tensor([[0.0, 0.0], [0.5, 0.0], [-0.25, 1.0]], dtype=torch.float64)
-    found = evaluate(subject, batches, pair, points)
+    found = on(subject, pair, points)
     for row, (a, b) in enumerate(points.tolist()):
         moved = {n: w + a * pair[0][n] + b * pair[1][n] for n, w in subject.weights.items()}
         logits = subject.at(moved)(batches.images)
@@ -51,29 +32,69 @@ def test_a_slice_is_the_loss_at_its_points_and_moves_nothing() -> None:
         assert float(found.loss[row]) == pytest.approx(float(losses.mean()))
         assert float(found.stderr[row]) == pytest.approx(float(losses.std() / len(losses) ** 0.5))
         assert float(found.accuracy[row]) == float((logits.argmax(1) == batches.labels).double().mean())
+        group = group_of(len(losses))
+        for number in range(len(found.group_n)):
+            assert found.group_loss[row, number] == pytest.approx(float(losses[group == number].mean()))
+            assert found.without_each[number, row] == pytest.approx(float(losses[group != number].mean()))
     assert params.digest({**subject.weights, **subject.buffers}) == before
 
 
 @pytest.mark.parametrize("build", [models.convolution, models.Attention, models.softmax_regression])
-def test_second_difference_of_a_line_is_the_curvature_along_it(build: type) -> None:
+def test_second_difference_of_a_line_is_the_curvature_along_it(build: Callable[[], nn.Module]) -> None:
     subject, batches = models.subject(build()), models.batches()
-    direction = directions.filter_normalised(subject.weights, generator(0, "d"))
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
     h = 1e-3
-    loss = evaluate(subject, batches, [direction], torch.tensor([[-h], [0.0], [h]]).double()).loss
+    loss = on(subject, [direction], torch.tensor([[-h], [0.0], [h]]).double()).loss
     d = params.flatten(direction)
     curvature = float(d @ Hessian(subject, batches, list(direction)).matvec(d))
     assert float((loss[0] - 2 * loss[1] + loss[2]) / h**2) == pytest.approx(curvature, rel=1e-3)
 
 
 def test_softmax_regression_is_convex_in_every_slice() -> None:
-    subject, batches = models.subject(models.softmax_regression()), models.batches()
-    direction = directions.filter_normalised(subject.weights, generator(0, "d"))
-    loss = evaluate(subject, batches, [direction], torch.linspace(-2, 2, 21).double()[:, None]).loss
+    subject = models.subject(models.softmax_regression())
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    loss = on(subject, [direction], torch.linspace(-2, 2, 21).double()[:, None]).loss
     assert bool((loss[:-2] - 2 * loss[1:-1] + loss[2:] > 0).all())
 
 
 def test_overflow_is_kept_as_it_is() -> None:
-    subject, batches = models.subject(models.softmax_regression()), models.batches()
+    subject = models.subject(models.softmax_regression())
     huge = {n: torch.full_like(w, 1e308) for n, w in subject.weights.items()}
-    found = evaluate(subject, batches, [huge], torch.tensor([[0.0], [10.0]]).double())
-    assert torch.isfinite(found.loss).tolist() == [True, False]
+    found = on(subject, [huge], torch.tensor([[0.0], [10.0]]).double())
+    assert np.isfinite(found.loss).tolist() == [True, False]
+    assert np.isfinite(found.without_each[:, 0]).all()
+    assert not np.isfinite(found.without_each[:, 1]).any()
+
+
+def test_conditions_share_the_weights_of_a_point_and_nothing_else() -> None:
+    """Together as each alone, to the bit; one pass a condition and point, and the weights made once a point."""
+    subject, clean = models.subject(models.convolution()), models.batches()
+    inputs = {"clean": clean, "other": models.batches(7, 3)}
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    points = torch.linspace(-1, 1, 5).double()[:, None]
+    together = evaluate(subject, inputs, [direction], points)
+    for name, batches in inputs.items():
+        alone = evaluate(subject, {name: batches}, [direction], points)[name]
+        for field, value in vars(alone).items():
+            np.testing.assert_array_equal(value, vars(together[name])[field])
+    pieces = [evaluate(subject, inputs, [direction], some) for some in points.split(2)]
+    for name in inputs:
+        joined = Slice.joined([piece[name] for piece in pieces])
+        np.testing.assert_array_equal(joined.group_loss, together[name].group_loss)
+
+
+def test_an_exception_leaves_the_network_as_it_was() -> None:
+    subject = models.subject(models.convolution())
+    before = params.digest({**subject.weights, **subject.buffers})
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    calls = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(subject, {"clean": models.batches()}, [direction], torch.ones(5, 1).double(), stop)
+    assert len(calls) == 3
+    assert params.digest({**subject.weights, **subject.buffers}) == before

@@ -14,7 +14,7 @@ import xarray as xr
 from geomlab import params
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.trace import Traces, traces
-from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
+from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement, Single
 from geomlab.measure.curvature.warn import sentences
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -33,7 +33,11 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 def measure(name: str, subject: Subject = SUBJECT) -> xr.Dataset:
-    return MEASUREMENTS[name](subject, INPUTS, generator(0, name))
+    measurement = MEASUREMENTS[name]
+    if isinstance(measurement, Single):
+        return measurement(subject, INPUTS, generator(0, name))
+    assert isinstance(measurement, Landscape)
+    return models.slices(measurement, subject, INPUTS)
 
 
 def documented(name: str) -> set[str]:
@@ -181,7 +185,7 @@ def test_a_subspace_of_vectors_gives_a_flat_slice_and_says_so(scale: int) -> Non
     subject = SUBJECT.at(
         {name: scale * SUBJECT.weights[name] for name in params.select(SUBJECT.weights, "bias$")}
     )
-    flat = Landscape("bias$", line_points=3, plane_points=3)(subject, INPUTS, generator(0, "l"))
+    flat = models.slices(Landscape("bias$", line_points=3, plane_points=3), subject, INPUTS)
     assert np.ptp(flat["line_loss"].values) == np.ptp(flat["plane_loss"].values) == 0
     assert json.loads(str(flat["warnings"].item())) == [
         "--params 'bias$' selects no matrix that is not zero, and only matrices move, by their own norm: "

@@ -18,7 +18,7 @@ from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS
 def test_all_tables_of_a_full_folder(one: Results) -> None:
     tables = tabulate(one)
     rows = {name: len(table.rows) for name, table in tables.items()}
-    names = "accuracy curvature anisotropy sharpness samples eigenspaces features reference"
+    names = "accuracy curvature anisotropy sharpness samples eigenspaces slices features reference"
     five = dict.fromkeys(names.split(), 5)
     assert rows == five | {
         **{
@@ -26,6 +26,7 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "features_layers": 5 * len(BLOCK_LAYERS),
             "drift": 1 + len(LAYERS),
             "overlap": 10,
+            "slices_curvature": 10,
         }
     }
 

@@ -17,7 +17,7 @@ from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
-from geomlab.measure.base import Measurement, dataset
+from geomlab.measure.base import Single, dataset
 from geomlab.measure.curvature import beside, values, warn
 from geomlab.measure.curvature.findings import Effort, Matrix, find
 from geomlab.subject import Subject
@@ -36,7 +36,7 @@ EIGENSOLVERS = ("geomlab", "pyhessian")
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature(Measurement):
+class Curvature(Single):
     """Curvature at a point: of the Hessian of the mean loss, or of its Gauss-Newton part.
 
     Attributes:

@@ -1,0 +1,6 @@
+"""Loss slices of a network: along which directions, under which inputs, and what they amount to."""
+
+from geomlab.measure.landscape.axes import KNOWN
+from geomlab.measure.landscape.measurement import Landscape
+
+__all__ = ["KNOWN", "Landscape"]

@@ -1,0 +1,232 @@
+"""The axes of a slice: what a direction's SPEC means at a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from geomlab import params
+from geomlab.curvature.hessian import Hessian
+from geomlab.data.batches import Batches
+from geomlab.errors import UserError
+from geomlab.landscape import directions
+from geomlab.linalg.lanczos import eigenpairs
+from geomlab.risk import gradient
+from geomlab.rng import generator
+from geomlab.spec import Spec, integer, number, parse
+from geomlab.subject import Subject
+from geomlab.typing import Params
+
+KNOWN = (
+    "random[:filter|layer|none]",
+    "gradient",
+    "eigenvector[:1]",
+    "eigenvector:bottom",
+    "adversarial[:rank=4]",
+    "reference",
+)
+RADIUS = 0.5  # of a direction as long as the weights: at 1 the step leaves the basin behind; ours
+PAST = 1.5  # steps of a direction at whose end something is expected, to see what is beyond; ours
+LONGEST = 1e150  # of a step: its square is still a number
+RHO = 0.05  # of an adversarial step; ours, as of the perturbed weights of the features
+RISE = (
+    1.0  # nats that the quadratic part rises by at one step along a direction with no length of its own; ours
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """A direction at a network, and how far a slice goes along it.
+
+    Attributes:
+        spec: as it was asked for.
+        direction: one step.
+        low: the slice begins there, in steps.
+        high: and ends there.
+        words: what the direction is.
+    """
+
+    spec: str
+    direction: Params
+    low: float
+    high: float
+    words: str
+
+    @property
+    def norm(self) -> float:
+        """Length of a step in weight space."""
+        return directions.norm(self.direction)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where directions are made.
+
+    Attributes:
+        subject: the network.
+        clean: inputs on which gradients and curvature are taken: an axis is the same under all conditions.
+        names: parameters that move.
+        reference: network at θ₀, or None.
+        seed: of random directions.
+        memory: bytes for kept graphs.
+    """
+
+    subject: Subject
+    clean: Batches
+    names: list[str]
+    reference: Subject | None
+    seed: int
+    memory: float
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters that move."""
+        return {name: self.subject.weights[name] for name in self.names}
+
+    @property
+    def hessian(self) -> Hessian:
+        """Of the loss on clean inputs."""
+        return Hessian(self.subject, self.clean, self.names, memory=self.memory)
+
+
+Make = Callable[[Place, int], Axis]
+
+
+def parsed(text: str) -> Make:
+    """What makes the axis of a SPEC at a place, as its axis of that number.
+
+    Raises:
+        UserError: if there is no such direction.
+    """
+    spec = parse(text)
+    match spec.head:
+        case "random":
+            spec.only("length")
+            kind = spec.positional or "filter"
+            if kind not in directions.NORMALISATIONS:
+                raise UserError(f"'{text}': expected random:{'|'.join(directions.NORMALISATIONS)}")
+            make: Make = partial(_random, kind)
+        case "gradient":
+            spec.only("length")
+            make = _gradient
+        case "eigenvector":
+            spec.only("length")
+            make = partial(_eigenvector, _which(spec))
+        case "adversarial":
+            spec.only("length", "rank")
+            rank = None if spec.option("rank") is None else integer(spec, "rank", 1)
+            make = partial(_adversarial, rank)
+        case "reference":
+            spec.only("length")
+            make = _reference
+        case _:
+            raise UserError(f"no direction '{text}'; there are {', '.join(KNOWN)}, each with length=…")
+    if spec.positional and spec.head not in ("random", "eigenvector"):
+        raise UserError(f"'{text}': {spec.head} takes no '{spec.positional}'; there are {', '.join(KNOWN)}")
+    length = number(spec, "length", 0.0)
+    if spec.option("length") is not None and not length:
+        raise UserError(f"'{text}': length, of one step in weight space, must be above 0")
+    return lambda place, axis: _of_length(make(place, axis), text, length)
+
+
+def _which(spec: Spec) -> int:
+    """Number of an eigenvector from the top, 1 the largest; 0 the bottom one."""
+    text = spec.positional or "1"
+    if text == "bottom":
+        return 0
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise UserError(f"'{spec.text}': expected eigenvector:1 (the largest), :2, … or :bottom")
+    return int(text)
+
+
+def _of_length(axis: Axis, text: str, length: float) -> Axis:
+    """With the length asked for, where one is."""
+    factor = length / axis.norm if length and axis.norm else 1.0
+    if factor * axis.norm > LONGEST:
+        raise UserError(
+            f"'{text}': a step of {factor * axis.norm:.1g} is too long for numbers; give a shorter length"
+        )
+    return Axis(text, directions.scaled(axis.direction, factor), axis.low, axis.high, axis.words)
+
+
+def _random(kind: str, place: Place, axis: int) -> Axis:
+    noise = generator(place.seed, "direction", axis)
+    direction = directions.gaussian(place.weights, noise, kind)
+    words = "random, not normalised" if kind == "none" else f"random, {kind}-normalised"
+    return Axis("", direction, -RADIUS, RADIUS, words)
+
+
+def _gradient(place: Place, axis: int) -> Axis:
+    slope = gradient(place.subject, place.clean, place.names)
+    length = directions.norm(slope)
+    unit = directions.scaled(slope, 1 / length if length else 0.0)
+    vector = params.flatten(unit)
+    curvature = float(vector.double() @ place.hessian.matvec(vector).double())
+    return Axis("", _rising(unit, curvature, place), -PAST, PAST, "gradient on clean inputs")
+
+
+def _eigenvector(which: int, place: Place, axis: int) -> Axis:
+    """By Lanczos on clean inputs, to the tolerance of its defaults; its sign is that of the gradient along it."""
+    operator = place.hessian
+    random = generator(place.seed, "eigenvector")
+    top, bottom = eigenpairs(operator, max(which, 1), random, both=which == 0)
+    pairs, at = (bottom, 0) if which == 0 else (top, which - 1)
+    if at >= len(pairs.values):
+        raise UserError(f"eigenvector:{which}: the subspace has {len(pairs.values)} dimensions only")
+    vector, value = pairs.vectors[:, at], float(pairs.values[at])
+    slope = params.flatten(gradient(place.subject, place.clean, place.names))
+    sign = -1.0 if float(vector.double() @ slope.double()) < 0 else 1.0
+    unit = params.unflatten(sign * vector, place.weights)
+    name = "bottom eigenvector" if which == 0 else f"eigenvector {which} from the top"
+    words = f"{name} of the Hessian on clean inputs, λ = {value:.3g}"
+    words += "" if bool(pairs.converged[at]) else ", not converged"
+    return Axis("", _rising(unit, value, place), -PAST, PAST, words)
+
+
+def _rising(unit: Params, curvature: float, place: Place) -> dict[str, Tensor]:
+    """So long that ½|curvature|·length² is `RISE`, and at most as long as the weights."""
+    longest = directions.norm(place.weights) or 1.0
+    length = (2 * RISE / abs(curvature)) ** 0.5 if curvature else longest
+    return directions.scaled(unit, min(length, longest))
+
+
+def _adversarial(rank: int | None, place: Place, axis: int) -> Axis:
+    step = directions.adversarial(place.subject, place.clean, place.names, rho=RHO, rank=rank)
+    kind = "adversarial weight perturbation" + (f" of rank {rank}" if rank else "")
+    return Axis("", step, -PAST, PAST, f"{kind} on clean inputs, ρ = {RHO:g}")
+
+
+def _reference(place: Place, axis: int) -> Axis:
+    if place.reference is None:
+        raise UserError("direction 'reference': there is none; give --reference")
+    theirs = place.reference.weights
+    other = [n for n, w in place.weights.items() if n not in theirs or theirs[n].shape != w.shape]
+    if other:
+        raise UserError(f"direction 'reference': {place.reference.name} has no {other[0]} of that shape")
+    step = {name: weight - theirs[name] for name, weight in place.weights.items()}
+    words = "away from the reference, which is at −1; WiSE-FT's α = 1 + step"
+    return Axis("", step, -PAST, 2 - PAST, words)
+
+
+def of_directions(text: str) -> int:
+    """Matrix-vector products that an axis usually takes: by Lanczos 20 for one eigenvector, and 4 for another."""
+    spec = parse(text)
+    if spec.head == "eigenvector":
+        return 16 + 4 * max(1, _which(spec))
+    return int(spec.head == "gradient")
+
+
+def steps(axis: Axis, points: int) -> torch.Tensor:
+    """(points,) coordinates in fp64, ascending, with the centre and both ends among them, even on either side.
+
+    Args:
+        axis: along which.
+        points: at least 3.
+    """
+    left = round((points - 1) * -axis.low / (axis.high - axis.low))
+    left = min(max(left, 1), points - 2)
+    below = torch.linspace(axis.low, 0, left + 1, dtype=torch.float64)
+    above = torch.linspace(0, axis.high, points - left, dtype=torch.float64)
+    return torch.cat([below, above[1:]])

@@ -1,0 +1,213 @@
+"""A line and a plane of the loss, under all conditions at once, and the numbers that they give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from geomlab import params
+from geomlab.curvature.risk_operator import GIBIBYTE
+from geomlab.data.batches import Batches
+from geomlab.errors import UserError
+from geomlab.landscape import directions, numbers
+from geomlab.landscape.slices import Slice, evaluate
+from geomlab.measure.base import Joint, Tiles, dataset
+from geomlab.measure.landscape.axes import Axis, Place, of_directions, parsed, steps
+from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
+from geomlab.risk import HELD_FIXED
+from geomlab.stats import Array
+from geomlab.subject import Subject
+
+MEMORY = (
+    4 * GIBIBYTE
+)  # bytes for the graphs of the products that directions and the check at the centre need: ours
+TILE = 64  # points that are stored at a time: ours
+FLAT = (
+    "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
+    "construction"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape(Joint):
+    """Loss and accuracy along one direction and on the plane of two, and what they amount to.
+
+    Random directions are drawn from `seed` alone: the same for every condition, and, before each network's own norms
+    are applied, for every checkpoint of one architecture. All others are made on clean inputs, once for all conditions.
+
+    Attributes:
+        subspace: of the parameters: full, visual, lora or a regular expression.
+        axes: SPECs of the two directions; the line is along the first.
+        orthogonal: whether the second direction loses its part along the first.
+        line_points: points of the line, odd.
+        plane_points: points a side of the plane, odd.
+        seed: of the directions.
+        reference: network at θ₀, for the direction of that name; or None.
+        memory: bytes for kept graphs. It changes the time only.
+    """
+
+    subspace: str = "full"
+    axes: tuple[str, str] = ("random", "random")
+    orthogonal: bool = False
+    line_points: int = 41
+    plane_points: int = 21
+    seed: int = 0
+    reference: Subject | None = None
+    memory: float = MEMORY
+
+    name = "landscape"
+    revision = 2
+
+    def __post_init__(self) -> None:
+        for text in self.axes:
+            parsed(text)
+        if "reference" in self.axes and self.reference is None:
+            raise UserError("direction 'reference': there is none; give --reference")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All attributes but the reference, which is part of the cell's key, and the memory."""
+        return {name: value for name, value in vars(self).items() if name not in ("reference", "memory")}
+
+    @property
+    def points(self) -> int:
+        """At which the loss is taken."""
+        return self.line_points + self.plane_points**2 + 2 * STENCIL
+
+    @property
+    def products(self) -> int:
+        """Matrix-vector products, about: of the check at the centre, and of the directions."""
+        return 2 + sum(of_directions(text) for text in self.axes)
+
+    def together(
+        self, subject: Subject, inputs: Mapping[str, Batches], clean: Batches, tiles: Tiles
+    ) -> dict[str, xr.Dataset]:
+        """Measure; see `Joint`. Randomness comes from the attribute `seed`."""
+        names = params.select(subject.weights, self.subspace)
+        place = Place(subject, clean, names, self.reference, self.seed, self.memory)
+        pair = self._pair(place)
+        coordinates = self._points(pair)
+        found = _evaluated(subject, inputs, pair, coordinates, tiles)
+        return {
+            name: self._labelled(subject, batches, names, pair, found[name])
+            for name, batches in inputs.items()
+        }
+
+    def _pair(self, place: Place) -> list[Axis]:
+        pair = [parsed(text)(place, number) for number, text in enumerate(self.axes)]
+        if not self.orthogonal:
+            return pair
+        straight = directions.orthogonalised([axis.direction for axis in pair])
+        words = ("", ", less its part along d0")
+        return [
+            Axis(axis.spec, direction, axis.low, axis.high, axis.words + more)
+            for axis, direction, more in zip(pair, straight, words, strict=True)
+        ]
+
+    def _points(self, pair: list[Axis]) -> torch.Tensor:
+        """Of the line, the plane, and the stencils at the centre along each axis: (points, 2)."""
+        line = steps(pair[0], self.line_points)
+        sides = [steps(axis, self.plane_points) for axis in pair]
+        around = [stencil(axis) for axis in pair]
+        return torch.cat(
+            [
+                torch.stack([line, torch.zeros_like(line)], 1),
+                torch.cartesian_prod(*sides),
+                torch.stack([around[0], torch.zeros_like(around[0])], 1),
+                torch.stack([torch.zeros_like(around[1]), around[1]], 1),
+            ]
+        )
+
+    def _labelled(
+        self, subject: Subject, batches: Batches, names: list[str], pair: list[Axis], found: Slice
+    ) -> xr.Dataset:
+        counts = [self.line_points, self.plane_points**2, *(len(stencil(axis)) for axis in pair)]
+        ends = np.cumsum(counts)
+        line, plane, *around = (
+            found.take(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)
+        )
+        step = steps(pair[0], self.line_points).numpy()
+        sides = [steps(axis, self.plane_points).numpy() for axis in pair]
+        shape = (self.plane_points, self.plane_points)
+        lengths = np.array([axis.norm for axis in pair])
+        size = directions.norm({name: subject.weights[name] for name in names})
+        centre = Centre.of(subject, batches, names, pair, around, memory=self.memory)
+        values = {
+            "line_loss": ("step", line.loss),
+            "line_loss_stderr": ("step", line.stderr),
+            "line_accuracy": ("step", line.accuracy),
+            "plane_loss": (("alpha", "beta"), plane.loss.reshape(shape)),
+            "plane_loss_stderr": (("alpha", "beta"), plane.stderr.reshape(shape)),
+            "plane_accuracy": (("alpha", "beta"), plane.accuracy.reshape(shape)),
+            "direction": ("axis", np.array([axis.words for axis in pair])),
+            "direction_norm": ("axis", lengths),
+            "relative_norm": ("axis", lengths / (size or np.nan)),
+            "axes_cosine": _cosine(pair),
+            **centre.values,
+            **self._numbers(line, step, plane, sides, pair),
+            "params": self.subspace,
+            "inputs": f"inputs realised at the centre and {HELD_FIXED}",
+            "n": len(batches),
+        }
+        coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
+        return dataset(values, coords, [*self._warnings(found, lengths), *centre.warnings])
+
+    def _numbers(
+        self, line: Slice, step: Array, plane: Slice, sides: list[Array], pair: list[Axis]
+    ) -> dict[str, Any]:
+        """Widths and the rest, in distances; of a direction of length 0 there are none."""
+        first, second = (axis.norm for axis in pair)
+        cosine = _cosine(pair)
+        upright = (
+            second * (1 - cosine**2) ** 0.5 if np.isfinite(cosine) else 0.0
+        )  # of the parallelogram's height
+        rho = first * min(pair[0].high, -pair[0].low) / 2
+        found = numbers.of_line(step * first, line, rho=rho) if first else {}
+        if first and upright:
+            distances = sides[0] * first, sides[1] * upright
+            area = numbers.with_interval(lambda loss: numbers.area(*distances, loss), plane)
+            found["area"] = numbers.not_below_zero(area)
+        if self.axes[0] == "reference":
+            found["barrier"] = numbers.with_interval(lambda loss: numbers.barrier(step, loss, -1, 0), line)
+        undefined = numbers.Number(np.nan, np.nan, np.nan)
+        values: dict[str, Any] = {}
+        for name in (*numbers.OF_LINE, "area", "barrier"):
+            one = found.get(name, undefined)
+            values |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+        return values | {"rise": numbers.RISE, "rho": rho}
+
+    def _warnings(self, found: Slice, lengths: Array) -> list[str]:
+        bad = int((~np.isfinite(found.loss)).sum())
+        said = [f"{bad} points of the landscape have a loss that is not finite"] if bad else []
+        if not lengths.any():
+            said.append(FLAT.format(self.subspace))
+        return said
+
+
+def _cosine(pair: list[Axis]) -> float:
+    """Between the two directions."""
+    first, second = (axis.norm for axis in pair)
+    if not first * second:
+        return float("nan")
+    return directions.inner(pair[0].direction, pair[1].direction) / (first * second)
+
+
+def _evaluated(
+    subject: Subject, inputs: Mapping[str, Batches], pair: list[Axis], points: torch.Tensor, tiles: Tiles
+) -> dict[str, Slice]:
+    """All points, a tile at a time; those that were stored before are not computed again."""
+    pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
+    for number, some in enumerate(points.split(TILE)):
+        held = {name: tiles.read(name, number) for name in inputs}
+        missing = {name: inputs[name] for name, one in held.items() if one is None}
+        along = [axis.direction for axis in pair]
+        made = evaluate(subject, missing, along, some) if missing else {}
+        for name, one in made.items():
+            tiles.write(name, number, vars(one))
+            held[name] = vars(one)
+        for name, arrays in held.items():
+            pieces[name].append(Slice(**(arrays or {})))
+    return {name: Slice.joined(some) for name, some in pieces.items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tests import factories
 
@@ -41,6 +42,36 @@ class Scalar(Classifier):
 class Detached(Classifier):
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.detach())
+
+
+class Ungraded(Classifier):
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Inferring(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.layers(images)
+
+
+class Weightless(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+class Checkpointed(Classifier):
+    """Recomputes all but its head in the backward pass."""
+
+    reentrant = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers[3](checkpoint(self.layers[:3], images, use_reentrant=self.reentrant))
+
+
+class Reentrant(Checkpointed):
+    reentrant = True
 
 
 class Dice(Classifier):
@@ -83,6 +114,8 @@ class Flattened(Classifier):
 
 
 raising, pair, scalar, detached, dice, tiring = Raising, Pair, Scalar, Detached, Dice, Tiring
+ungraded, inferring, weightless = Ungraded, Inferring, Weightless
+checkpointed, reentrant = Checkpointed, Reentrant
 two_at_a_time, greedy, squeezed, flattened = TwoAtATime, Greedy, Squeezed, Flattened
 
 

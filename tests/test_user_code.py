@@ -67,6 +67,39 @@ def test_a_network_that_throws_dice_is_found_out(weights: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+UNGRADED = "the logits have no gradient in any of its weights; remove no_grad, inference_mode or detach"
+NO_CHECKPOINT = "leave torch.utils.checkpoint out of its forward pass in eval mode"
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize(
+    ("name", "measure", "words"),
+    [
+        ("ungraded", "curvature", (UNGRADED, "or leave curvature out of --measure")),
+        ("ungraded", "features", (UNGRADED, "or leave features out of --measure")),
+        ("inferring", "curvature", (UNGRADED,)),
+        ("weightless", "curvature", (UNGRADED,)),
+        ("reentrant", "curvature", ("UserWarning: None of the inputs", NO_CHECKPOINT)),
+        ("checkpointed", "curvature", ("the gradient in its weights failed: CheckpointError", NO_CHECKPOINT)),
+        ("checkpointed", "features", ("the gradient in its weights failed: CheckpointError", NO_CHECKPOINT)),
+    ],
+)
+def test_a_network_without_a_gradient_does_not_pass_for_flat(
+    name: str, measure: str, words: tuple[str, ...], weights: Path, tmp_path: Path
+) -> None:
+    more = ("--condition", "clean", "--measure", measure)
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
+    cli.refused(result, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["ungraded", "checkpointed"])
+def test_accuracy_needs_no_gradient(name: str, weights: Path, tmp_path: Path) -> None:
+    more = ("--condition", "clean", "--measure", "accuracy")
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_network_without_a_linear_map_has_no_features(tmp_path: Path) -> None:
     torch.save(misbehaving.no_linear().state_dict(), tmp_path / "net.pt")
     result = analyze(tmp_path / "net.pt", tmp_path / "out", model="tests.misbehaving:no_linear")

@@ -1,6 +1,7 @@
 """Factories and networks of a user that go wrong in ways of their own."""
 
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -61,6 +62,26 @@ class Weightless(Classifier):
         return images.mean((2, 3))
 
 
+class Pruned(Classifier):
+    """Holds a parameter of integers and one without entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.arange(3), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)[:, self.rows] + self.bias.sum()
+
+
+class OldWeightNorm(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.extra = nn.utils.weight_norm(nn.Linear(3, 3))
+
+
 class Checkpointed(Classifier):
     """Recomputes all but its head in the backward pass."""
 
@@ -115,6 +136,7 @@ class Flattened(Classifier):
 
 raising, pair, scalar, detached, dice, tiring = Raising, Pair, Scalar, Detached, Dice, Tiring
 ungraded, inferring, weightless = Ungraded, Inferring, Weightless
+pruned, old_weight_norm = Pruned, OldWeightNorm
 checkpointed, reentrant = Checkpointed, Reentrant
 two_at_a_time, greedy, squeezed, flattened = TwoAtATime, Greedy, Squeezed, Flattened
 

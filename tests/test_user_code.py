@@ -32,6 +32,10 @@ def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", d
         ("pair", ("must give logits (N, classes) for any N, got tuple",)),
         ("scalar", ("must give logits (N, classes) for any N, got shape (2,) for 2 images",)),
         ("detached", ("no gradient in the images", "leave the attacks out")),
+        (
+            "old_weight_norm",
+            ("net.pt: the network cannot be copied: RuntimeError", "parametrizations.weight_norm"),
+        ),
         ("exiting", ("the factory failed: SystemExit: I give up",)),
         ("thousand_words", ("the factory failed: ValueError: word word",)),
     ],
@@ -98,6 +102,14 @@ def test_accuracy_needs_no_gradient(name: str, weights: Path, tmp_path: Path) ->
     more = ("--condition", "clean", "--measure", "accuracy")
     result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
     assert result.returncode == 0, result.stderr
+
+
+def test_parameters_that_cannot_be_moved_are_no_layers_of_curvature(weights: Path, tmp_path: Path) -> None:
+    more = ("--condition", "clean", "--measure", "curvature")
+    result = analyze(weights, tmp_path / "out", model="tests.misbehaving:pruned", more=more)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["curvature"]["clean"]
+    assert list(found["layers"]) == ["layers.1", "layers.3"]
 
 
 def test_a_network_without_a_linear_map_has_no_features(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
-from geomlab.risk import check_finite, sample_losses
+from geomlab.risk import check_apart, check_finite, sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
 
@@ -219,12 +219,14 @@ class Study:
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
+        check_apart(self.subject, images)
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
                 pooled(self.subject, images, layers)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
+                    check_apart(measurement.reference, images)
                     pooled(measurement.reference, images, shared_layers(measurement.reference, layers))
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:

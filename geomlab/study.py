@@ -19,9 +19,10 @@ from geomlab.features.extraction import pooled
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast
+from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store
-from geomlab.risk import check_finite, sample_losses
+from geomlab.risk import check_apart, check_finite, sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
 
@@ -174,7 +175,7 @@ class Study:
         The inputs are looked at once: a cell's key holds their digest.
 
         Raises:
-            UserError: if images, labels, losses, layers or gradients cannot be used, or memory would not suffice.
+            UserError: if images, labels, losses, layers or derivatives cannot be used, or memory would not suffice.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
@@ -188,6 +189,8 @@ class Study:
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
+        for one in each:
+            try_derivatives(one, self.subject, clean)
         forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
         for found in forecasts.values():
             check_memory(found, self.subject)
@@ -216,12 +219,14 @@ class Study:
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
+        check_apart(self.subject, images)
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
                 pooled(self.subject, images, layers)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
+                    check_apart(measurement.reference, images)
                     pooled(measurement.reference, images, shared_layers(measurement.reference, layers))
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:

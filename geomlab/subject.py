@@ -32,8 +32,8 @@ class Subject:
 
     Attributes:
         module: normalised images -> logits.
-        weights: parameter name -> tensor, in the order of the module.
-        buffers: buffer name -> tensor.
+        weights: name -> tensor of each parameter that has entries and a derivative, in the order of the module.
+        buffers: name -> tensor of each buffer, and of each parameter of integers or without entries.
         preprocessing: size and normalisation; images come in [0, 1] and are normalised here.
         classes: class names where they are known.
         name: for people.
@@ -215,14 +215,19 @@ def from_network(
     """A subject from a built network; the module is copied, never changed.
 
     Raises:
-        UserError: if a weight is not finite.
+        UserError: if it cannot be copied, a weight is not finite, or there is none.
     """
-    module = deepcopy(network.module).eval()
+    module = architectures.copied(network.module).eval()
     architectures.check_finite(module.state_dict())
     module.requires_grad_(False)
+    weights = _weights(module)
+    if not weights:
+        raise UserError(
+            "the network has no parameter of floating-point numbers, so there is nothing to measure"
+        )
     return Subject(
         module,
-        _weights(module),
+        weights,
         _buffers(module),
         network.preprocessing,
         network.classes,
@@ -263,12 +268,17 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters of a module by name, in its own memory."""
-    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """The parameters of a module that can be moved, by name, in its own memory."""
+    return {name: tensor.detach() for name, tensor in module.named_parameters() if _moves(tensor)}
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in module.named_buffers()}
+    fixed = ((name, tensor) for name, tensor in module.named_parameters() if not _moves(tensor))
+    return {name: tensor.detach() for name, tensor in (*module.named_buffers(), *fixed)}
+
+
+def _moves(parameter: Tensor) -> bool:
+    return parameter.numel() > 0 and (parameter.is_floating_point() or parameter.is_complex())
 
 
 def _blocks(module: nn.Module) -> list[str]:

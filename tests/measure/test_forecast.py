@@ -49,6 +49,15 @@ def test_a_gradient_has_a_graph_too() -> None:
     assert 0.1 * whole < one / 10 < whole
 
 
+@pytest.mark.parametrize("matrix", ["hessian", "gauss-newton", "finite-difference"])
+def test_graphs_that_cannot_be_looked_into_count_as_more_not_less(matrix: str) -> None:
+    seen, hidden = (
+        forecast(Curvature(k=3, matrix=matrix), models.subject(build()), INPUTS).parts["graphs"]
+        for build in (models.OfItsGradient, models.OfItsGradientByFunc)
+    )
+    assert seen <= hidden <= 5 * seen
+
+
 def test_more_samples_and_a_small_memory_take_longer() -> None:
     few, many = (forecast(Curvature(), SUBJECT, models.batches(n, 16)).usual for n in (32, 3200))
     assert many > 20 * few

@@ -155,6 +155,7 @@ class Study:
         conditions: the inputs, of one source and one choice of samples.
         measurements: what is measured under each.
         seed: of everything random.
+        kept: where results are that are not computed again, or None.
     """
 
     subject: Subject
@@ -162,6 +163,7 @@ class Study:
     conditions: tuple[Condition, ...]
     measurements: tuple[Measurement, ...]
     seed: int
+    kept: Store | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -170,7 +172,7 @@ class Study:
 
     @cached_property
     def plan(self) -> tuple[tuple[Cell, ...], Mapping[str, Forecast]]:
-        """All cells, and what a cell of each measurement will take.
+        """All cells, and what a cell of each measurement that is missing will take.
 
         The inputs are looked at once: a cell's key holds their digest.
 
@@ -189,6 +191,9 @@ class Study:
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
+        keys = [cell.key for cell in planned]
+        missing = {key.measurement for key in (self.kept.missing(keys) if self.kept else keys)}
+        each = [one for one in each if one.name in missing]
         for one in each:
             try_derivatives(one, self.subject, clean)
         forecasts = {one.name: forecast(one, self.subject, clean) for one in each}

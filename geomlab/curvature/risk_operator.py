@@ -5,18 +5,17 @@ not fit the memory budget are recomputed for each product, or once for several v
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from geomlab import params
+from geomlab.curvature.graph_memory import GraphBytes, graph_bytes
 from geomlab.data.batches import Batches
 from geomlab.differentiable import twice_differentiable
 from geomlab.errors import UserError
@@ -26,7 +25,6 @@ from geomlab.subject import Subject
 from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
 
 GIBIBYTE = 2**30
-_PILOT = 4  # samples whose graph is measured to forecast the memory of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,7 @@ class RiskOperator(Operator, Generic[G]):
         loss: mean loss at the point.
         gradient: (dim,) its gradient.
         kept: samples whose graphs are kept.
-        bytes_per_sample: that a kept graph takes.
+        graph_bytes: that kept graphs take, the gradients that they hold included.
         inputs: "held fixed": adversarial ones as well, at what they were realised at.
 
     Raises:
@@ -87,8 +85,10 @@ class RiskOperator(Operator, Generic[G]):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        self.bytes_per_sample = a_sample = self._bytes_per_sample()
-        a_batch = self.vectors * self.dim * self.dtype.itemsize
+        saved = graph_bytes(subject, batches, self._graph_of)
+        self.graph_bytes = GraphBytes(
+            saved.a_sample, saved.a_batch + self.vectors * self.dim * self.dtype.itemsize
+        )
         self._kept: list[G] = []
         self.kept, self.loss = 0, 0.0
         self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
@@ -105,7 +105,7 @@ class RiskOperator(Operator, Generic[G]):
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
             # A prefix of the batches is kept: `matmat` recomputes the rest in order.
-            needs = (self.kept + len(labels)) * a_sample + (number + 1) * a_batch
+            needs = self.graph_bytes.of(self.kept + len(labels), number + 1)
             if len(self._kept) == number and needs <= memory:
                 self._kept.append(graph)
                 self.kept += len(labels)
@@ -174,10 +174,6 @@ class RiskOperator(Operator, Generic[G]):
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
         return self._graph(tuple(weights.values()), loss, logits)
 
-    def _bytes_per_sample(self) -> float:
-        """Bytes that a kept graph holds for each sample, measured on a few; weights and inputs are not counted."""
-        return saved_bytes(self._batches, tuple(self._weights.values()), self._graph_of)
-
     @torch.no_grad()
     def _check(self, first: Logits) -> None:
         if not isfinite(self.loss) or not bool(torch.isfinite(self.gradient).all()):
@@ -187,57 +183,6 @@ class RiskOperator(Operator, Generic[G]):
         with twice_differentiable():
             again = torch.cat([self._subject(images) for images, _ in self._batches])
         check_repeated(first, again, self._subject)
-
-
-def saved_bytes(
-    batches: Batches, weights: tuple[Tensor, ...], work: Callable[[Images, Labels], object]
-) -> float:
-    """Bytes a sample that work on a few of them keeps for a derivative; weights and inputs are not counted.
-
-    Where the network takes a derivative by torch.func, which lets nobody see what is kept, all that is computed counts:
-    of the networks that were tried two to four times as much.
-    """
-    images, labels = next(iter(batches))
-    # A slice of the inputs has the storage of all of them.
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*weights, images, labels)}
-    few = images[:_PILOT], labels[:_PILOT]
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()
-
-    try:
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            work(*few)
-    except RuntimeError as error:
-        if "saved tensor hooks" not in str(error):
-            raise
-        with _Computed() as computed:
-            work(*few)
-        seen = {address: storage.nbytes() for address, storage in computed.storages.items()}
-    return sum(size for address, size in seen.items() if address not in own) / len(few[1])
-
-
-class _Computed(TorchDispatchMode):
-    """Keeps the storage of all that is computed, so that none has the address of an earlier one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.storages: dict[int, torch.UntypedStorage] = {}
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        storages = [leaf.untyped_storage() for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
-        self.storages |= {storage.data_ptr(): storage for storage in storages}
-        return found
 
 
 def pulled(

@@ -133,8 +133,7 @@ def test_every_memory_budget_counts_every_batch_once(samples: int) -> None:
     subject, batches = models.subject(models.convolution()), models.batches()
     names = list(subject.weights)
     whole = Hessian(subject, batches, names)
-    gradients = -(-samples // 4) * whole.dim * 8  # each kept batch holds one
-    some = Hessian(subject, batches, names, memory=samples * whole._bytes_per_sample() + gradients)
+    some = Hessian(subject, batches, names, memory=whole.graph_bytes.of(samples, -(-samples // 4)))
     assert some.kept == (11 if samples == 11 else 4 * (samples // 4))
     v = torch.randn(whole.dim, generator=generator(0, "v"), dtype=torch.float64)
     torch.testing.assert_close(some.matvec(v), whole.matvec(v))

@@ -32,6 +32,7 @@ def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", d
         ("pair", ("must give logits (N, classes) for any N, got tuple",)),
         ("scalar", ("must give logits (N, classes) for any N, got shape (2,) for 2 images",)),
         ("batch_statistics", ("the logits of an image differ by", "track_running_stats=True")),
+        ("renormed", ("writes into its weight embedding.weight", "(of an nn.Embedding: max_norm=None)")),
         ("detached", ("no gradient in the images", "leave the attacks out")),
         (
             "old_weight_norm",

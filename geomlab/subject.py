@@ -66,9 +66,17 @@ class Subject:
         """Number of classes, by trying the network on a few images.
 
         Raises:
-            UserError: if it cannot take them, or does not give logits.
+            UserError: if it cannot take them, does not give logits, or writes into its weights.
         """
-        return self.logits(images).shape[1]
+        before = {name: tensor._version for name, tensor in self.weights.items()}
+        classes = self.logits(images).shape[1]
+        written = [name for name, tensor in self.weights.items() if tensor._version != before[name]]
+        if written:
+            raise UserError(
+                f"{self.name}: its forward pass writes into its weight {written[0]}, so that other weights would be "
+                "measured than were read; leave it as it is (of an nn.Embedding: max_norm=None)"
+            )
+        return classes
 
     def logits(self, images: Images, weights: Params | None = None) -> Logits:
         """As a call, where the module may be seeing images of this kind, or so many, for the first time.

@@ -67,6 +67,17 @@ class BatchStatistics(Classifier):
         return self.layers(nn.functional.batch_norm(images, None, None, training=True))
 
 
+class Renormed(Classifier):
+    """Its embedding shortens its own rows when they are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(2, 3, max_norm=0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images) + self.embedding(torch.ones(1, dtype=torch.long))
+
+
 class Pruned(Classifier):
     """Holds a parameter of integers and one without entries."""
 
@@ -141,7 +152,7 @@ class Flattened(Classifier):
 
 raising, pair, scalar, detached, dice, tiring = Raising, Pair, Scalar, Detached, Dice, Tiring
 ungraded, inferring, weightless = Ungraded, Inferring, Weightless
-batch_statistics = BatchStatistics
+batch_statistics, renormed = BatchStatistics, Renormed
 pruned, old_weight_norm = Pruned, OldWeightNorm
 checkpointed, reentrant = Checkpointed, Reentrant
 two_at_a_time, greedy, squeezed, flattened = TwoAtATime, Greedy, Squeezed, Flattened

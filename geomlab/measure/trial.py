@@ -20,6 +20,9 @@ from geomlab.typing import Images
 
 # torch's warning where a reentrant checkpoint drops the derivatives in the weights that it uses.
 _DROPPED = "None of the inputs have requires_grad=True"
+# A checkpoint that is not reentrant works by such hooks. It recomputes with the module's own weights in place of those
+# that are passed in: that may fail, or give the gradient of another point.
+_HOOKED = "hooks on saved tensors, as torch.utils.checkpoint has, do not see the weights that are passed in"
 
 
 def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches) -> None:
@@ -58,7 +61,7 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
 def _attached(subject: Subject, images: Images) -> bool:
     """Whether the logits depend on any weight, those that are not measured too."""
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in subject.weights.items()}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.autograd.graph.disable_saved_tensors_hooks(_HOOKED):
         warnings.filterwarnings("error", _DROPPED)
         return subject(images, leaves).requires_grad
 

@@ -319,7 +319,7 @@ def _plan(
         network.layers(settings.layers)
         old = _continued(store, old, identity)
         identity["earlier_versions"] = _earlier(old, identity["versions"])
-        study = _study(network, baseline, source, settings, old)
+        study = _study(network, baseline, source, settings, old, store if old else None)
         planned.append((study, store, identity))
     return planned
 
@@ -330,6 +330,7 @@ def _study(
     source: "Source",
     settings: Settings,
     old: dict[str, Any] | None,
+    kept: Store | None,
 ) -> "Study":
     """The study asked for; where one is resumed, together with what it was."""
     from geomlab.data.condition import parse_conditions
@@ -364,7 +365,7 @@ def _study(
         landscape={"axes": settings.axes, "orthogonal": settings.orthogonal},
     )
     digest = baseline.digest if baseline is not None else None
-    return Study(network, digest, conditions, chosen, settings.seed)
+    return Study(network, digest, conditions, chosen, settings.seed, kept)
 
 
 def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:

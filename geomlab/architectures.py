@@ -81,7 +81,7 @@ def build(
         preprocessing: fields of `Preprocessing`, in place of the builder's own.
 
     Raises:
-        UserError: if the SPEC is unknown or the weights do not fit.
+        UserError: if the SPEC is unknown, the weights do not fit, or the user's own module cannot be copied.
     """
     parsed = parse(spec)
     if parsed.head == "open_clip":
@@ -96,7 +96,7 @@ def build(
             raise UserError(
                 f"'{spec}': expected an nn.Module from the factory, got a {type(module).__name__}"
             )
-        module = deepcopy(module)  # it may be one the user goes on using
+        module = copied(module)  # it may be one the user goes on using
     if tensors is not None:
         load(module, tensors, spec)
     names = labels.classes if labels else None
@@ -131,6 +131,29 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], spec: str) -> None:
             f"the weights do not fit {spec}: {'; '.join(problems[:5])}{more}; name the right network with --model"
         )
     module.load_state_dict(dict(tensors))
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy of a module, in memory of its own.
+
+    Raises:
+        UserError: if there is none, or no weights could be passed into it.
+    """
+    scripted = [name for name, child in module.named_modules() if isinstance(child, torch.jit.ScriptModule)]
+    if scripted:
+        raise UserError(
+            f"the network holds a torch.jit.ScriptModule ({scripted[0] or 'all of it'}), into which no weights can be "
+            "passed; build it without torch.jit"
+        )
+    try:
+        return deepcopy(module)
+    except Exception as error:  # the user's own module may fail in any way
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"the network cannot be copied: {reason(error)}; keep in it only what copy.deepcopy can copy, and use "
+            "torch.nn.utils.parametrizations.weight_norm in place of torch.nn.utils.weight_norm"
+        ) from error
 
 
 def call_factory(spec: Spec, kind: str, known: Sequence[str]) -> Any:

@@ -20,8 +20,12 @@ def select(names: Iterable[str], subspace: str) -> list[str]:
             that is searched for in each name.
 
     Raises:
-        UserError: if the expression is not valid or selects nothing.
+        UserError: if the expression is empty or not valid, or selects nothing.
     """
+    if not subspace:
+        raise UserError(
+            "--params '' says no parameters; give full, visual, lora or a regular expression over their names"
+        )
     names = list(names)
     pattern = {"full": "", "visual": r"^visual\.", "lora": r"lora_"}.get(subspace, subspace)
     try:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.subject import Subject
-from geomlab.typing import Bool, Float, Logits, Params
+from geomlab.typing import Bool, Float, Images, Logits, Params
 
 # What becomes of the inputs where a derivative moves the weights.
 HELD_FIXED, RECOMPUTED = "held fixed", "recomputed at each point"
@@ -129,10 +129,40 @@ def check_repeated(first: Logits, again: Logits, subject: Subject) -> None:
     Raises:
         UserError: saying by how much.
     """
-    moved = float(torch.where(again == first, 0, (again - first).abs()).max())  # masked logits may be −∞
-    largest = float(first[first.isfinite()].abs().max())
+    moved, largest = _moved(first, again)
     if not moved <= torch.finfo(first.dtype).eps ** 0.5 * largest:
         raise UserError(
             f"{subject.name}: two passes over the data gave logits that differ by {moved:.2g}, where the "
             f"largest is {largest:.2g}; {NOT_REPEATED}"
         )
+
+
+@torch.no_grad()
+def check_apart(subject: Subject, images: Images) -> None:
+    """Refuse a network that sees an image otherwise beside another one: its loss would depend on the batch size.
+
+    The first image is tried beside itself and beside the last one: at the same place of as large a batch, so that the
+    kernels are the same, as is their rounding. What does not repeat itself is not judged here, see `check_repeated`.
+
+    Args:
+        subject: the network.
+        images: at least two.
+
+    Raises:
+        UserError: if its logits move by more than √eps of the largest one.
+    """
+    alone, beside, again = (subject.logits(images[[0, other]]) for other in (0, -1, -1))
+    moved, largest = _moved(alone[:1], beside[:1])
+    allowed = torch.finfo(alone.dtype).eps ** 0.5 * largest
+    if not moved <= allowed and _moved(beside, again)[0] <= allowed:
+        raise UserError(
+            f"{subject.name}: the logits of an image differ by {moved:.2g} where another one is beside it, and the "
+            f"largest is {largest:.2g}; a network must give each image its own logits in eval mode (statistics of the "
+            "batch inside it? give its batch norm running ones: track_running_stats=True)"
+        )
+
+
+def _moved(first: Logits, again: Logits) -> tuple[float, float]:
+    """By how much logits differ at most, and the largest of the first."""
+    moved = float(torch.where(again == first, 0, (again - first).abs()).max())  # masked logits may be −∞
+    return moved, float(first[first.isfinite()].abs().max())

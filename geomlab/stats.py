@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import chndtr, chndtrinc, stdtrit
 
 Array = NDArray[np.float64]
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
@@ -65,6 +65,39 @@ def t_half_width(values: ArrayLike) -> Array:
 def t95(n: float) -> float:
     """Student's t(0.975, n − 1): half of the 95 % interval of a mean of n samples, in standard errors; NaN below 2."""
     return float(stdtrit(n - 1, 0.975)) if n >= 2 else float("nan")
+
+
+def length_interval(mean: ArrayLike, samples: ArrayLike) -> tuple[float, float]:
+    """The 95 % interval of the length of a vector whose estimate has noise, also where it is not told from zero.
+
+    The squared length is taken as noncentral χ², with the noise's effective number of dimensions (tr C)²/tr C²
+    (Satterthwaite 1946) as if it were alike in all of them, and Student's quantile for the normal one; the ends are the
+    lengths at which the one found would be at the quantiles.
+
+    Args:
+        mean: (dim,) the estimate.
+        samples: (n, dim) whose mean it is, up to a constant: only their spread counts; n at least 2, else NaN.
+
+    Returns:
+        Lower end, 0 where the length is not told from zero, and upper end.
+    """
+    v, x = np.asarray(mean, dtype=np.float64), np.asarray(samples, dtype=np.float64)
+    n, length = len(x), float(np.linalg.norm(v))
+    if n < 2:
+        return float("nan"), float("nan")
+    covariance = np.atleast_2d(np.cov(x.T)) / n
+    if not covariance.any():
+        return length, length
+    dimensions = float(np.trace(covariance) ** 2 / (covariance**2).sum())
+    variance = float(np.trace(covariance)) / dimensions * (t95(n) / Z95) ** 2  # in a dimension
+    ends = [
+        chndtrinc(length**2 / variance, dimensions, p)
+        if chndtr(length**2 / variance, dimensions, 0) > p
+        else 0.0
+        for p in (0.975, 0.025)
+    ]
+    low, high = np.sqrt(variance * np.array(ends)).tolist()
+    return min(low, length), max(high, length)
 
 
 def positive_interval(mean: float, stderr: float) -> tuple[float, float]:

@@ -18,9 +18,10 @@ from geomlab.features.extraction import pooled
 from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Joint, Landscape, Measurement, Single
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast
+from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
 from geomlab.results import CellKey, Store, TileFolder
-from geomlab.risk import check_finite, sample_losses
+from geomlab.risk import check_apart, check_finite, sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
 
@@ -166,6 +167,7 @@ class Study:
         conditions: the inputs, of one source and one choice of samples.
         measurements: what is measured under each.
         seed: of everything random.
+        kept: where results are that are not computed again, or None.
     """
 
     subject: Subject
@@ -173,6 +175,7 @@ class Study:
     conditions: tuple[Condition, ...]
     measurements: tuple[Measurement, ...]
     seed: int
+    kept: Store | None = None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -181,12 +184,12 @@ class Study:
 
     @cached_property
     def plan(self) -> tuple[tuple[Cell, ...], Mapping[str, Forecast]]:
-        """All cells, and what a cell of each measurement will take.
+        """All cells, and what a cell of each measurement that is missing will take.
 
         The inputs are looked at once: a cell's key holds their digest.
 
         Raises:
-            UserError: if images, labels, losses, layers or gradients cannot be used, or memory would not suffice.
+            UserError: if images, labels, losses, layers or derivatives cannot be used, or memory would not suffice.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift)]
@@ -200,6 +203,11 @@ class Study:
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
+        keys = [cell.key for cell in planned]
+        missing = {key.measurement for key in (self.kept.missing(keys) if self.kept else keys)}
+        each = [one for one in each if one.name in missing]
+        for one in each:
+            try_derivatives(one, self.subject, clean)
         forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
         for found in forecasts.values():
             check_memory(found, self.subject)
@@ -228,12 +236,14 @@ class Study:
 
     def _try_on(self, images: Tensor) -> None:
         """Take the layers and the gradient of two images: what a measure would stumble over is said now."""
+        check_apart(self.subject, images)
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
                 pooled(self.subject, images, layers)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
+                    check_apart(measurement.reference, images)
                     pooled(measurement.reference, images, shared_layers(measurement.reference, layers))
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:

@@ -32,8 +32,8 @@ class Subject:
 
     Attributes:
         module: normalised images -> logits.
-        weights: parameter name -> tensor, in the order of the module.
-        buffers: buffer name -> tensor.
+        weights: name -> tensor of each parameter that has entries and a derivative, in the order of the module.
+        buffers: name -> tensor of each buffer, and of each parameter of integers or without entries.
         preprocessing: size and normalisation; images come in [0, 1] and are normalised here.
         classes: class names where they are known.
         name: for people.
@@ -66,9 +66,17 @@ class Subject:
         """Number of classes, by trying the network on a few images.
 
         Raises:
-            UserError: if it cannot take them, or does not give logits.
+            UserError: if it cannot take them, does not give logits, or writes into its weights.
         """
-        return self.logits(images).shape[1]
+        before = {name: tensor._version for name, tensor in self.weights.items()}
+        classes = self.logits(images).shape[1]
+        written = [name for name, tensor in self.weights.items() if tensor._version != before[name]]
+        if written:
+            raise UserError(
+                f"{self.name}: its forward pass writes into its weight {written[0]}, so that other weights would be "
+                "measured than were read; leave it as it is (of an nn.Embedding: max_norm=None)"
+            )
+        return classes
 
     def logits(self, images: Images, weights: Params | None = None) -> Logits:
         """As a call, where the module may be seeing images of this kind, or so many, for the first time.
@@ -215,14 +223,19 @@ def from_network(
     """A subject from a built network; the module is copied, never changed.
 
     Raises:
-        UserError: if a weight is not finite.
+        UserError: if it cannot be copied, a weight is not finite, or there is none.
     """
-    module = deepcopy(network.module).eval()
+    module = architectures.copied(network.module).eval()
     architectures.check_finite(module.state_dict())
     module.requires_grad_(False)
+    weights = _weights(module)
+    if not weights:
+        raise UserError(
+            "the network has no parameter of floating-point numbers, so there is nothing to measure"
+        )
     return Subject(
         module,
-        _weights(module),
+        weights,
         _buffers(module),
         network.preprocessing,
         network.classes,
@@ -263,12 +276,17 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters of a module by name, in its own memory."""
-    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """The parameters of a module that can be moved, by name, in its own memory."""
+    return {name: tensor.detach() for name, tensor in module.named_parameters() if _moves(tensor)}
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in module.named_buffers()}
+    fixed = ((name, tensor) for name, tensor in module.named_parameters() if not _moves(tensor))
+    return {name: tensor.detach() for name, tensor in (*module.named_buffers(), *fixed)}
+
+
+def _moves(parameter: Tensor) -> bool:
+    return parameter.numel() > 0 and (parameter.is_floating_point() or parameter.is_complex())
 
 
 def _blocks(module: nn.Module) -> list[str]:

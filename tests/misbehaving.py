@@ -1,10 +1,12 @@
 """Factories and networks of a user that go wrong in ways of their own."""
 
 import sys
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tests import factories
 
@@ -41,6 +43,72 @@ class Scalar(Classifier):
 class Detached(Classifier):
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.detach())
+
+
+class Ungraded(Classifier):
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Inferring(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.layers(images)
+
+
+class Weightless(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+class BatchStatistics(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(nn.functional.batch_norm(images, None, None, training=True))
+
+
+class Renormed(Classifier):
+    """Its embedding shortens its own rows when they are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(2, 3, max_norm=0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images) + self.embedding(torch.ones(1, dtype=torch.long))
+
+
+class Pruned(Classifier):
+    """Holds a parameter of integers and one without entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.arange(3), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)[:, self.rows] + self.bias.sum()
+
+
+class OldWeightNorm(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.extra = nn.utils.weight_norm(nn.Linear(3, 3))
+
+
+class Checkpointed(Classifier):
+    """Recomputes all but its head in the backward pass."""
+
+    reentrant = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers[3](checkpoint(self.layers[:3], images, use_reentrant=self.reentrant))
+
+
+class Reentrant(Checkpointed):
+    reentrant = True
 
 
 class Dice(Classifier):
@@ -83,6 +151,10 @@ class Flattened(Classifier):
 
 
 raising, pair, scalar, detached, dice, tiring = Raising, Pair, Scalar, Detached, Dice, Tiring
+ungraded, inferring, weightless = Ungraded, Inferring, Weightless
+batch_statistics, renormed = BatchStatistics, Renormed
+pruned, old_weight_norm = Pruned, OldWeightNorm
+checkpointed, reentrant = Checkpointed, Reentrant
 two_at_a_time, greedy, squeezed, flattened = TwoAtATime, Greedy, Squeezed, Flattened
 
 

@@ -60,6 +60,14 @@ class OfItsGradient(nn.Module):
         return self.linear(slope.flatten(1))
 
 
+class OfItsGradientByFunc(OfItsGradient):
+    """The same by torch.func, in which torch has no hooks on what is kept for a derivative."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        slope = torch.func.grad(lambda x: self.convolution(x).tanh().square().sum())(images)
+        return self.linear(slope.flatten(1))
+
+
 NETWORKS = {
     "convolution": convolution,
     "attention": Attention,

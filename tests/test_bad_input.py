@@ -185,6 +185,7 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ((*MODEL, *DATA, "--budget", "huge"), ("no budget 'huge'", "quick, standard, paper")),
         ((*MODEL, *DATA, "--dtype", "bf16"), ("no dtype 'bf16'", "float32, float64")),
         ((*MODEL, *DATA, "--params", "lora"), ("selects none of the 4 parameters",)),
+        ((*MODEL, *DATA, "--params", ""), ("--params '' says no parameters", "give full")),
         ((*MODEL, *DATA, "--params", "("), ("not a regular expression",)),
         ((*MODEL, *DATA, "--layers", "nowhere"), ("selects no layer",)),
         ((*MODEL, *DATA, "--samples", "1"), ("at least 2 samples",)),

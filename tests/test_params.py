@@ -21,7 +21,12 @@ def test_subspaces(subspace: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subspace", "message"), [("nothing", "selects none of the 4"), ("(", "not a regular expression")]
+    ("subspace", "message"),
+    [
+        ("nothing", "selects none of the 4"),
+        ("(", "not a regular expression"),
+        ("", "'' says no parameters; give full"),
+    ],
 )
 def test_a_subspace_of_nothing_is_refused(subspace: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import geomlab
+from geomlab.errors import UserError
 from tests import cli
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -132,6 +135,24 @@ def test_the_batch_size_changes_nothing_but_rounding(weights: Path, whole: Path,
 
     for part in ("conditions", "curvature", "landscape", "features"):
         close(summary(whole)[part], summary(tmp_path / "out")[part], part)
+
+
+def test_what_is_there_needs_no_memory(
+    weights: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it tried again: only what is missing is forecast."""
+    out = shutil.copytree(whole, tmp_path / "out")
+    monkeypatch.setattr("geomlab.measure.forecast.available_memory", lambda device: 1.0)
+    options: dict[str, Any] = {
+        "model": "tests.factories:model",
+        "data": "tests.factories:shifted",
+        "budget": "quick",
+        "out": out,
+        "resume": True,
+    }
+    geomlab.analyze(weights, conditions=["clean"], **options)
+    with pytest.raises(UserError, match=r"curvature of .* would take about"):
+        geomlab.analyze(weights, conditions=["fgsm"], **options)
 
 
 def test_a_damaged_cell_is_computed_anew(weights: Path, tmp_path: Path) -> None:

@@ -65,3 +65,21 @@ def test_pairing_removes_what_is_common() -> None:
 
 def test_the_error_of_one_value_is_not_known() -> None:
     assert np.isnan(stats.mean_stderr([3.0])[1])
+
+
+@pytest.mark.parametrize("length", [0.0, 0.5, 2.0, 10.0])
+def test_the_length_of_a_noisy_vector_is_covered(length: float) -> None:
+    """Its own length is too long by the noise; where it is not told from zero, the interval begins there."""
+    truth, inside, zeros = np.array([length, 0, 0, 0]), 0, 0
+    for seed in range(300):
+        samples = truth + 20**0.5 * np.random.default_rng(seed).normal(size=(20, 4)) / 2
+        low, high = stats.length_interval(samples.mean(axis=0), samples)
+        inside += low <= length <= high
+        zeros += low == 0
+    assert inside / 300 >= 0.95  # the noise is in fewer directions than it is taken for, along the vector
+    assert (zeros > 270) == (length < 1)
+
+
+def test_the_length_of_a_vector_without_noise_is_its_own() -> None:
+    assert stats.length_interval([3.0, 4.0], [[3.0, 4.0]] * 5) == (5.0, 5.0)
+    assert np.isnan(stats.length_interval([3.0, 4.0], [[3.0, 4.0]])).all()

@@ -85,3 +85,14 @@ def test_layers_that_cannot_be_looked_at_are_said_before_anything_is_computed(
     with pytest.raises(UserError, match=message):
         Study(network, reference.digest, conditions, (geometry,), 0).check()
     Study(whole, whole.digest, conditions, (FeatureGeometry(whole, layers="side"),), 0).check()
+
+
+@pytest.mark.parametrize("of", ["subject", "reference"])
+def test_a_network_or_a_reference_that_sees_the_batch_is_refused(of: str) -> None:
+    inputs, whole = models.batches(), models.subject(Side(1))
+    odd = models.subject(nn.Sequential(nn.BatchNorm2d(models.SHAPE[0], track_running_stats=False), Side(1)))
+    data = Arrays("mine:data", (inputs.images, inputs.labels))
+    conditions = parse_conditions(["clean"], data, n=11, seed=0, batch_size=4)
+    network, reference = (odd, whole) if of == "subject" else (whole, odd)
+    with pytest.raises(UserError, match="each image its own logits"):
+        Study(network, reference.digest, conditions, (FeatureGeometry(reference, layers="side"),), 0).check()

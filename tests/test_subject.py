@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
@@ -172,6 +173,57 @@ def test_the_caller_s_module_is_copied_and_left_alone() -> None:
     assert params.digest(module.state_dict()) == state
     assert [child.training for child in module.modules()] == flags
     assert all(parameter.requires_grad and parameter.grad is None for parameter in module.parameters())
+
+
+class Pruned(nn.Module):
+    """Its first parameter are the rows that are left, its last a bias that was taken away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.arange(3).flip(0), requires_grad=False)
+        self.linear = nn.Linear(72, 3)
+        self.bias = nn.Parameter(torch.zeros(0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(images.flatten(1))[:, self.rows] + self.bias.sum()
+
+
+def test_parameters_that_cannot_be_moved_are_held_like_buffers() -> None:
+    made = from_network(Network(Pruned().double(), Preprocessing()))
+    images = models.batches().images
+    assert list(made.weights) == ["linear.weight", "linear.bias"]
+    assert made.dtype == torch.float64
+    moved = made.to("cpu", torch.float32)
+    for one in (made, moved):
+        assert params.digest({**one.weights, **one.buffers}) == params.digest(one.module.state_dict())
+        torch.testing.assert_close(one(images.to(one.dtype)), one.module(images.to(one.dtype)))
+
+
+def scripted() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), torch.jit.script(nn.Linear(72, 3)))
+
+
+def of_old_weight_norm() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), torch.nn.utils.weight_norm(nn.Linear(72, 3)))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*is deprecated:FutureWarning", "ignore:.*is deprecated:DeprecationWarning"
+)
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (scripted, r"holds a torch\.jit\.ScriptModule \(1\), into which .* build it without torch\.jit"),
+        (
+            of_old_weight_norm,
+            r"cannot be copied: RuntimeError.*; .* use torch\.nn\.utils\.parametrizations\.weight",
+        ),
+        (nn.Flatten, "no parameter of floating-point numbers"),
+    ],
+)
+def test_networks_that_cannot_be_a_subject(build: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_network(Network(build(), Preprocessing()))
 
 
 def test_another_point_is_another_subject() -> None:

@@ -31,7 +31,13 @@ def analyze(weights: Path, out: Path, *, model: str = "tests.factories:model", d
         ),
         ("pair", ("must give logits (N, classes) for any N, got tuple",)),
         ("scalar", ("must give logits (N, classes) for any N, got shape (2,) for 2 images",)),
+        ("batch_statistics", ("the logits of an image differ by", "track_running_stats=True")),
+        ("renormed", ("writes into its weight embedding.weight", "(of an nn.Embedding: max_norm=None)")),
         ("detached", ("no gradient in the images", "leave the attacks out")),
+        (
+            "old_weight_norm",
+            ("net.pt: the network cannot be copied: RuntimeError", "parametrizations.weight_norm"),
+        ),
         ("exiting", ("the factory failed: SystemExit: I give up",)),
         ("thousand_words", ("the factory failed: ValueError: word word",)),
     ],
@@ -65,6 +71,55 @@ def test_a_network_that_throws_dice_is_found_out(weights: Path, tmp_path: Path) 
     result = analyze(weights, tmp_path / "out", model="tests.misbehaving:dice", more=more)
     cli.refused(result, "two passes over the data", "must be deterministic")
     assert not (tmp_path / "out").exists()
+
+
+UNGRADED = "the logits have no gradient in any of its weights; remove no_grad, inference_mode or detach"
+NO_CHECKPOINT = "leave torch.utils.checkpoint out of its forward pass in eval mode"
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize(
+    ("name", "measure", "words"),
+    [
+        ("ungraded", "curvature", (UNGRADED, "or leave curvature out of --measure")),
+        ("ungraded", "features", (UNGRADED, "or leave features out of --measure")),
+        ("inferring", "curvature", (UNGRADED,)),
+        ("weightless", "curvature", (UNGRADED,)),
+        ("reentrant", "curvature", ("UserWarning: None of the inputs", NO_CHECKPOINT)),
+        (
+            "checkpointed",
+            "curvature",
+            ("the gradient in its weights failed: RuntimeError: hooks on saved", NO_CHECKPOINT),
+        ),
+        (
+            "checkpointed",
+            "features",
+            ("the gradient in its weights failed: RuntimeError: hooks on saved", NO_CHECKPOINT),
+        ),
+    ],
+)
+def test_a_network_without_a_gradient_does_not_pass_for_flat(
+    name: str, measure: str, words: tuple[str, ...], weights: Path, tmp_path: Path
+) -> None:
+    more = ("--condition", "clean", "--measure", measure)
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
+    cli.refused(result, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["ungraded", "checkpointed"])
+def test_accuracy_needs_no_gradient(name: str, weights: Path, tmp_path: Path) -> None:
+    more = ("--condition", "clean", "--measure", "accuracy")
+    result = analyze(weights, tmp_path / "out", model=f"tests.misbehaving:{name}", more=more)
+    assert result.returncode == 0, result.stderr
+
+
+def test_parameters_that_cannot_be_moved_are_no_layers_of_curvature(weights: Path, tmp_path: Path) -> None:
+    more = ("--condition", "clean", "--measure", "curvature")
+    result = analyze(weights, tmp_path / "out", model="tests.misbehaving:pruned", more=more)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["curvature"]["clean"]
+    assert list(found["layers"]) == ["layers.1", "layers.3"]
 
 
 def test_a_network_without_a_linear_map_has_no_features(tmp_path: Path) -> None:

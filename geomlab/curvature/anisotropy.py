@@ -5,7 +5,7 @@ stands what is no chance: the residuals of eigenvalues, and what the steps of a 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isnan, nan
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from geomlab import stats
+from geomlab.curvature.inequality import of_layers
+from geomlab.curvature.quantity import Quantity, around
 from geomlab.linalg.blocks import BlockNorms
 from geomlab.linalg.density import SpectralDensity
 from geomlab.linalg.estimates import Eigenpairs, Estimate
@@ -30,23 +32,6 @@ OF_TRACES = (
 OF_DENSITY = ("effective_rank", "absolute_participation_ratio")
 OF_BLOCKS = ("cross_layer_share",)
 QUANTITIES = (*OF_TRACES, *OF_DENSITY, *OF_BLOCKS)
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number that is not negative, with its error.
-
-    Attributes:
-        value: NaN where it has no meaning.
-        stderr: one standard error over probes, with what is no chance; NaN from a single probe.
-        low: lower end of its 95 % interval, not negative.
-        high: upper end.
-    """
-
-    value: float
-    stderr: float
-    low: float
-    high: float
 
 
 Quantities = Mapping[str, Quantity]
@@ -69,35 +54,26 @@ def of_traces(top: Eigenpairs, traces: Traces, sizes: Sequence[int]) -> Quantiti
         eigenvalue is positive only if it is larger than its residual: below that it may be a zero to which rounding
         gave a sign.
     """
-    trace, square = traces.trace.samples.numpy(), traces.squared_frobenius.samples.numpy()
     kappa = torch.stack([block.samples for block in traces.blocks], dim=1).numpy() / np.array(sizes)
+    found = [_ratio(top), _of_trace(top, traces.trace, sum(sizes)), _participation(traces, sum(sizes))]
+    return dict(zip(OF_TRACES, [*found, *of_layers(kappa)], strict=True))
+
+
+def _participation(traces: Traces, dim: int) -> Quantity:
+    """(Tr H)²/‖H‖_F²."""
+    trace, square = traces.trace.samples.numpy(), traces.squared_frobenius.samples.numpy()
 
     def of_probes(rows: Rows) -> list[float]:
-        layers = np.abs(kappa[rows].mean(axis=0))
-        mean, fro2 = layers.mean(), square[rows].mean()
-        return [
-            float(trace[rows].mean() ** 2 / fro2) if fro2 > 0 else nan,
-            gini(layers),
-            float(layers.var() / mean**2) if mean > 0 else nan,
-        ]
+        fro2 = square[rows].mean()
+        return [float(trace[rows].mean() ** 2 / fro2) if fro2 > 0 else nan]
 
-    values, errors = stats.debiased(of_probes, len(trace))
-    half = stats.t95(len(trace)) * errors
-    participation, of_gini = (
-        _around(*each, most=most)
-        for *each, most in zip(
-            values[:2].tolist(), errors[:2].tolist(), half[:2].tolist(), (sum(sizes), 1.0), strict=True
-        )
-    )
+    (value,), (error,) = (found.tolist() for found in stats.debiased(of_probes, len(trace)))
+    found = around(value, error, stats.t95(len(trace)) * error, most=dim)
     low, high = traces.trace.interval
     if low <= 0 <= high and traces.squared_frobenius.value > 0:  # the square is no line there
         most = max(low**2, high**2) / traces.squared_frobenius.value
-        participation = replace(participation, low=0.0, high=min(max(participation.high, most), sum(sizes)))
-    variation = _root(float(values[2]), float(errors[2]), float(half[2]))
-    if variation.low == 0:  # where layers may be alike, noise alone makes a Gini
-        of_gini = replace(of_gini, low=0.0)
-    found = [_ratio(top), _of_trace(top, traces.trace, sum(sizes)), participation, of_gini, variation]
-    return dict(zip(OF_TRACES, found, strict=True))
+        found = replace(found, low=0.0, high=min(max(found.high, most), dim))
+    return found
 
 
 def _ratio(top: Eigenpairs) -> Quantity:
@@ -168,7 +144,7 @@ def of_density(density: SpectralDensity, squared_frobenius: Estimate) -> Quantit
     )
     stderr = np.linalg.norm([errors, left_open, of_frobenius], axis=0)
     found = zip(values.tolist(), stderr.tolist(), halves.tolist(), strict=True)
-    return dict(zip(OF_DENSITY, (_around(*each, least=1.0, most=density.dim) for each in found), strict=True))
+    return dict(zip(OF_DENSITY, (around(*each, least=1.0, most=density.dim) for each in found), strict=True))
 
 
 def _x_log_x(x: Array) -> Array:
@@ -186,27 +162,4 @@ def of_blocks(norms: BlockNorms) -> Quantities:
 
     pairs = len(norms.whole)
     (value,), (error,) = (found.tolist() for found in stats.debiased(share, pairs))
-    return {OF_BLOCKS[0]: _around(value, error, stats.t95(pairs) * error, most=1.0)}
-
-
-def gini(values: Array) -> float:
-    """Gini coefficient of non-negative values: 0 where all are equal, 1 − 1/n where one has everything."""
-    x = np.sort(np.asarray(values, dtype=np.float64))
-    total = x.sum()
-    if total <= 0:
-        return nan
-    n = len(x)
-    return float((2 * np.arange(1, n + 1) - n - 1) @ x / (n * total))
-
-
-def _around(value: float, stderr: float, half: float, *, least: float = 0.0, most: float = inf) -> Quantity:
-    """What is between `least` and `most`, with an interval of that half width."""
-    value, low, high = (float(np.clip(x, least, most)) for x in (value, value - half, value + half))
-    return Quantity(value, stderr, low, high)
-
-
-def _root(square: float, stderr: float, half: float) -> Quantity:
-    """The root of an estimate that may be negative, and of the ends of its interval."""
-    ends = np.array([square, square + stderr, square - half, square + half])
-    value, above, low, high = np.sqrt(np.maximum(ends, 0.0)).tolist()
-    return Quantity(value, above - value, low, high)
+    return {OF_BLOCKS[0]: around(value, error, stats.t95(pairs) * error, most=1.0)}

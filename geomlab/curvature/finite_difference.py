@@ -14,7 +14,7 @@ random vectors is far too long along the top eigenvectors.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
+from math import hypot, isfinite
 
 import torch
 
@@ -82,6 +82,8 @@ class FiniteDifference(Operator):
         centre: the weights of the point, by name, in the order of the vectors' entries.
         step: length of the step, the same for all vectors; None adapts it to each. With kinks, or an attack that is
             recomputed (`geomlab.curvature.robust`), curvature depends on it.
+        whole: all the network's weights; None takes `centre`. A step is at most a tenth of their length, and rounding
+            is that of their size: some of them may be small beside what the network changes over.
         name: of the network, for messages.
         inputs: what becomes of the inputs where the weights move: "held fixed" or "recomputed at each point".
 
@@ -89,7 +91,7 @@ class FiniteDifference(Operator):
         inputs: as given.
         loss: at the point.
         gradient: (dim,) its gradient.
-        noise: ‖Δg‖ where all weights change in their last bit.
+        noise: ‖Δg‖ where all weights change in their last bit, small ones in that of a typical weight.
         kinks: whether steps of different length have disagreed beyond their estimates.
         gradients: spent so far, with four for the above.
         largest_error: of all products so far, for a vector of length 1.
@@ -105,6 +107,7 @@ class FiniteDifference(Operator):
         centre: Params,
         *,
         step: float | None = None,
+        whole: Params | None = None,
         name: str = "network",
         inputs: str = HELD_FIXED,
     ) -> None:
@@ -118,10 +121,10 @@ class FiniteDifference(Operator):
         repeated = self._repeated()
         # The same change each time: an operator has no randomness of its own.
         signs = torch.randint(0, 2, (self.dim,), generator=generator(0, "last bit")) * 2 - 1
-        last_bits = self._centre * self._eps * signs.to(self._centre)
+        size, typical = _sizes(whole or centre)
+        last_bits = self._centre.abs().clamp(min=typical) * self._eps * signs.to(self._centre)
         moved = [self._at(self._centre + bits, "at the point")[1] for bits in (last_bits, -last_bits)]
         self.noise = max(repeated, *(rows.norm(gradient - self.gradient) for gradient in moved))
-        size = rows.norm(self._centre) or 1.0
         self._longest = _REACH * size
         self._adapts, self._agreed = step is None, 0
         # Errors of first and third order balance at about eps^(1/3) where the series has the scale of θ.
@@ -232,6 +235,12 @@ def _settled(tries: list[_Try]) -> bool:
     )
 
 
+def _sizes(weights: Params) -> tuple[float, float]:
+    """‖θ‖, 1 where it is 0, and what an entry has of it in the mean of squares."""
+    length = hypot(*(rows.norm(tensor.reshape(-1)) for tensor in weights.values())) or 1.0
+    return length, length / sum(tensor.numel() for tensor in weights.values()) ** 0.5
+
+
 def of_risk(
     subject: Subject, batches: Batches, names: list[str], *, step: float | None = None
 ) -> FiniteDifference:
@@ -249,4 +258,4 @@ def of_risk(
         return loss, params.flatten(pieces)
 
     centre = {name: subject.weights[name] for name in names}
-    return FiniteDifference(gradient, centre, step=step, name=subject.name)
+    return FiniteDifference(gradient, centre, step=step, whole=subject.weights, name=subject.name)

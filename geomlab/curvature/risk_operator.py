@@ -5,7 +5,7 @@ not fit the memory budget are recomputed for each product, or once for several v
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar, Generic, TypeVar
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab import params
+from geomlab.curvature.graph_memory import GraphBytes, graph_bytes
 from geomlab.data.batches import Batches
 from geomlab.differentiable import twice_differentiable
 from geomlab.errors import UserError
@@ -24,7 +25,6 @@ from geomlab.subject import Subject
 from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
 
 GIBIBYTE = 2**30
-_PILOT = 4  # samples whose graph is measured to forecast the memory of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class RiskOperator(Operator, Generic[G]):
         loss: mean loss at the point.
         gradient: (dim,) its gradient.
         kept: samples whose graphs are kept.
-        bytes_per_sample: that a kept graph takes.
+        graph_bytes: that kept graphs take, the gradients that they hold included.
         inputs: "held fixed": adversarial ones as well, at what they were realised at.
 
     Raises:
@@ -85,8 +85,10 @@ class RiskOperator(Operator, Generic[G]):
         self._weights = {name: subject.weights[name].detach() for name in names}
         self.dim = sum(tensor.numel() for tensor in self._weights.values())
         self.dtype, self.device = subject.dtype, subject.device
-        self.bytes_per_sample = a_sample = self._bytes_per_sample()
-        a_batch = self.vectors * self.dim * self.dtype.itemsize
+        saved = graph_bytes(subject, batches, self._graph_of)
+        self.graph_bytes = GraphBytes(
+            saved.a_sample, saved.a_batch + self.vectors * self.dim * self.dtype.itemsize
+        )
         self._kept: list[G] = []
         self.kept, self.loss = 0, 0.0
         self.gradient = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
@@ -96,14 +98,14 @@ class RiskOperator(Operator, Generic[G]):
             if number == 0 and is_cut(self._differentiated(graph)):
                 raise UserError(
                     f"{subject.name}: a torch.autograd.Function in it is once_differentiable, so it has no "
-                    f"{self.matrix}; write its backward in differentiable operations, or leave curvature out of "
-                    "--measure"
+                    f"{self.matrix}; write its backward in differentiable operations, use --matrix finite-difference, "
+                    "or leave curvature out of --measure"
                 )
             logits.append(graph.logits)
             self.loss += float(graph.loss.detach())
             self.gradient += torch.cat([piece.detach().reshape(-1) for piece in graph.gradient])
             # A prefix of the batches is kept: `matmat` recomputes the rest in order.
-            needs = (self.kept + len(labels)) * a_sample + (number + 1) * a_batch
+            needs = self.graph_bytes.of(self.kept + len(labels), number + 1)
             if len(self._kept) == number and needs <= memory:
                 self._kept.append(graph)
                 self.kept += len(labels)
@@ -172,10 +174,6 @@ class RiskOperator(Operator, Generic[G]):
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
         return self._graph(tuple(weights.values()), loss, logits)
 
-    def _bytes_per_sample(self) -> float:
-        """Bytes that a kept graph holds for each sample, measured on a few; weights and inputs are not counted."""
-        return saved_bytes(self._batches, tuple(self._weights.values()), self._graph_of)
-
     @torch.no_grad()
     def _check(self, first: Logits) -> None:
         if not isfinite(self.loss) or not bool(torch.isfinite(self.gradient).all()):
@@ -185,26 +183,6 @@ class RiskOperator(Operator, Generic[G]):
         with twice_differentiable():
             again = torch.cat([self._subject(images) for images, _ in self._batches])
         check_repeated(first, again, self._subject)
-
-
-def saved_bytes(
-    batches: Batches, weights: tuple[Tensor, ...], work: Callable[[Images, Labels], object]
-) -> float:
-    """Bytes a sample that work on a few of them keeps for a derivative; weights and inputs are not counted."""
-    images, labels = next(iter(batches))
-    # A slice of the inputs has the storage of all of them.
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*weights, images, labels)}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        work(images[:_PILOT], labels[:_PILOT])
-    return sum(seen.values()) / min(_PILOT, len(labels))
 
 
 def pulled(

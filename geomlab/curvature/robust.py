@@ -56,7 +56,9 @@ def of_robust_risk(
         return loss, params.flatten(pieces)
 
     centre = {name: subject.weights[name] for name in names}
-    return FiniteDifference(gradient, centre, step=step, name=subject.name, inputs=RECOMPUTED)
+    return FiniteDifference(
+        gradient, centre, step=step, whole=subject.weights, name=subject.name, inputs=RECOMPUTED
+    )
 
 
 def _attacked(subject: Subject, clean: Batches, attack: Attack, starts: Starts) -> Batches:

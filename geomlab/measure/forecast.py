@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from geomlab import params
 from geomlab.curvature.finite_difference import FiniteDifference
-from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator, saved_bytes
+from geomlab.curvature.graph_memory import GraphBytes, graph_bytes
+from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator
 from geomlab.data.batches import Batches
 from geomlab.devices import available_memory
 from geomlab.errors import UserError
@@ -84,17 +85,17 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Fore
     a_batch = min(batches.batch_size, len(batches))
     if isinstance(matrix, RiskOperator):
         count = ceil(len(batches) / a_batch)
-        graphs = matrix.bytes_per_sample * len(batches) + count * matrix.vectors * a_vector
-        working = matrix.bytes_per_sample * a_batch  # what a product makes of a graph is about as large
+        graphs, one = matrix.graph_bytes.of(len(batches), count), matrix.graph_bytes.of(a_batch)
+        working = one - matrix.vectors * a_vector  # what a product makes of a graph is about as large
         if graphs > wanted.graphs:  # all but a part are recomputed for each product
             kept = wanted.graphs / graphs
             start = time.perf_counter()
             wanted.matrix_of(subject, pilot, names)
             product += (1 - kept) * (time.perf_counter() - start)
-            graphs = wanted.graphs + working + matrix.vectors * a_vector
+            graphs = wanted.graphs + one
         graphs += working
     else:
-        graphs = a_batch * _of_gradient(subject, pilot)
+        graphs = _of_gradient(subject, pilot).of(a_batch)
     seconds = product * len(batches) / len(pilot)
     usual, most = _products(wanted)
     if wanted.eigensolver == "pyhessian":
@@ -103,13 +104,11 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Fore
     return Forecast(usual * seconds, most * seconds, sum(parts.values()), parts)
 
 
-def _of_gradient(subject: Subject, batches: Batches) -> float:
-    """Bytes a sample of the graph of a gradient."""
+def _of_gradient(subject: Subject, batches: Batches) -> GraphBytes:
+    """Of the graph of a gradient in all weights."""
     weights = {name: tensor.detach().requires_grad_() for name, tensor in subject.weights.items()}
-    return saved_bytes(
-        batches,
-        tuple(weights.values()),
-        lambda images, labels: F.cross_entropy(subject(images, weights), labels),
+    return graph_bytes(
+        subject, batches, lambda images, labels: F.cross_entropy(subject(images, weights), labels)
     )
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from geomlab.curvature.anisotropy import OF_DENSITY, Quantity, gini, of_blocks, of_density, of_traces
+from geomlab.curvature.anisotropy import OF_DENSITY, of_blocks, of_density, of_traces
+from geomlab.curvature.inequality import gini, of_layers
+from geomlab.curvature.quantity import Quantity
 from geomlab.linalg.blocks import block_norms
 from geomlab.linalg.density import spectral_density
 from geomlab.linalg.estimates import Eigenpairs, Estimate
@@ -194,6 +196,39 @@ def test_noise_of_the_probes_does_not_pass_for_unequal_layers() -> None:
         starts.append(found["layer_gini"].low == found["layer_cv"].low == 0)
     assert 0.08 < np.mean(ginis) < 0.1  # 0.17 as it is
     assert np.mean(starts) > 0.95
+
+
+@pytest.mark.parametrize("probes", [10, 30])
+@pytest.mark.parametrize(
+    ("layers", "noise"),
+    [
+        ([1.0, 0.82], [0.2, 0.6]),  # nearly alike, as far as the noise lets one see
+        ([1.0, 0.82], [0.05, 0.05]),
+        ([0.6, 1.0], [1.1, 3.1]),  # no sure sign
+        ([1.0, 1.2, 0.9], [0.5, 0.9, 0.4]),
+        ([-0.006, 0.005, 0.06, 1.0], [0.04, 0.05, 0.04, 0.13]),
+        ([0.1, 0.3, 0.5, 0.7, 0.9, 2.0], [0.6, 0.6, 0.9, 0.9, 0.9, 1.2]),
+    ],
+)
+def test_the_inequality_of_few_layers_is_covered_and_possible(
+    layers: list[float], noise: list[float], probes: int
+) -> None:
+    """Probes of a quadratic form are skewed: here as χ² of 4 degrees. No number is beyond what so few layers allow."""
+    kappa, count, seeds = np.array(layers), len(layers), 300
+    sizes = np.abs(kappa)
+    truth = {"gini": gini(sizes), "cv": sizes.std() / sizes.mean()}
+    inside = dict.fromkeys(truth, 0)
+    for seed in range(seeds):
+        drawn = (np.random.default_rng(seed).chisquare(4, size=(probes, count)) - 4) / 8**0.5
+        found = dict(zip(truth, of_layers(kappa + np.array(noise) * drawn), strict=True))
+        for name, exact in truth.items():
+            inside[name] += found[name].low <= exact <= found[name].high
+            assert found[name].stderr > 0
+            assert found[name].low <= found[name].value <= found[name].high
+        assert found["gini"].high <= 1 - 1 / count
+        assert found["cv"].high <= (count - 1) ** 0.5
+    for name, covered in inside.items():
+        assert covered / seeds >= 0.9, (name, covered / seeds)
 
 
 SIZES = [20] * 10

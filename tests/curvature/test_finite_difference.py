@@ -312,3 +312,21 @@ def test_the_network_is_left_alone() -> None:
     assert params.digest(subject.weights) == before
     assert all(parameter.grad is None for parameter in subject.module.parameters())
     assert torch.equal(state, torch.get_rng_state())
+
+
+@BOTH
+@pytest.mark.parametrize("small", [1e-8, 1e-6, 1e-4])
+def test_weights_that_are_small_beside_the_others_have_products_as_good(
+    small: float, dtype: torch.dtype
+) -> None:
+    """A step among them goes by what the whole network changes over, not by their own size."""
+    start = models.subject(models.convolution())
+    subject = start.at({"0.bias": small * torch.ones_like(start.weights["0.bias"])}).to("cpu", dtype)
+    batches = models.batches(40, 16, dtype)
+    operator = of_risk(subject, batches, ["0.bias"])
+    exactly = Hessian(subject.to("cpu", torch.float64), batches.to(subject.device, torch.float64), ["0.bias"])
+    for unit in torch.eye(operator.dim, dtype=dtype):
+        found, truth = operator.product(unit), exactly.matvec(unit.double())
+        off = float((found.image - truth).norm())
+        assert off <= (1e-2 if dtype == torch.float32 else 1e-5) * float(truth.norm())
+        assert off <= 1.5 * found.error

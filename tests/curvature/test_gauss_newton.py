@@ -57,8 +57,9 @@ def test_product_loss_and_gradient_agree_with_the_dense_matrix(module: nn.Module
 
 
 @pytest.mark.parametrize("memory", [0, 1e9])
-def test_of_a_network_that_takes_a_derivative_itself(memory: float) -> None:
-    subject, batches = models.subject(models.OfItsGradient()), models.batches()
+@pytest.mark.parametrize("build", [models.OfItsGradient, models.OfItsGradientByFunc])
+def test_of_a_network_that_takes_a_derivative_itself(build: Callable[[], nn.Module], memory: float) -> None:
+    subject, batches = models.subject(build()), models.batches()
     names = list(subject.weights)
     matrix = GaussNewton(subject, batches, names, memory=memory)
     hessian = Hessian(subject, batches, names, memory=memory)

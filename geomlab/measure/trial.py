@@ -1,0 +1,81 @@
+"""Derivatives that a measure takes of all samples, tried on two of them before anything is computed."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from geomlab import params
+from geomlab.architectures import reason
+from geomlab.data.batches import Batches
+from geomlab.devices import out_of_memory
+from geomlab.errors import UserError
+from geomlab.measure.base import Measurement
+from geomlab.measure.curvature import Curvature
+from geomlab.measure.features import FeatureGeometry
+from geomlab.risk import value_and_gradient
+from geomlab.subject import Subject
+from geomlab.typing import Images
+
+# torch's warning where a reentrant checkpoint drops the derivatives in the weights that it uses.
+_DROPPED = "None of the inputs have requires_grad=True"
+# A checkpoint that is not reentrant works by such hooks. It recomputes with the module's own weights in place of those
+# that are passed in: that may fail, or give the gradient of another point.
+_HOOKED = "hooks on saved tensors, as torch.utils.checkpoint has, do not see the weights that are passed in"
+
+
+def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches) -> None:
+    """Take the gradient of two samples, and a product of second order where the measure needs one.
+
+    Args:
+        measurement: what is to be measured.
+        subject: the network.
+        batches: at least two samples.
+
+    Raises:
+        UserError: if the logits depend on no weight as far as torch knows, which would pass for a gradient of zero; or
+            if a derivative fails.
+    """
+    if not isinstance(measurement, Curvature | FeatureGeometry):
+        return
+    pair = batches.take(torch.arange(2, device=batches.labels.device))
+    names = params.select(subject.weights, measurement.subspace)
+    leave = f"leave {measurement.name} out of --measure"
+    with _refused(
+        f"{subject.name}: the gradient in its weights failed", f"mend its forward pass, or {leave}"
+    ):
+        if not _attached(subject, pair.images):
+            raise UserError(
+                f"{subject.name}: the logits have no gradient in any of its weights; remove no_grad, inference_mode or "
+                f"detach from its forward pass, or {leave}"
+            )
+        value_and_gradient(subject, pair, {name: subject.weights[name] for name in names})
+    if isinstance(measurement, Curvature) and measurement.matrix != "finite-difference":
+        instead = f"use --matrix finite-difference, which needs gradients alone, or {leave}"
+        with _refused(f"{subject.name}: a second derivative in its weights failed", instead):
+            matrix = measurement.matrix_of(subject, pair, names)
+            matrix.matvec(torch.ones(matrix.dim, dtype=matrix.dtype, device=matrix.device))
+
+
+def _attached(subject: Subject, images: Images) -> bool:
+    """Whether the logits depend on any weight, those that are not measured too."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in subject.weights.items()}
+    with warnings.catch_warnings(), torch.autograd.graph.disable_saved_tensors_hooks(_HOOKED):
+        warnings.filterwarnings("error", _DROPPED)
+        return subject(images, leaves).requires_grad
+
+
+@contextmanager
+def _refused(what: str, advice: str) -> Iterator[None]:
+    """Say in one line what failed, why, and what to do; running out of memory is said elsewhere."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the user's own module may fail in any way
+        if out_of_memory(error):
+            raise
+        if _DROPPED in str(error) or "torch.utils.checkpoint" in str(error):
+            advice = "leave torch.utils.checkpoint out of its forward pass in eval mode"
+        raise UserError(f"{what}: {reason(error)}; {advice}") from error

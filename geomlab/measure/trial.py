@@ -1,19 +1,22 @@
 """Derivatives that a measure takes of all samples, tried on two of them before anything is computed."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from geomlab import params
 from geomlab.architectures import reason
+from geomlab.curvature.hessian import Hessian
 from geomlab.data.batches import Batches
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
+from geomlab.linalg.operator import Operator
 from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.features import FeatureGeometry
+from geomlab.measure.landscape import Landscape
 from geomlab.risk import value_and_gradient
 from geomlab.subject import Subject
 from geomlab.typing import Images
@@ -37,7 +40,10 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
         UserError: if the logits depend on no weight as far as torch knows, which would pass for a gradient of zero; or
             if a derivative fails.
     """
-    if not isinstance(measurement, Curvature | FeatureGeometry):
+    if not isinstance(measurement, Curvature | FeatureGeometry | Landscape):
+        return
+    order = measurement.derivatives if isinstance(measurement, Landscape) else 1
+    if not order:
         return
     pair = batches.take(torch.arange(2, device=batches.labels.device))
     names = params.select(subject.weights, measurement.subspace)
@@ -51,10 +57,16 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
                 f"detach from its forward pass, or {leave}"
             )
         value_and_gradient(subject, pair, {name: subject.weights[name] for name in names})
+    build: Callable[[], Operator] | None = None
     if isinstance(measurement, Curvature) and measurement.matrix != "finite-difference":
         instead = f"use --matrix finite-difference, which needs gradients alone, or {leave}"
+        build = lambda: measurement.matrix_of(subject, pair, names)  # noqa: E731
+    elif order == 2:
+        instead = "choose another --direction than gradient and eigenvector"
+        build = lambda: Hessian(subject, pair, names)  # noqa: E731
+    if build:
         with _refused(f"{subject.name}: a second derivative in its weights failed", instead):
-            matrix = measurement.matrix_of(subject, pair, names)
+            matrix = build()
             matrix.matvec(torch.ones(matrix.dim, dtype=matrix.dtype, device=matrix.device))
 
 

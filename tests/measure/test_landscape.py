@@ -227,8 +227,9 @@ def test_a_step_beyond_all_numbers_is_refused() -> None:
         models.slices(Landscape(axes=("random:length=1e200", "random"), **FEW), SUBJECT, INPUTS)
 
 
-def test_a_network_without_second_derivative_is_sliced_and_not_checked() -> None:
-    subject = models.subject(models.Custom(models.CutSquare))
+@pytest.mark.parametrize("network", [models.Custom(models.CutSquare), models.Bag()])
+def test_a_network_without_second_derivative_is_sliced_and_not_checked(network: nn.Module) -> None:
+    subject = models.subject(network)
     found = models.slices(Landscape(**FEW), subject, INPUTS)
     assert np.isfinite(found["curvature"]).all()
     assert np.isnan(found["curvature_by_hessian"]).all()

@@ -11,17 +11,6 @@ from geomlab.risk import value_and_gradient
 from tests import models
 
 
-class Bag(nn.Module):
-    """torch has no second derivative of its bag of embeddings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bag, self.head = nn.EmbeddingBag(5, 72), nn.Linear(72, models.CLASSES)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(images.flatten(1) * self.bag(torch.arange(5).view(1, 5)))
-
-
 class Checkpointed(nn.Module):
     """Its convolution keeps as much with other weights, so torch does not notice that it is recomputed with those."""
 
@@ -60,12 +49,20 @@ class Draining(nn.Module):
 
 @pytest.mark.parametrize("matrix", ["hessian", "gauss-newton"])
 def test_a_function_without_a_second_derivative_is_for_finite_differences(matrix: str) -> None:
-    subject, batches = models.subject(Bag()), models.batches()
+    subject, batches = models.subject(models.Bag()), models.batches()
     advice = r"_embedding_bag_backward.* is not implemented.*; use --matrix finite-difference, which needs"
     with pytest.raises(UserError, match=f"a second derivative in its weights failed.*{advice}"):
         try_derivatives(Curvature(matrix=matrix), subject, batches)
     for able in (Curvature(matrix="finite-difference"), Curvature("^head", matrix=matrix), FeatureGeometry()):
         try_derivatives(able, subject, batches)
+
+
+def test_a_direction_needs_the_derivatives_that_make_it() -> None:
+    subject, batches = models.subject(models.Bag()), models.batches()
+    for axes in (("random", "gradient"), ("eigenvector:1", "random")):
+        with pytest.raises(UserError, match=r"choose another --direction than gradient and eigenvector"):
+            try_derivatives(Landscape(axes=axes), subject, batches)
+    try_derivatives(Landscape(axes=("adversarial", "random:layer")), subject, batches)
 
 
 def test_a_checkpoint_that_would_give_a_gradient_of_another_point() -> None:

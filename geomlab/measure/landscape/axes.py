@@ -210,6 +210,11 @@ def _reference(place: Place, axis: int) -> Axis:
     return Axis("", step, -PAST, 2 - PAST, words)
 
 
+def order_of(text: str) -> int:
+    """The order of the derivatives that a direction needs."""
+    return {"gradient": 2, "eigenvector": 2, "adversarial": 1}.get(parse(text).head, 0)
+
+
 def of_directions(text: str) -> int:
     """Matrix-vector products that an axis usually takes: by Lanczos 20 for one eigenvector, and 4 for another."""
     spec = parse(text)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from geomlab import params
+from geomlab.architectures import reason
 from geomlab.curvature.hessian import Hessian
 from geomlab.data.batches import Batches
+from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.landscape import second_difference
 from geomlab.landscape.numbers import Number, interval
@@ -124,8 +126,11 @@ def _by_the_hessian(
     try:
         operator = Hessian(subject, batches, names, memory=memory)
         return [_rayleigh(operator, axis) for axis in axes], ""
-    except UserError as error:
-        return [np.nan] * len(axes), f"the curvature of the slice is not checked against dᵀHd: {error}"
+    except (UserError, RuntimeError) as error:  # torch's, where an operation has no second derivative
+        if out_of_memory(error):
+            raise
+        why = str(error) if isinstance(error, UserError) else reason(error)
+        return [np.nan] * len(axes), f"the curvature of the slice is not checked against dᵀHd: {why}"
 
 
 def _rayleigh(operator: Hessian, axis: Axis) -> float:

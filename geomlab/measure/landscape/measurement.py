@@ -15,7 +15,7 @@ from geomlab.errors import UserError
 from geomlab.landscape import directions, numbers
 from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Tiles, dataset
-from geomlab.measure.landscape.axes import Axis, Place, of_directions, parsed, steps
+from geomlab.measure.landscape.axes import Axis, Place, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
 from geomlab.risk import HELD_FIXED
 from geomlab.stats import Array
@@ -76,6 +76,11 @@ class Landscape(Joint):
     def points(self) -> int:
         """At which the loss is taken."""
         return self.line_points + self.plane_points**2 + 2 * STENCIL
+
+    @property
+    def derivatives(self) -> int:
+        """The order of the derivatives that directions need: 0, 1 or 2."""
+        return max(order_of(text) for text in self.axes)
 
     @property
     def products(self) -> int:

@@ -73,7 +73,7 @@ def test_a_network_that_throws_dice_is_found_out(weights: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-UNGRADED = "the logits have no gradient in any of its weights; remove no_grad, inference_mode or detach"
+UNGRADED = "the logits have no gradient in any of its weights; take no_grad, inference_mode or detach"
 NO_CHECKPOINT = "leave torch.utils.checkpoint out of its forward pass in eval mode"
 
 

@@ -21,6 +21,7 @@ from geomlab.risk import value_and_gradient
 from geomlab.subject import Subject
 from geomlab.typing import Images
 
+_CUT = "take no_grad, inference_mode or detach out of its forward pass"
 # torch's warning where a reentrant checkpoint drops the derivatives in the weights that it uses.
 _DROPPED = "None of the inputs have requires_grad=True"
 # A checkpoint that is not reentrant works by such hooks. It recomputes with the module's own weights in place of those
@@ -37,8 +38,8 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
         batches: at least two samples.
 
     Raises:
-        UserError: if the logits depend on no weight as far as torch knows, which would pass for a gradient of zero; or
-            if a derivative fails.
+        UserError: if the logits depend on weights that torch does not know of, which would pass for a gradient of
+            zero, or on none at all; or if a derivative fails.
     """
     if not isinstance(measurement, Curvature | FeatureGeometry | Landscape):
         return
@@ -51,10 +52,16 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
     with _refused(
         f"{subject.name}: the gradient in its weights failed", f"mend its forward pass, or {leave}"
     ):
-        if not _attached(subject, pair.images):
+        attached = _attached(subject, pair.images)
+        if not attached:
             raise UserError(
-                f"{subject.name}: the logits have no gradient in any of its weights; remove no_grad, inference_mode or "
-                f"detach from its forward pass, or {leave}"
+                f"{subject.name}: the logits have no gradient in any of its weights; {_CUT}, or {leave}"
+            )
+        cut = _cut(subject, pair.images, [name for name in names if name not in attached])
+        if cut:
+            raise UserError(
+                f"{subject.name}: the logits change with {cut} and have no gradient in it; {_CUT}, or leave it out of "
+                "--params"
             )
         value_and_gradient(subject, pair, {name: subject.weights[name] for name in names})
     build: Callable[[], Operator] | None = None
@@ -70,12 +77,28 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
             matrix.matvec(torch.ones(matrix.dim, dtype=matrix.dtype, device=matrix.device))
 
 
-def _attached(subject: Subject, images: Images) -> bool:
-    """Whether the logits depend on any weight, those that are not measured too."""
+def _attached(subject: Subject, images: Images) -> set[str]:
+    """The weights that the logits have a gradient in, those that are not measured too."""
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in subject.weights.items()}
     with warnings.catch_warnings(), torch.autograd.graph.disable_saved_tensors_hooks(_HOOKED):
         warnings.filterwarnings("error", _DROPPED)
-        return subject(images, leaves).requires_grad
+        logits = subject(images, leaves)
+        if not logits.requires_grad:
+            return set()
+        found = torch.autograd.grad(logits.sum(), tuple(leaves.values()), allow_unused=True)
+    return {name for name, slope in zip(leaves, found, strict=True) if slope is not None}
+
+
+def _cut(subject: Subject, images: Images, names: list[str]) -> str | None:
+    """The first of some weights that the logits change with."""
+    with torch.no_grad():
+        before = subject(images)
+
+        def changed(some: list[str]) -> bool:
+            moved = {name: 2 * subject.weights[name] + 1 for name in some}
+            return bool(some) and not torch.equal(subject(images, moved), before)
+
+        return next(name for name in names if changed([name])) if changed(names) else None
 
 
 @contextmanager

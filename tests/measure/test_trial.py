@@ -83,6 +83,32 @@ def test_weights_that_are_not_used_are_no_obstacle(subspace: str) -> None:
         try_derivatives(Curvature(subspace, matrix=matrix), subject, batches)
 
 
+class Frozen(nn.Module):
+    """A backbone under no_grad, as of a linear probe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = nn.Linear(72, 5), nn.Linear(5, models.CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.backbone(images.flatten(1)).tanh()
+        return self.head(features)
+
+
+@pytest.mark.parametrize("measurement", [Curvature, FeatureGeometry])
+def test_weights_whose_gradient_is_cut_off_are_refused(
+    measurement: type[Curvature | FeatureGeometry],
+) -> None:
+    """Zero would pass for flat there. The weights of the head are no matter of theirs."""
+    subject, batches = models.subject(Frozen()), models.batches()
+    with pytest.raises(
+        UserError, match=r"change with backbone\.weight and have no gradient in it; take no_grad"
+    ):
+        try_derivatives(measurement(subspace="full"), subject, batches)
+    try_derivatives(measurement(subspace="^head"), subject, batches)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory: …")], ids=repr
 )

@@ -36,7 +36,7 @@ def plot(data: xr.Dataset, ax: Axes, marks: tuple[Array, bool] | None = None) ->
         grey and is counted.
     """
     x, y, z = _surface(data)
-    ax.set(xlabel=step_label(data, 0), ylabel=step_label(data, 1), aspect="equal")
+    ax.set(xlabel=step_label(data, 0), ylabel=step_label(data, 1), box_aspect=1)  # steps differ in length
     ax.grid(visible=False)
     ax.set_facecolor("#d9d9d9")
     holes = int((~np.isfinite(z)).sum())

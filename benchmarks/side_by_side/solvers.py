@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.differentiable import plain_attention
-from geomlab.linalg.lanczos import eigenpairs
+from geomlab.linalg.lanczos import eigenpairs, least_basis
 from geomlab.rng import generator
 from side_by_side.cases import Case
 from side_by_side.meter import Meter
 
 MEMORY = 12 * GIBIBYTE  # that our graphs may take: all of the one batch, as pyhessian keeps it
+VECTORS = 14 * GIBIBYTE  # that our Lanczos vectors may take: beside the graphs of ViT-B/32 they fit 24 GiB
 
 Found = tuple[Tensor, Tensor]  # values (k,) and vectors (dim, k)
 
@@ -104,7 +105,9 @@ def pyhessian_operator(case: Case, meter: Meter) -> Iterator[pyhessian.hessian]:
 
 
 def ours(case: Case, k: int, setting: dict[str, Any], meter: Meter) -> Found:
-    top, _ = eigenpairs(our_operator(case, meter), k, generator(0, "lanczos"), **setting)
+    operator = our_operator(case, meter)
+    fits = int(VECTORS / (2 * operator.dim * operator.dtype.itemsize))
+    top, _ = eigenpairs(operator, k, generator(0, "lanczos"), max_basis=max(fits, least_basis(k)), **setting)
     return top.values, top.vectors
 
 

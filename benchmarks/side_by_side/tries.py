@@ -81,7 +81,8 @@ class Bench:
                 "replayed as a CUDA graph": lambda: self.replayed(self.forward, finish=graphed),
             }
         if sum(w.ndim == 4 for w in self.weights) > 1 and not self.cuda:
-            found["channels last"] = self.channels_last
+            found["images channel by channel"] = lambda: self.laid_out(torch.contiguous_format)
+            found["images and weights channels last"] = lambda: self.laid_out(torch.channels_last)
         for chunk in CHUNKS:
             if chunk < len(self.case.batches) and not self.cuda:
                 found[f"batches of {chunk}"] = lambda chunk=chunk: self.chunks(chunk)
@@ -200,14 +201,13 @@ class Bench:
         operator = Hessian(self.case.subject, smaller, self.case.names, memory=solvers.MEMORY)
         return self.timed(lambda: operator.matvec(self.vector))
 
-    def channels_last(self) -> Entry:
+    def laid_out(self, memory: torch.memory_format) -> Entry:
+        """The product as it is has the images as they were read: CIFAR's have their channels last, the weights not."""
         subject, batches = self.case.subject, self.case.batches
-        last = torch.channels_last
         weights = {
-            n: w.contiguous(memory_format=last) if w.ndim == 4 else w for n, w in subject.weights.items()
+            n: w.contiguous(memory_format=memory) if w.ndim == 4 else w for n, w in subject.weights.items()
         }
-        images = batches.images.contiguous(memory_format=last)
-        moved = replace(batches, images=images)
+        moved = replace(batches, images=batches.images.contiguous(memory_format=memory))
         operator = Hessian(subject.at(weights), moved, self.case.names, memory=solvers.MEMORY)
         return self.timed(lambda: operator.matvec(self.vector))
 

@@ -198,7 +198,7 @@ def test_noise_of_the_probes_does_not_pass_for_unequal_layers() -> None:
     assert np.mean(starts) > 0.95
 
 
-@pytest.mark.parametrize("probes", [10, 30])
+@pytest.mark.parametrize("probes", [10, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("layers", "noise"),
     [

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from geomlab.curvature.hessian import Hessian
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.differentiable import plain_attention
-from geomlab.linalg.lanczos import eigenpairs, least_basis
+from geomlab.linalg.lanczos import basis_within, eigenpairs
 from geomlab.rng import generator
 from side_by_side.cases import Case
 from side_by_side.meter import Meter
@@ -106,8 +106,8 @@ def pyhessian_operator(case: Case, meter: Meter) -> Iterator[pyhessian.hessian]:
 
 def ours(case: Case, k: int, setting: dict[str, Any], meter: Meter) -> Found:
     operator = our_operator(case, meter)
-    fits = int(VECTORS / (2 * operator.dim * operator.dtype.itemsize))
-    top, _ = eigenpairs(operator, k, generator(0, "lanczos"), max_basis=max(fits, least_basis(k)), **setting)
+    fits = basis_within(VECTORS, operator, k)
+    top, _ = eigenpairs(operator, k, generator(0, "lanczos"), max_basis=fits, **setting)
     return top.values, top.vectors
 
 

@@ -11,11 +11,7 @@ from geomlab.risk import gradient
 from geomlab.subject import Subject
 from geomlab.typing import Params
 
-NORMALISATIONS = {
-    "filter": "each output filter as long as the weights'",
-    "layer": "each tensor as long as the weights'",
-    "none": "as a whole as long as the weights",
-}
+NORMALISATIONS = ("filter", "layer", "none")
 
 
 def gaussian(weights: Params, generator: torch.Generator, normalisation: str = "filter") -> dict[str, Tensor]:

@@ -113,6 +113,11 @@ def least_basis(k: int, bottom: int = 1) -> int:
     return k + bottom + 4
 
 
+def basis_within(room: float, operator: Operator, k: int) -> int:
+    """Basis vectors, each kept with its image, that fit into so many bytes; those that a restart needs at least."""
+    return max(int(room / (2 * operator.dim * operator.dtype.itemsize)), least_basis(k))
+
+
 def _prove(
     space: "_Space", values: Tensor, vectors: Tensor, images: Tensor, off: float, tolerance: float
 ) -> tuple[Tensor, int]:

@@ -17,7 +17,7 @@ from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator
 from geomlab.data.batches import Batches
 from geomlab.devices import available_memory
 from geomlab.errors import UserError
-from geomlab.linalg.lanczos import least_basis
+from geomlab.linalg.lanczos import basis_within
 from geomlab.linalg.operator import Operator
 from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
@@ -100,7 +100,7 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Fore
     usual, most = _products(wanted)
     if wanted.eigensolver == "pyhessian":
         usual, most = usual + 11 * wanted.k, most + 101 * wanted.k  # its iterations, and a check of each
-    parts = {"graphs": graphs, "vectors": _vectors(wanted, a_vector, matrix) * a_vector}
+    parts = {"graphs": graphs, "vectors": _vectors(wanted, matrix) * a_vector}
     return Forecast(usual * seconds, most * seconds, sum(parts.values()), parts)
 
 
@@ -124,10 +124,9 @@ def _products(wanted: Curvature) -> tuple[float, float]:
     return fixed + lanczos + of_parts, fixed + (1 + len(wanted.parts)) * wanted.max_products
 
 
-def _vectors(wanted: Curvature, a_vector: float, matrix: Operator) -> float:
+def _vectors(wanted: Curvature, matrix: Operator) -> int:
     """Vectors that are held at once while pairs are formed."""
-    fits = max(wanted.room / (2 * a_vector), least_basis(wanted.k))
-    basis = min(fits, wanted.max_products + 1, matrix.dim)
+    basis = min(basis_within(wanted.room, matrix, wanted.k), wanted.max_products + 1, matrix.dim)
     own = 4 if isinstance(matrix, FiniteDifference) else 1
     return 2 * basis + 2 * (wanted.k + 1) + own
 

@@ -16,7 +16,7 @@ from geomlab.linalg import rows
 from geomlab.linalg.blocks import BlockNorms, block_norms
 from geomlab.linalg.density import SpectralDensity, spectral_density
 from geomlab.linalg.estimates import Eigenpairs
-from geomlab.linalg.lanczos import eigenpairs, least_basis
+from geomlab.linalg.lanczos import basis_within, eigenpairs
 from geomlab.linalg.operator import Operator
 from geomlab.linalg.sketch import sketch
 from geomlab.linalg.trace import Traces, together, traces
@@ -45,9 +45,8 @@ class Effort:
         self, operator: Operator, k: int, generator: torch.Generator, **changed: Any
     ) -> tuple[Eigenpairs, Eigenpairs]:
         """The k largest eigenpairs and the smallest one."""
-        fits = int(self.room / (2 * operator.dim * operator.dtype.itemsize))
         settings: dict[str, Any] = {"tolerance": self.tolerance, "max_products": self.max_products, **changed}
-        return eigenpairs(operator, k, generator, max_basis=max(fits, least_basis(k)), **settings)
+        return eigenpairs(operator, k, generator, max_basis=basis_within(self.room, operator, k), **settings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """The axes of a slice: what a direction's SPEC means at a network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.landscape import directions
 from geomlab.linalg.lanczos import eigenpairs
-from geomlab.risk import gradient
 from geomlab.rng import generator
 from geomlab.spec import Spec, integer, number, parse
 from geomlab.subject import Subject
@@ -41,20 +40,18 @@ class Axis:
     """A direction at a network, and how far a slice goes along it.
 
     Attributes:
-        spec: as it was asked for.
         direction: one step.
         low: the slice begins there, in steps.
         high: and ends there.
         words: what the direction is.
     """
 
-    spec: str
     direction: Params
     low: float
     high: float
     words: str
 
-    @property
+    @cached_property
     def norm(self) -> float:
         """Length of a step in weight space."""
         return directions.norm(self.direction)
@@ -85,7 +82,7 @@ class Place:
         """The parameters that move."""
         return {name: self.subject.weights[name] for name in self.names}
 
-    @property
+    @cached_property
     def hessian(self) -> Hessian:
         """Of the loss on clean inputs."""
         return Hessian(self.subject, self.clean, self.names, memory=self.memory)
@@ -148,23 +145,23 @@ def _of_length(axis: Axis, text: str, length: float) -> Axis:
         raise UserError(
             f"'{text}': a step of {factor * axis.norm:.1g} is too long for numbers; give a shorter length"
         )
-    return Axis(text, directions.scaled(axis.direction, factor), axis.low, axis.high, axis.words)
+    return replace(axis, direction=directions.scaled(axis.direction, factor))
 
 
 def _random(kind: str, place: Place, axis: int) -> Axis:
     noise = generator(place.seed, "direction", axis)
     direction = directions.gaussian(place.weights, noise, kind)
     words = "random, not normalised" if kind == "none" else f"random, {kind}-normalised"
-    return Axis("", direction, -RADIUS, RADIUS, words)
+    return Axis(direction, -RADIUS, RADIUS, words)
 
 
 def _gradient(place: Place, axis: int) -> Axis:
-    slope = gradient(place.subject, place.clean, place.names)
+    slope = params.unflatten(place.hessian.gradient, place.weights)
     length = directions.norm(slope)
     unit = directions.scaled(slope, 1 / length if length else 0.0)
     vector = params.flatten(unit)
     curvature = float(vector.double() @ place.hessian.matvec(vector).double())
-    return Axis("", _rising(unit, curvature, place), -PAST, PAST, "gradient on clean inputs")
+    return Axis(_rising(unit, curvature, place), -PAST, PAST, "gradient on clean inputs")
 
 
 def _eigenvector(which: int, place: Place, axis: int) -> Axis:
@@ -176,13 +173,12 @@ def _eigenvector(which: int, place: Place, axis: int) -> Axis:
     if at >= len(pairs.values):
         raise UserError(f"eigenvector:{which}: the subspace has {len(pairs.values)} dimensions only")
     vector, value = pairs.vectors[:, at], float(pairs.values[at])
-    slope = params.flatten(gradient(place.subject, place.clean, place.names))
-    sign = -1.0 if float(vector.double() @ slope.double()) < 0 else 1.0
+    sign = -1.0 if float(vector.double() @ operator.gradient.double()) < 0 else 1.0
     unit = params.unflatten(sign * vector, place.weights)
     name = "bottom eigenvector" if which == 0 else f"eigenvector {which} from the top"
     words = f"{name} of the Hessian on clean inputs, λ = {value:.3g}"
     words += "" if bool(pairs.converged[at]) else ", not converged"
-    return Axis("", _rising(unit, value, place), -PAST, PAST, words)
+    return Axis(_rising(unit, value, place), -PAST, PAST, words)
 
 
 def _rising(unit: Params, curvature: float, place: Place) -> dict[str, Tensor]:
@@ -195,7 +191,7 @@ def _rising(unit: Params, curvature: float, place: Place) -> dict[str, Tensor]:
 def _adversarial(rank: int | None, place: Place, axis: int) -> Axis:
     step = directions.adversarial(place.subject, place.clean, place.names, rho=RHO, rank=rank)
     kind = "adversarial weight perturbation" + (f" of rank {rank}" if rank else "")
-    return Axis("", step, -PAST, PAST, f"{kind} on clean inputs, ρ = {RHO:g}")
+    return Axis(step, -PAST, PAST, f"{kind} on clean inputs, ρ = {RHO:g}")
 
 
 def _reference(place: Place, axis: int) -> Axis:
@@ -207,7 +203,7 @@ def _reference(place: Place, axis: int) -> Axis:
         raise UserError(f"direction 'reference': {place.reference.name} has no {other[0]} of that shape")
     step = {name: weight - theirs[name] for name, weight in place.weights.items()}
     words = "away from the reference, which is at −1; WiSE-FT's α = 1 + step"
-    return Axis("", step, -PAST, 2 - PAST, words)
+    return Axis(step, -PAST, 2 - PAST, words)
 
 
 def order_of(text: str) -> int:

@@ -1,7 +1,7 @@
 """A line and a plane of the loss, under all conditions at once, and the numbers that they give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,7 @@ from geomlab.risk import HELD_FIXED
 from geomlab.stats import Array
 from geomlab.subject import Subject
 
-MEMORY = (
-    4 * GIBIBYTE
-)  # bytes for the graphs of the products that directions and the check at the centre need: ours
+MEMORY = 4 * GIBIBYTE  # bytes for the graphs of the products that directions and the check need: ours
 TILE = 64  # points that are stored at a time: ours
 FLAT = (
     "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
@@ -92,10 +90,8 @@ class Landscape(Joint):
     ) -> dict[str, xr.Dataset]:
         """Measure; see `Joint`. Randomness comes from the attribute `seed`."""
         names = params.select(subject.weights, self.subspace)
-        place = Place(subject, clean, names, self.reference, self.seed, self.memory)
-        pair = self._pair(place)
-        coordinates = self._points(pair)
-        found = _evaluated(subject, inputs, pair, coordinates, tiles)
+        pair = self._pair(Place(subject, clean, names, self.reference, self.seed, self.memory))
+        found = _evaluated(subject, inputs, pair, self._points(pair), tiles)
         return {
             name: self._labelled(subject, batches, names, pair, found[name])
             for name, batches in inputs.items()
@@ -108,7 +104,7 @@ class Landscape(Joint):
         straight = directions.orthogonalised([axis.direction for axis in pair])
         words = ("", ", less its part along d0")
         return [
-            Axis(axis.spec, direction, axis.low, axis.high, axis.words + more)
+            replace(axis, direction=direction, words=axis.words + more)
             for axis, direction, more in zip(pair, straight, words, strict=True)
         ]
 
@@ -129,7 +125,7 @@ class Landscape(Joint):
     def _labelled(
         self, subject: Subject, batches: Batches, names: list[str], pair: list[Axis], found: Slice
     ) -> xr.Dataset:
-        counts = [self.line_points, self.plane_points**2, *(len(stencil(axis)) for axis in pair)]
+        counts = [self.line_points, self.plane_points**2, STENCIL, STENCIL]
         ends = np.cumsum(counts)
         line, plane, *around = (
             found.take(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)

@@ -9,6 +9,7 @@ from geomlab.linalg import rows
 from geomlab.typing import Float, Vector
 
 BLOCK = 8  # vectors allocated at a time: ours, so that 40 or 200 of them leave no room unused
+PASSES = 3  # at most, to orthogonalise: rounding alone is left after two
 
 
 class Basis:
@@ -26,63 +27,94 @@ class Basis:
     def __len__(self) -> int:
         return self._size
 
-    def append(self, vector: Vector) -> None:
-        """Add a vector; it is copied."""
+    def append(self, vector: Vector) -> Vector:
+        """Add a vector; it is copied, and the copy returned."""
         if self._size == BLOCK * len(self._blocks):
             self._blocks.append(self._like.new_empty(BLOCK, len(self._like)))
-        self._blocks[-1][self._size % BLOCK] = vector
+        row = self._blocks[-1][self._size % BLOCK]
+        row.copy_(vector)
         self._size += 1
+        return row
 
     def along(self, vector: Vector) -> Float[Tensor, "size"]:
-        """Inner products with each of them, in fp64."""
-        found = [rows.inner(block.T, vector[:, None])[:, 0] for block in self._filled()]
-        return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64, device=vector.device)
+        """Inner products with each of them, in fp64: sums of `rows.at_a_time` entries are in their own precision."""
+        total = torch.zeros(self._size, dtype=torch.float64, device=vector.device)
+        size = rows.at_a_time(vector.device)
+        for number, block in enumerate(self._filled()):
+            at = slice(BLOCK * number, BLOCK * number + len(block))
+            for part, entries in zip(block.split(size, dim=1), vector.split(size), strict=True):
+                total[at] += (part @ entries).double()
+        return total
 
-    def orthogonalise(self, vector: Vector) -> tuple[Vector, Float[Tensor, "size"]]:
-        """A vector without its components along them, which are orthonormal; and those components, in fp64.
+    def orthogonalise(
+        self,
+        vector: Vector,
+        expected: Float[Tensor, "size"] | None = None,
+        *,
+        out: Vector | None = None,
+    ) -> tuple[Vector, Float[Tensor, "size"], float]:
+        """A copy of a vector without its components along them, which are orthonormal; the components; what is left.
 
-        They are removed twice ("twice is enough", Parlett 1998, 6.9): first by sums in the vectors' own precision, then
-        by sums in fp64, which find what is left.
+        They are removed until that takes away less than it leaves ("twice is enough", Parlett 1998, 6.9): one pass over
+        all of them where `expected` was right.
+
+        Args:
+            vector: (dim,).
+            expected: what the components are thought to be, removed first; all zero by default.
+            out: where the copy goes, the vector itself too; new memory by default, which takes longer than a pass.
+
+        Returns:
+            The remainder (dim,), the components (size,) in fp64, and the remainder's length.
         """
-        first = self._roughly_along(vector)
-        vector = vector - self._times(first)
-        second = self.along(vector)
-        return vector - self._times(second), first.double() + second
+        vector = vector.clone() if out is None else out.copy_(vector)
+        along = torch.zeros(self._size, dtype=torch.float64, device=vector.device)
+        if expected is not None:
+            along += expected.to(along)
+            self._subtract(along, vector)
+        for _ in range(PASSES):
+            found = self.along(vector)
+            self._subtract(found, vector)
+            along += found
+            length = rows.norm(vector)
+            if float(found.norm()) <= length:
+                break
+        return vector, along, length
 
     def combine(self, coefficients: Float[Tensor, "size k"]) -> Float[Tensor, "dim k"]:
-        """Their linear combinations, each entry summed in fp64."""
-        combined = self._like.new_empty(len(self._like), coefficients.shape[1])
+        """Their linear combinations, each entry summed in fp64; in memory each is in one piece."""
+        combined = self._like.new_empty(coefficients.shape[1], len(self._like))
         for columns in self._columns():
-            combined[columns] = self._slab(columns).T @ coefficients
-        return combined
+            combined[:, columns] = self._combined(coefficients, columns)
+        return combined.T
 
     def rotate(self, coefficients: Float[Tensor, "size k"]) -> None:
         """Put k ≤ size linear combinations, each entry summed in fp64, in their place."""
         for columns in self._columns():
-            for number, row in enumerate(coefficients.T @ self._slab(columns)):
+            for number, row in enumerate(self._combined(coefficients, columns)):
                 self._blocks[number // BLOCK][number % BLOCK, columns] = row.to(self._like)
         self._size = coefficients.shape[1]
         del self._blocks[-(-self._size // BLOCK) :]
 
-    def _roughly_along(self, vector: Vector) -> Float[Tensor, "size"]:
-        """Inner products with each of them, in their own precision."""
-        return torch.cat([block @ vector for block in self._filled()] or [vector[:0]])
-
-    def _times(self, coefficients: Float[Tensor, "size"]) -> Vector:
-        """One linear combination, in their own precision."""
-        total = torch.zeros_like(self._like)
-        coefficients = coefficients.to(total)
+    def _combined(self, coefficients: Float[Tensor, "size k"], columns: slice) -> Float[Tensor, "k columns"]:
+        """Some entries of linear combinations, in fp64."""
+        total = torch.zeros(1, dtype=torch.float64, device=self._like.device)
         for number, block in enumerate(self._filled()):
-            total.addmv_(block.T, coefficients[BLOCK * number : BLOCK * number + len(block)])
+            some = coefficients[BLOCK * number : BLOCK * number + len(block)]
+            total = torch.addmm(total, some.T, block[:, columns].double())
         return total
 
-    def _slab(self, columns: slice) -> Float[Tensor, "size columns"]:
-        """Some entries of all vectors, in fp64."""
-        return torch.cat([block[:, columns].double() for block in self._filled()])
+    def _subtract(self, coefficients: Float[Tensor, "size"], vector: Vector) -> None:
+        """Take one linear combination from a vector, in place, in their own precision."""
+        coefficients = coefficients.to(vector)
+        for number, block in enumerate(self._filled()):
+            some = coefficients[BLOCK * number : BLOCK * number + len(block)]
+            if some.any():
+                vector.addmv_(block.T, some, alpha=-1)
 
     def _columns(self) -> Iterator[slice]:
-        entries = rows.at_a_time(self._like.device) * (1 if self._like.device.type == "cpu" else 8)
-        width = max(1, entries // max(1, self._size))
+        width = (
+            rows.at_a_time(self._like.device) // 4
+        )  # of a block in fp64: ours, the fastest of 2^11 to 2^16
         for start in range(0, len(self._like), width):
             yield slice(start, start + width)
 

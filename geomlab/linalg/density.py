@@ -228,15 +228,14 @@ def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int)
     betas: list[float] = []
     vector, length = start, rows.norm(start)
     while len(alphas) < steps:
-        vector = deflate(vector / length, vectors)
-        basis.append(vector)
-        remainder, along = basis.orthogonalise(deflate(operator.matvec(vector), vectors))
+        vector = basis.append(deflate(vector / length, vectors))
+        image = deflate(operator.matvec(vector), vectors)
+        expected = torch.tensor([0.0] * (len(alphas) - 1) + betas[-1:] + [rows.dot(vector, image)]).double()
+        vector, along, length = basis.orthogonalise(image, expected)
         alphas.append(float(along[-1]))
-        length = rows.norm(remainder)
         scale = max(map(abs, [*alphas, *betas]))
         if length <= 100 * torch.finfo(operator.dtype).eps * scale:
             break
         betas.append(length)
-        vector = remainder
     off = betas[: len(alphas) - 1]
     return np.diag(alphas) + np.diag(off, 1) + np.diag(off, -1)

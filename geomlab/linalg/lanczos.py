@@ -42,15 +42,15 @@ def eigenpairs(
 ) -> tuple[Eigenpairs, Eigenpairs]:
     """The algebraically largest eigenpairs, and the smallest ones that the same Krylov space holds.
 
-    Every product is kept beside its vector, so the images of what is returned are linear combinations of products, and
-    its residuals are true ones, ‖Av − λv‖, that owe nothing to the recurrence. One product more, of a random
+    Every product is kept as its components along the basis and what it has outside, so the images of what is returned
+    are linear combinations of products, to rounding, and so are the residuals ‖Av − λv‖. One product more, of a random
     combination of all that is returned, checks all images at once; what it is off counts as residual, and where that
     alone would keep a pair from the tolerance, as rounding of large eigenvalues does with small ones, the pair is
     settled by a product of its own.
 
-    Memory: 2·min(products, max_basis)·dim numbers in the operator's precision until the pairs are formed, and at the
+    Memory: min(products, max_basis)·dim numbers in the operator's precision until the pairs are formed, and at the
     end 2(k + bottom)·dim beside them; the latter are left. Sums are in fp64, of some rows at a time. Work beside the
-    products: about 6·basis·dim multiplications a product.
+    products: about 2·basis·dim multiplications a product.
 
     Args:
         operator: symmetric.
@@ -114,8 +114,8 @@ def least_basis(k: int, bottom: int = 1) -> int:
 
 
 def basis_within(room: float, operator: Operator, k: int) -> int:
-    """Basis vectors, each kept with its image, that fit into so many bytes; those that a restart needs at least."""
-    return max(int(room / (2 * operator.dim * operator.dtype.itemsize)), least_basis(k))
+    """Basis vectors that fit into so many bytes; those that a restart needs at least."""
+    return max(int(room / (operator.dim * operator.dtype.itemsize)), least_basis(k))
 
 
 def _prove(
@@ -189,13 +189,19 @@ def _best(m: int, k: int, bottom: int) -> Tensor:
 def _check(
     operator: Operator, found: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator
 ) -> float:
-    """How far images may be from the products of their vectors: ‖E‖_F, estimated by ‖Ec‖·√k for a random unit c."""
+    """How far images may be from the products of their vectors: ‖E‖_F, estimated by ‖Ec‖ for random signs c.
+
+    It is exact where one image alone is off, and in the mean of squares always (Hutchinson).
+    """
     count = sum(len(values) for values, _, _ in found)
-    c = torch.randn(count, generator=generator, dtype=torch.float64)
-    c = (c / c.norm()).to(operator.device, operator.dtype)
+    c = torch.randint(2, (count,), generator=generator) * 2 - 1
+    c = (c / math.sqrt(count)).to(operator.device, operator.dtype)
     parts = c.split([len(values) for values, _, _ in found])
-    vector = torch.stack([v @ part for (_, v, _), part in zip(found, parts, strict=True)]).sum(0)
-    image = torch.stack([i @ part for (_, _, i), part in zip(found, parts, strict=True)]).sum(0)
+    (_, vectors, images), *others = found
+    vector, image = vectors @ parts[0], images @ parts[0]
+    for (_, vectors, images), part in zip(others, parts[1:], strict=True):
+        vector.addmv_(vectors, part)
+        image.addmv_(images, part)
     return rows.norm(operator.matvec(vector) - image) * math.sqrt(count)
 
 
@@ -204,18 +210,16 @@ class _End:
     """What images have outside the space.
 
     Attributes:
-        vector: a direction (dim,) of length 1, orthogonal to the space when it was found.
+        vector: a direction (dim,) of length 1, orthogonal to the space.
         parts: (basis,) the component of each basis vector's image along it.
-        since: products spent when it was orthogonal to the space, or −1 where rounding leaves that in doubt.
     """
 
     vector: Vector
     parts: Float[Tensor, "basis"]
-    since: int
 
 
 class _Space:
-    """A subspace with an orthonormal basis, its images, and the operator projected on it.
+    """A subspace V with an orthonormal basis, and the operator on it: AV = VT + Σ end·partsᵀ.
 
     Attributes:
         operator: what is projected.
@@ -227,8 +231,7 @@ class _Space:
 
     def __init__(self, operator: Operator, generator: torch.Generator) -> None:
         self.operator, self._generator = operator, generator
-        like = torch.empty(operator.dim, dtype=operator.dtype, device=operator.device)
-        self._basis, self._images = Basis(like), Basis(like)
+        self._basis = Basis(torch.empty(operator.dim, dtype=operator.dtype, device=operator.device))
         self._projected = torch.zeros(0, 0, dtype=torch.float64)
         self._ends: list[_End] = []
         self.products, self.scale = 0, 0.0
@@ -241,39 +244,46 @@ class _Space:
         """One product more, along one of the ends or, for None, along a fresh random vector.
 
         Returns:
-            Whether the new image has a part outside the space; it is then the last end.
+            Whether the new image has a part outside the space that is more than rounding; it is then the last end.
         """
-        vector = None if end is None else self._inside(self._ends.pop(end))
-        if vector is None:
-            vector = self._fresh()
-        self._basis.append(vector)
+        m = len(self)
+        expected = torch.zeros(m + 1, dtype=torch.float64)  # the image's components, by symmetry
+        if end is None:
+            used = self._fresh()
+        else:
+            popped = self._ends.pop(end)
+            used, expected[:m] = popped.vector, popped.parts
+        vector = self._basis.append(used)
+        for other in self._ends:
+            self._leave(other, vector, expected)
         image = self.operator.matvec(vector)
         self.products += 1
-        self._images.append(image)
-        remainder, along = self._basis.orthogonalise(image)
-        m, along = len(along), along.cpu()
-        grown = torch.zeros(m, m, dtype=torch.float64)
-        grown[:-1, :-1], grown[:, -1], grown[-1, :] = self._projected, along, along
+        expected[m] = rows.dot(vector, image)
+        remainder, along, length = self._basis.orthogonalise(image, expected, out=used)
+        grown = torch.zeros(m + 1, m + 1, dtype=torch.float64)
+        grown[:m, :m], grown[:, m], grown[m, :] = self._projected, along.cpu(), along.cpu()
         self._projected = grown
         theta, s = torch.linalg.eigh(grown)
         self.theta, self.s = theta.flip(0), s.flip(1)
         self.scale = max(self.scale, float(theta.abs().max()))
-        for other in self._ends:
-            other.parts = torch.cat([other.parts, other.parts.new_zeros(1)])
-        length = rows.norm(remainder)
-        if length <= 100 * torch.finfo(self.operator.dtype).eps * self.scale:
-            return False
-        parts = torch.zeros(m, dtype=torch.float64)
-        parts[-1] = length
-        # Less than that of an image is left by rounding in part.
-        sound = length >= 1e-3 * math.hypot(length, float(along.norm()))
-        self._ends.append(_End(remainder / length, parts, self.products if sound else -1))
-        return True
+        rounding = torch.finfo(self.operator.dtype).eps * self.scale
+        if length > rounding:
+            parts = torch.zeros(m + 1, dtype=torch.float64)
+            parts[m] = length
+            self._ends.append(_End(remainder.div_(length), parts))
+        return length > 100 * rounding
+
+    def _leave(self, end: _End, vector: Vector, expected: Float[Tensor, "basis"]) -> None:
+        """Make an end orthogonal to a vector that the space has grown by, whose image has so much along the others."""
+        along = rows.dot(end.vector, vector)
+        expected[:-1] += along * end.parts
+        _, _, length = self._basis.orthogonalise(end.vector, out=end.vector)
+        end.parts = torch.cat([end.parts * length, end.parts.new_zeros(1)])
+        end.vector.div_(length or 1.0)
 
     def shares(self, wanted: Tensor, tolerance: float) -> Float[Tensor, "ends wanted"]:
         """What each end adds to the residuals of Ritz pairs, at most, over what they may be."""
-        parts = [torch.zeros(0, len(self), dtype=torch.float64), *(end.parts[None] for end in self._ends)]
-        return (torch.cat(parts) @ self.s[:, wanted]).abs() / self.bound(self.theta[wanted], tolerance)
+        return (self._parts() @ self.s[:, wanted]).abs() / self.bound(self.theta[wanted], tolerance)
 
     def bound(self, values: Float[Tensor, "k"], tolerance: float) -> Float[Tensor, "k"]:
         """What the residual of a converged pair may be."""
@@ -284,39 +294,28 @@ class _Space:
         """Keep these Ritz vectors only; what their images have outside stays known."""
         s = self.s[:, kept]
         self._basis.rotate(s.to(self.operator.device))
-        self._images.rotate(s.to(self.operator.device))
         self.theta, self.s = self.theta[kept], torch.eye(len(kept), dtype=torch.float64)
         self._projected = torch.diag(self.theta)
         for end in self._ends:
             end.parts = end.parts @ s
 
     def pairs(self, which: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, vectors and images of Ritz pairs, after another Rayleigh-Ritz on those vectors."""
-        s = self.s[:, which].to(self.operator.device)
-        vectors, images = self._basis.combine(s), self._images.combine(s)
-        # Orthonormal to rounding already: VᵀV = LLᵀ, V ← VL⁻ᵀ, and the images with it.
-        factor = torch.linalg.inv(torch.linalg.cholesky(rows.inner(vectors, vectors))).T
-        rows.rotate(vectors, factor)
-        rows.rotate(images, factor)
-        small = rows.inner(vectors, images)
-        theta, turn = torch.linalg.eigh((small + small.T) / 2)
-        theta, turn = theta.flip(0), turn.flip(1)
-        rows.rotate(vectors, turn)
-        rows.rotate(images, turn)
-        return theta, vectors, images
+        """Values, vectors and images of Ritz pairs."""
+        theta, s = self.theta[which], self.s[:, which]
+        vectors = self._basis.combine(s.to(self.operator.device))
+        images = vectors * theta.to(vectors)
+        for end, parts in zip(self._ends, self._parts() @ s, strict=True):
+            images += torch.outer(end.vector, parts.to(vectors))
+        return theta.to(vectors.device), vectors, images
 
-    def _inside(self, end: _End) -> Vector | None:
-        """An end's direction made orthogonal to the basis as it is now, or None if it has come to lie in it."""
-        if end.since == self.products:
-            return end.vector
-        vector, _ = self._basis.orthogonalise(end.vector)
-        length = rows.norm(vector)
-        if length <= torch.finfo(vector.dtype).eps ** 0.5:
-            return None
-        vector, _ = self._basis.orthogonalise(vector / length)
-        return vector / rows.norm(vector)
+    def _parts(self) -> Float[Tensor, "ends basis"]:
+        """Of all ends."""
+        return torch.stack([torch.zeros(len(self), dtype=torch.float64), *(end.parts for end in self._ends)])[
+            1:
+        ]
 
     def _fresh(self) -> Vector:
         """A random unit vector orthogonal to the basis."""
-        vector, _ = self._basis.orthogonalise(uniform(self.operator, self._generator))
-        return vector / rows.norm(vector)
+        drawn = uniform(self.operator, self._generator)
+        vector, _, length = self._basis.orthogonalise(drawn, out=drawn)
+        return vector.div_(length)

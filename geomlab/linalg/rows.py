@@ -29,18 +29,14 @@ def inner(a: Float[Tensor, "dim k"], b: Float[Tensor, "dim m"]) -> Float[Tensor,
 
 def dot(a: Vector, b: Vector) -> float:
     """⟨a, b⟩, summed in fp64."""
-    return float(inner(a[:, None], b[:, None]))
+    size = at_a_time(a.device)
+    parts = [torch.dot(x.double(), y.double()) for x, y in zip(a.split(size), b.split(size), strict=True)]
+    return float(torch.stack(parts).sum()) if parts else 0.0
 
 
 def norm(a: Vector) -> float:
     """‖a‖, summed in fp64."""
     return math.sqrt(dot(a, a))
-
-
-def rotate(a: Float[Tensor, "dim k"], w: Float[Tensor, "k k"]) -> None:
-    """Replace a by a·w in place, each row computed in fp64."""
-    for x in a.split(at_a_time(a.device)):
-        x.copy_(x.double() @ w)
 
 
 def residual_norms(

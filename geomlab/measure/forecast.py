@@ -128,7 +128,7 @@ def _vectors(wanted: Curvature, matrix: Operator) -> int:
     """Vectors that are held at once while pairs are formed."""
     basis = min(basis_within(wanted.room, matrix, wanted.k), wanted.max_products + 1, matrix.dim)
     own = 4 if isinstance(matrix, FiniteDifference) else 1
-    return 2 * basis + 2 * (wanted.k + 1) + own
+    return basis + 2 * (wanted.k + 1) + own
 
 
 def _tried(

@@ -27,7 +27,7 @@ from side_by_side.cases import Case
 from side_by_side.meter import Meter
 
 MEMORY = 12 * GIBIBYTE  # that our graphs may take: all of the one batch, as pyhessian keeps it
-VECTORS = 14 * GIBIBYTE  # that our Lanczos vectors may take: beside the graphs of ViT-B/32 they fit 24 GiB
+VECTORS = 12 * GIBIBYTE  # that our Lanczos vectors may take: beside the graphs of ViT-B/32 they fit 24 GiB
 
 Found = tuple[Tensor, Tensor]  # values (k,) and vectors (dim, k)
 

@@ -48,8 +48,8 @@ def eigenpairs(
     alone would keep a pair from the tolerance, as rounding of large eigenvalues does with small ones, the pair is
     settled by a product of its own.
 
-    Memory: min(products, max_basis)·dim numbers in the operator's precision until the pairs are formed, and at the
-    end 2(k + bottom)·dim beside them; the latter are left. Sums are in fp64, of some rows at a time. Work beside the
+    Memory: min(products, max_basis)·dim numbers in the operator's precision, then at most 3(k + bottom)·dim in their
+    place, of which the pairs' 2(k + bottom)·dim are left. Sums are in fp64, of some rows at a time. Work beside the
     products: about 2·basis·dim multiplications a product.
 
     Args:
@@ -89,6 +89,8 @@ def eigenpairs(
         max_basis=max_basis or operator.dim + 1,
         search=search,
     )
+    if len(space) > k + bottom:  # so that the rest makes room
+        space.shrink(torch.cat([torch.arange(k), torch.arange(len(space) - bottom, len(space))]))
     found = [space.pairs(slice(k)), space.pairs(slice(-bottom, None))]
     off = _check(operator, found, generator)
     unsearched = "" if searched or search == 0 else "; hidden eigenvalues not looked for"

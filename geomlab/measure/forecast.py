@@ -125,10 +125,10 @@ def _products(wanted: Curvature) -> tuple[float, float]:
 
 
 def _vectors(wanted: Curvature, matrix: Operator) -> int:
-    """Vectors that are held at once while pairs are formed."""
+    """Vectors that are held at once: of the Krylov space, or where what was found is put together."""
     basis = min(basis_within(wanted.room, matrix, wanted.k), wanted.max_products + 1, matrix.dim)
     own = 4 if isinstance(matrix, FiniteDifference) else 1
-    return basis + 2 * (wanted.k + 1) + own
+    return max(basis, 4 * (wanted.k + 1)) + own
 
 
 def _tried(

@@ -1,3 +1,5 @@
+import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from geomlab.linalg import lanczos, rows
-from geomlab.linalg.basis import Basis
+from geomlab.linalg.basis import BLOCK, Basis
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import _Space, eigenpairs
-from geomlab.linalg.operator import Dense
+from geomlab.linalg.operator import Dense, Operator
 from geomlab.linalg.trace import traces
 from geomlab.rng import generator
 
@@ -301,6 +303,40 @@ def test_no_matrix_of_the_dimension_is_copied_in_double_precision(monkeypatch: p
     assert top.status == "converged"
     assert found.trace.value == pytest.approx(float(operator.matrix.trace()), rel=1e-5)
     assert doubles.largest <= n  # the start vector is drawn in double precision
+
+
+class Diagonal(Operator):
+    """A large matrix that watches how much the process holds."""
+
+    def __init__(self, entries: torch.Tensor) -> None:
+        self.entries, self.largest, self.products = entries, 0, 0
+        self.dim, self.dtype, self.device = len(entries), entries.dtype, entries.device
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        image = self.entries * vector
+        self.largest = max(self.largest, resident())
+        self.products += 1
+        return image
+
+
+def resident() -> int:
+    """Bytes of memory the process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_a_product_leaves_one_vector() -> None:
+    entries = (
+        torch.rand(12_000_000, generator=generator(0, "entries")) ** 3
+    )  # a vector is a piece of memory of its own
+    entries[:3] = torch.tensor([1.6, 1.5, 1.4])
+    operator, before = Diagonal(entries), resident()
+    top, _ = eigenpairs(operator, 3, generator(0, "start"))
+    assert top.status == "converged"
+    vectors = (operator.largest - before) / (entries.numel() * 4)
+    assert operator.products >= 25
+    assert vectors < operator.products + BLOCK + 3
 
 
 def test_k_beyond_the_dimension_gives_all_of_them() -> None:

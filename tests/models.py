@@ -159,7 +159,7 @@ def slices(measurement: Landscape, network: Subject, inputs: Batches) -> xr.Data
 
 def dense_hessian(network: Subject, inputs: Batches, names: list[str]) -> Tensor:
     """The Hessian of the mean loss by autograd on the flattened parameters, with no code of geomlab's curvature."""
-    return torch.autograd.functional.hessian(*flattened(network, inputs, names))
+    return torch.autograd.functional.hessian(*flattened(network, inputs, names), vectorize=True)
 
 
 def second_derivative(network: Subject, inputs: Batches, names: list[str], vector: Tensor) -> float:

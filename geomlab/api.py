@@ -13,6 +13,7 @@ from geomlab.environment import machine, versions
 from geomlab.errors import UserError
 from geomlab.output import Output, begin_comparison
 from geomlab.results import Cells, Results, Store, open_results
+from geomlab.results.names import distinct, given_once
 
 if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
     from geomlab.checkpoint import Checkpoint
@@ -142,6 +143,7 @@ def analyze(
     *checkpoints: Path | str,
     out: Path | str = defaults.OUT,
     reference: Path | str | None = None,
+    trajectory: Sequence[Path | str] = (),
     resume: bool = False,
     overwrite: bool = False,
     command: str = "geomlab.analyze(…)",
@@ -153,6 +155,8 @@ def analyze(
         checkpoints: files.
         out: folder; with several checkpoints a subfolder each, and `compare/`.
         reference: checkpoint that features and parameters are compared with.
+        trajectory: other checkpoints, as of earlier steps: directions `pca:1`, `pca:2` are made of them, and their
+            places on the plane of the slices are shown.
         resume: keep the cells that are in `out` and compute what is missing.
         overwrite: replace earlier results in `out`; they are kept in `out/.replaced` until the new ones are complete.
         command: recorded as what was run.
@@ -175,7 +179,7 @@ def analyze(
     output = Output.of(root, paths, DRAWN)
     with output.in_view():
         output.check(resume=resume, overwrite=overwrite)
-        planned = _plan(paths, output, reference, settings, resume)
+        planned = _plan(paths, output, reference, trajectory, settings, resume)
         with bar(len(planned), "looking at the inputs") as progress:
             for study, _, _ in planned:
                 study.check()
@@ -268,6 +272,7 @@ def _plan(
     paths: list[Path],
     output: Output,
     reference: Path | str | None,
+    trajectory: Sequence[Path | str],
     settings: Settings,
     resume: bool,
 ) -> list[Planned]:
@@ -284,7 +289,15 @@ def _plan(
     place = choose(settings.device), getattr(torch, settings.dtype)
     read = [files.read(path) for path in paths]
     their = files.read(reference) if reference is not None else None
+    given_once([Path(path) for path in trajectory])
+    passed = [files.read(path) for path in trajectory]
+    called = distinct(
+        [one.name for one in passed],
+        [Path(path).parent.name for path in trajectory],
+        list(map(str, trajectory)),
+    )
     baselines: dict[Labels | None, Subject] = {}
+    waypoints: dict[Labels | None, tuple[Subject, ...]] = {}
     planned = []
     for (name, store), one in zip(output.stores.items(), read, strict=True):
         source = _source(one, settings.data)
@@ -293,6 +306,13 @@ def _plan(
             loaded = subject.load(their, model=_unsaid(their, settings.model), labels=source.labels)
             baselines[source.labels] = loaded.to(*place)
         baseline = baselines.get(source.labels)
+        if source.labels not in waypoints:
+            waypoints[source.labels] = tuple(
+                subject.load(other, model=_unsaid(other, settings.model), labels=source.labels)
+                .to(*place)
+                .named(short)
+                for other, short in zip(passed, called, strict=True)
+            )
         identity: dict[str, Any] = {
             "checkpoint": _identity(one, network, name),
             "reference": _identity(their, baseline, their.name) if their and baseline else None,
@@ -303,6 +323,7 @@ def _plan(
                 "eigensolver": settings.eigensolver,
                 "directions": list(settings.axes),
                 "orthogonal": settings.orthogonal,
+                "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
                 "samples": settings.samples,
@@ -319,7 +340,9 @@ def _plan(
         network.layers(settings.layers)
         old = _continued(store, old, identity)
         identity["earlier_versions"] = _earlier(old, identity["versions"])
-        study = _study(network, baseline, source, settings, old, store if old else None)
+        study = _study(
+            network, baseline, waypoints[source.labels], source, settings, old, store if old else None
+        )
         planned.append((study, store, identity))
     return planned
 
@@ -327,6 +350,7 @@ def _plan(
 def _study(
     network: "Subject",
     baseline: "Subject | None",
+    trajectory: "tuple[Subject, ...]",
     source: "Source",
     settings: Settings,
     old: dict[str, Any] | None,
@@ -362,7 +386,7 @@ def _study(
             "eigensolver": settings.eigensolver,
             "memory": settings.memory * 2**30,
         },
-        landscape={"axes": settings.axes, "orthogonal": settings.orthogonal},
+        landscape={"axes": settings.axes, "orthogonal": settings.orthogonal, "trajectory": trajectory},
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed, kept)

@@ -30,6 +30,11 @@ def analyze(
     checkpoints: Annotated[list[Path], typer.Argument(metavar="CKPT...", help="Checkpoint files.")],
     out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path(defaults.OUT),
     reference: Annotated[Path | None, typer.Option(metavar="CKPT", help="Compare with this one.")] = None,
+    trajectory: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CKPT", help="Shown on the plane of the slices, of directions pca:1 and pca:2 for "
+                     "example; may be repeated, in order."),
+    ] = None,
     data: Spec = None,
     model: Spec = None,
     condition: Annotated[
@@ -51,7 +56,8 @@ def analyze(
     direction: Annotated[
         list[str] | None,
         typer.Option(metavar="SPEC", help="Of the loss slices, up to two: random:filter, random:layer, random:none, "
-                     "gradient, eigenvector:1, eigenvector:bottom, adversarial:rank=4, reference; default two random."),
+                     "gradient, eigenvector:1, eigenvector:bottom, adversarial:rank=4, reference, pca:1; "
+                     "default two random."),
     ] = None,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Second direction at a right angle.")] = False,
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
@@ -71,10 +77,10 @@ def analyze(
     from geomlab.api import analyze as run
 
     results = run(
-        *checkpoints, out=out, reference=reference, resume=resume, overwrite=overwrite, command=_command(),
-        data=data, model=model, conditions=condition or (), params=params, matrix=matrix,
-        eigensolver=eigensolver, memory=memory, directions=direction or (), orthogonal=orthogonal,
-        layers=layers, budget=budget,
+        *checkpoints, out=out, reference=reference, trajectory=trajectory or (), resume=resume,
+        overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
+        params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
+        orthogonal=orthogonal, layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

@@ -211,6 +211,9 @@ def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "relative_norm": ("axis", [0.98, 0.981]),
             "direction": ("axis", ["random, filter-normalised", "gradient on clean inputs"]),
             "axes_cosine": 0.01,
+            "waypoint_step": (("waypoint", "axis"), [[0.9, -0.6], [0.5, 0.2], [2.0, 0.0]]),
+            "waypoint_distance": ("waypoint", [4.0, 2.0, 9.0]),
+            "waypoint_off_plane": ("waypoint", [2.0, 1e-9, 0.05]),
             **_with_ends("curvature", ("axis", scale * np.array([3.0, 1.0]) / 9.5)),
             "curvature_error": ("axis", [1e-5, 2e-5]),
             "curvature_by_hessian": ("axis", scale * np.array([3.0, 1.0]) / 9.5 + 1e-5),
@@ -227,7 +230,13 @@ def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "n": N,
             "warnings": _warnings(*overflow),
         },
-        coords={"step": step, "alpha": side, "beta": side, "axis": [0, 1]},
+        coords={
+            "step": step,
+            "alpha": side,
+            "beta": side,
+            "axis": [0, 1],
+            "waypoint": ["start", "half", "far"],
+        },
     )
 
 

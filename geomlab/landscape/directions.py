@@ -97,7 +97,7 @@ def orthogonalised(directions: Sequence[Params]) -> list[dict[str, Tensor]]:
                 if square:
                     left = plus(left, other, -inner(left, other) / square)
         length, remains = norm(direction), norm(left)
-        precision = torch.finfo(next(iter(left.values())).dtype).eps
+        precision = max(torch.finfo(tensor.dtype).eps for one in directions for tensor in one.values())
         hidden = remains <= 10 * precision * length
         made.append(scaled(left, 0.0 if hidden else length / remains))
     return made

@@ -71,7 +71,8 @@ def evaluate(
 ) -> dict[str, Slice]:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
 
-    The weights of a point are made once, and all conditions pass through them.
+    The weights of a point are made once, in fp64, and all conditions pass through them: where a direction is the exact
+    difference of two networks, a whole step arrives at the other to the bit.
 
     Args:
         subject: the centre θ.
@@ -83,14 +84,19 @@ def evaluate(
     rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
     groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
     for point in coordinates.tolist():
-        weights = {
-            name: subject.weights[name] + sum(c * d[name] for c, d in zip(point, directions, strict=True))
-            for name in directions[0]
-        }
+        weights = {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
         for name, batches in inputs.items():
             rows[name].append(_row(subject, batches, weights, groups[name]))
         tick()
     return {name: _slice(torch.stack(rows[name]), groups[name]) for name in inputs}
+
+
+def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params], name: str) -> Tensor:
+    """One parameter at a point."""
+    moved = weight.double()
+    for coordinate, direction in zip(point, directions, strict=True):
+        moved = moved + coordinate * direction[name].double()
+    return moved.to(weight)
 
 
 def _row(subject: Subject, batches: Batches, weights: Params, group: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import xarray as xr
 
 from geomlab.plots import select
 
+LISTED = 6  # networks of a trajectory that a figure names: of more the table does
+
 
 def step_label(data: xr.Dataset, axis: int) -> str:
     """Label of an axis of steps, for matplotlib.
@@ -38,6 +40,23 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
         step = f"one step is {length} in weight space" if length else ""
         lines.append(f"d{axis}: " + "; ".join(filter(None, [_words(data, axis), step])))
     return "\n".join(line for line in lines if not line.endswith(": "))
+
+
+def waypoints(data: xr.Dataset) -> str:
+    """A line that says which network each number on the plane is, and how far off it; "" where there are none."""
+    if "waypoint_step" not in data:
+        return ""
+    names = [str(name) for name in data["waypoint"].values]
+    if len(names) > LISTED:
+        return f"networks 1 to {len(names)}: the trajectory, at the points of the plane nearest to it"
+    shares = (data["waypoint_off_plane"] / data["waypoint_distance"]).fillna(0.0)
+    said = []
+    for number, name in enumerate(names, start=1):
+        share = 100 * float(shares.sel(waypoint=name).max())
+        said.append(
+            f"{number} {name}" + (f" ({share:.2g} % of its distance off the plane)" if share >= 1 else "")
+        )
+    return "networks: " + "; ".join(said)
 
 
 def _words(data: xr.Dataset, axis: int) -> str:

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.axes import directions, step_html, step_label
+from geomlab.plots.axes import directions, step_html, step_label, waypoints
 from geomlab.plots.scales import Array, label, levels
 from geomlab.plots.style import PAGE, REMARK, escape, finish, lines, new_figure, plain, short, styled
 
@@ -51,6 +52,7 @@ def plot(data: xr.Dataset, ax: Axes, marks: tuple[Array, bool] | None = None) ->
     lines = ax.contour(x, y, masked, levels=steps, colors="white", linewidths=0.4, alpha=0.8)
     ax.clabel(lines, fmt=label, fontsize=5.5, inline_spacing=2)
     ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.2)
+    _waypoints(data, ax)
     return filled
 
 
@@ -64,7 +66,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     rows = len(checkpoints) if several else ceil(len(names) / across)
     marks = levels(select.numbers(data, "plane_loss"))
     side = (PAGE - 1.2) / max(across, 2)
-    fig = new_figure(PAGE, 1.05 + rows * (side + 0.22), lines(title, directions(data, [0, 1])))
+    fig = new_figure(PAGE, 1.05 + rows * (side + 0.22), _title(title, data))
     axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
     filled = None
     cells = [(checkpoint, one, condition) for checkpoint, one in checkpoints for condition in names]
@@ -94,8 +96,9 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     for place, (_, checkpoint) in enumerate(parts):
         for name, one in select.per_condition(checkpoint, "plane_loss"):
             trace = _trace(one, steps, logarithmic, visible=name == measured[0])
-            fig.add_trace(trace, row=place // across + 1, col=place % across + 1)
-            belongs.append(name)
+            for drawn in (trace, *_path(one, visible=name == measured[0])):
+                fig.add_trace(drawn, row=place // across + 1, col=place % across + 1)
+                belongs.append(name)
     fig.update_scenes(
         xaxis_title="α, along d<sub>0</sub>",
         yaxis_title="β, along d<sub>1</sub>",
@@ -126,7 +129,31 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         "showarrow": False,
     }
     fig.add_annotation(text=f"α: {step_html(data, 0)}<br>β: {step_html(data, 1)}", **under)
-    return finish(fig, lines(title, directions(data, [0, 1])), 110 + 440 * rows)
+    return finish(fig, _title(title, data), 110 + 440 * rows)
+
+
+def _title(title: str, data: xr.Dataset) -> str:
+    return lines(title, directions(data, [0, 1]), waypoints(data))
+
+
+def _waypoints(data: xr.Dataset, ax: Axes) -> None:
+    """The networks of a trajectory in order, numbered from 1; what is beyond the axes is cut off."""
+    if "waypoint_step" not in data:
+        return
+    x, y = (select.numbers(data.sel(axis=axis), "waypoint_step") for axis in (0, 1))
+    seen: dict[str, Any] = {"path_effects": [withStroke(linewidth=2, foreground="black")], "clip_on": True}
+    ax.plot(x, y, color="white", linewidth=0.8, marker="o", markersize=3, **seen)
+    for number, at in enumerate(zip(x, y, strict=True), start=1):
+        ax.annotate(
+            str(number),
+            at,
+            (4, 3),
+            textcoords="offset points",
+            fontsize=7,
+            color="white",
+            annotation_clip=True,
+            **seen,
+        )
 
 
 def _measured(data: xr.Dataset) -> list[str]:
@@ -177,6 +204,31 @@ def _trace(one: xr.Dataset, steps: Array, logarithmic: bool, *, visible: bool) -
         hovertemplate="α = %{x:.2f}, β = %{y:.2f}<br>loss %{z:.4g}<br>accuracy %{customdata:.3f}",
         name="",
     )
+
+
+def _path(one: xr.Dataset, *, visible: bool) -> list[go.Scatter3d]:
+    """The networks of a trajectory on the surface, at the points nearest to them; none beyond its ends."""
+    if "waypoint_step" not in one:
+        return []
+    at = one["waypoint_step"]
+    height = one["plane_loss"].interp(alpha=at.sel(axis=0), beta=at.sel(axis=1))
+    numbers = [str(number) for number in range(1, at.sizes["waypoint"] + 1)]
+    return [
+        go.Scatter3d(
+            x=at.sel(axis=0),
+            y=at.sel(axis=1),
+            z=height,
+            mode="lines+markers+text",
+            text=numbers,
+            customdata=[escape(str(name)) for name in at["waypoint"].values],
+            line={"color": "black", "width": 4},
+            marker={"color": "white", "size": 4, "line": {"color": "black", "width": 1}},
+            showlegend=False,
+            visible=visible,
+            hovertemplate="%{text} %{customdata}<br>loss of the plane %{z:.4g}",
+            name="",
+        )
+    ]
 
 
 def _camera(distance: float) -> dict[str, Any]:

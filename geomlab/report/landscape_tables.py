@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import xarray as xr
 
-from geomlab.report.cells import count, scalar, text
-from geomlab.report.entries import Row, each, interval_cell, leading
+from geomlab.report.cells import cells, count, scalar, text
+from geomlab.report.entries import Row, called, each, interval_cell, leading
 from geomlab.results import Results
 from geomlab.tables import Cell, Table
 
@@ -51,9 +51,33 @@ def curvature_table(results: Results) -> Table:
     return Table("Curvature of the slices", columns, tuple(rows), caption)
 
 
+def waypoints_table(results: Results) -> Table:
+    """Where the networks of a trajectory lie on the plane."""
+    rows: list[Row] = []
+    for checkpoint in results.checkpoints:
+        found = [one for _, one in cells(results, "landscape", checkpoint) if "waypoint_step" in one]
+        for number, name in enumerate(found[0]["waypoint"].values if found else (), start=1):
+            at = found[0].sel(waypoint=name)  # the same under every condition
+            numbers = [scalar(at.sel(axis=axis), "waypoint_step") for axis in (0, 1)]
+            distance, off = scalar(at, "waypoint_distance"), scalar(at, "waypoint_off_plane")
+            numbers += [distance, off / distance if distance else math.nan]
+            rows.append((*called(results, checkpoint), str(number), str(name), *map(Cell, numbers)))
+    columns = (
+        *called(results, "checkpoint"), "number", "network", "along d₀", "along d₁", "distance", "off the plane",
+    )  # fmt: skip
+    caption = (
+        "The networks of the trajectory, numbered as in the figure of the plane: steps to the point of the plane "
+        "nearest to each, its distance in weight space from the network in the centre, and the share of that distance "
+        "that is off the plane. The loss drawn at its place is its own only where that is small. Exact: no sampling is "
+        "involved."
+    )
+    return Table("Trajectory", columns, tuple(rows), caption)
+
+
 TABLES: Mapping[str, Callable[[Results], Table]] = {
     "slices": numbers_table,
     "slices_curvature": curvature_table,
+    "trajectory": waypoints_table,
 }
 
 

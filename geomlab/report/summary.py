@@ -239,12 +239,30 @@ def _landscape(one: xr.Dataset) -> Json:
         },
         "direction": _directions(one),
         **_of_slices(one),
+        **_trajectory(one),
         "direction_norm": vector(one, "direction_norm"),
         "relative_norm": vector(one, "relative_norm"),
         "inputs": text(one, "inputs"),
         "params": text(one, "params"),
         "n": count(one),
     }
+
+
+def _trajectory(one: xr.Dataset) -> Json:
+    """Other networks seen on the plane, in order."""
+    if "waypoint_step" not in one:
+        return {}
+    at = {name: one.sel(waypoint=name) for name in one["waypoint"].values}
+    waypoints = [
+        {
+            "name": str(name),
+            "steps": vector(there, "waypoint_step"),
+            "distance": scalar(there, "waypoint_distance"),
+            "off_plane": scalar(there, "waypoint_off_plane"),
+        }
+        for name, there in at.items()
+    ]
+    return {"trajectory": waypoints}
 
 
 def _directions(one: xr.Dataset) -> str | None:

@@ -16,6 +16,8 @@ from geomlab.landscape import directions
 from geomlab.measure import Landscape
 from geomlab.measure.landscape.axes import Place, parsed, steps
 from geomlab.measure.landscape.measurement import TILE
+from geomlab.risk import sample_losses
+from geomlab.rng import generator
 from geomlab.subject import Subject
 from tests import models
 
@@ -34,11 +36,23 @@ AXES = (
     "adversarial",
     "adversarial:rank=1",
     "reference",
+    "pca:1",
+    "pca:2",
 )
 
 
+def passed(dtype: torch.dtype = torch.float64) -> tuple[Subject, ...]:
+    """Networks of a trajectory: on the way from the reference, each off it in a direction of its own."""
+    found = []
+    for number, part in enumerate((0.8, 0.9, 0.95)):
+        noise = directions.gaussian(SUBJECT.weights, generator(number, "off"), "layer")
+        moved = {name: part * w + 0.02 * noise[name] for name, w in SUBJECT.weights.items()}
+        found.append(SUBJECT.at(moved).to("cpu", dtype).named(f"step {number}"))
+    return tuple(found)
+
+
 def place(subject: Subject = SUBJECT) -> Place:
-    return Place(subject, INPUTS, list(subject.weights), REFERENCE, 0, 2**30)
+    return Place(subject, INPUTS, list(subject.weights), REFERENCE, passed(), 0, 2**30)
 
 
 def warnings(found: Any) -> list[str]:
@@ -50,7 +64,9 @@ def warnings(found: Any) -> list[str]:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_slice_curves_as_the_hessian_says_along_every_direction(spec: str, dtype: torch.dtype) -> None:
     subject, batches = SUBJECT.to("cpu", dtype), INPUTS.to(SUBJECT.device, dtype)
-    measurement = Landscape(axes=(spec, "random"), reference=REFERENCE.to("cpu", dtype), **FEW)
+    measurement = Landscape(
+        axes=(spec, "random"), reference=REFERENCE.to("cpu", dtype), trajectory=passed(dtype), **FEW
+    )
     found = models.slices(measurement, subject, batches)
     assert warnings(found) == []
     np.testing.assert_allclose(
@@ -112,6 +128,57 @@ def test_the_line_to_the_reference_passes_through_it() -> None:
     assert float(found["direction_norm"][0]) == pytest.approx(0.2 * directions.norm(SUBJECT.weights))
     assert float(found["barrier"]) >= 0
     assert math.isnan(float(models.slices(Landscape(**FEW), SUBJECT, INPUTS)["barrier"]))
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 0), (torch.float64, 1e-13)])
+def test_a_step_to_another_network_arrives_there(dtype: torch.dtype, off: float) -> None:
+    """The ends of an interpolation are the checkpoints' own losses: in single precision to the bit."""
+    subject, batches = SUBJECT.to("cpu", dtype), INPUTS.to(SUBJECT.device, dtype)
+    noise = directions.gaussian(SUBJECT.weights, generator(9, "other"), "none")
+    other = SUBJECT.at({name: 0.1 * w + noise[name] for name, w in SUBJECT.weights.items()}).to("cpu", dtype)
+    measurement = Landscape(axes=("reference", "random"), reference=other, line_points=21, plane_points=3)
+    found = models.slices(measurement, subject, batches)
+    for step, network in ((-1, other), (0, subject)):
+        at = np.argmin(np.abs(found["step"].values - step))
+        exact = sample_losses(network, batches).loss.double().mean()
+        assert abs(float(found["line_loss"][at]) - float(exact)) <= off
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_two_other_networks_the_plane_goes_through_all_three(dtype: torch.dtype) -> None:
+    subject, others = SUBJECT.to("cpu", dtype), passed(dtype)[:2]
+    measurement = Landscape(axes=("pca:1", "pca:2"), trajectory=others, **FEW)
+    found = models.slices(measurement, subject, INPUTS.to(SUBJECT.device, dtype))
+    assert list(found["waypoint"].values) == ["step 0", "step 1"]
+    at = found["waypoint_step"].values
+    assert at[0, 0] == pytest.approx(1)
+    assert np.abs(at).max() == pytest.approx(1)
+    assert (found["waypoint_off_plane"].values < 1e-7 * found["waypoint_distance"].values).all()
+    assert (found["alpha"].values[0], found["alpha"].values[-1]) == pytest.approx((-0.25, 1.25))
+    assert abs(float(found["axes_cosine"])) < 1e-6
+    assert str(found["direction"].values[0]).startswith("principal direction 1 of 2 networks, 9")
+    first = parsed("pca:1")(Place(subject, INPUTS, list(subject.weights), None, others, 0, 2**30), 0)
+    second = parsed("pca:2")(Place(subject, INPUTS, list(subject.weights), None, others, 0, 2**30), 1)
+    for other, (a, b) in zip(others, at, strict=True):
+        for name, weight in other.weights.items():
+            there = subject.weights[name].double() + a * first.direction[name] + b * second.direction[name]
+            assert torch.equal(there.to(dtype), weight) or dtype == torch.float64
+            torch.testing.assert_close(there.to(dtype), weight)
+
+
+def test_other_networks_are_placed_on_any_plane() -> None:
+    found = models.slices(
+        Landscape(
+            axes=("reference", "random"), reference=REFERENCE, trajectory=(REFERENCE, *passed()), **FEW
+        ),
+        SUBJECT,
+        INPUTS,
+    )
+    assert found["waypoint_step"].values[0] == pytest.approx([-1, 0], abs=1e-9)
+    assert float(found["waypoint_off_plane"][0]) < 1e-9
+    shares = (found["waypoint_off_plane"] / found["waypoint_distance"]).values[1:]
+    assert ((shares > 0.05) & (shares < 0.9)).all()
+    assert "waypoint_step" not in models.slices(Landscape(**FEW), SUBJECT, INPUTS)
 
 
 def test_a_length_is_that_of_a_step_and_a_right_angle_is_one() -> None:
@@ -203,7 +270,7 @@ def test_losses_that_overflow_are_kept_and_counted() -> None:
         (("gradient:up", "random"), r"gradient takes no 'up'"),
         (("gradient:length=0", "random"), r"length, of one step in weight space, must be above 0"),
         (("gradient:rho=1", "random"), r"unknown option rho; 'gradient' takes: length"),
-        (("reference", "random"), r"direction 'reference': there is none; give --reference"),
+        (("pca:bottom", "random"), r"expected pca:1 \(the largest\), :2, …$"),
         (("adversarial:rank=0", "random"), r"rank must be a whole number of at least 1"),
     ],
 )
@@ -214,10 +281,29 @@ def test_directions_that_are_none_are_refused_before_anything_is_computed(
         Landscape(axes=axes)
 
 
-def test_a_reference_of_another_form_and_an_eigenvector_too_many_are_refused() -> None:
-    other = models.subject(models.softmax_regression())
-    with pytest.raises(UserError, match=r"direction 'reference': network has no 0\.weight of that shape"):
-        models.slices(Landscape(axes=("reference", "random"), reference=other, **FEW), SUBJECT, INPUTS)
+OTHER = models.subject(models.softmax_regression())
+
+
+@pytest.mark.parametrize(
+    ("axes", "networks", "message"),
+    [
+        (("reference", "random"), {}, r"direction 'reference': there is none; give --reference"),
+        (("random", "reference:length=1"), {}, r"direction 'reference': there is none; give --reference"),
+        (("reference", "random"), {"reference": OTHER}, r"slices: network has no 0\.weight of that shape"),
+        (("pca", "random"), {}, r"direction 'pca': there are no other networks; give --trajectory"),
+        (("pca:1", "pca:2"), {"trajectory": (REFERENCE,)}, r"'pca:2': the networks .* span 1 dimensions"),
+        (("pca", "random"), {"trajectory": (SUBJECT,)}, r"'pca:1': the networks .* span 0 dimensions"),
+        (("random", "random"), {"trajectory": (OTHER,)}, r"slices: network has no 0\.weight of that shape"),
+    ],
+)
+def test_networks_that_are_not_there_or_of_another_form_are_refused_before_anything_is_computed(
+    axes: tuple[str, str], networks: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        Landscape(axes=axes, **networks, **FEW).check(SUBJECT, INPUTS)
+
+
+def test_an_eigenvector_too_many_is_refused() -> None:
     with pytest.raises(UserError, match=r"eigenvector:9: the subspace has 3 dimensions only"):
         models.slices(Landscape("4.bias", axes=("eigenvector:9", "random"), **FEW), SUBJECT, INPUTS)
 

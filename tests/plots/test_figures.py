@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from geomlab.plots import (
     accuracy,
@@ -21,6 +22,7 @@ from geomlab.plots import (
     style,
     subspaces,
 )
+from geomlab.plots.axes import waypoints
 from geomlab.render.catalog import KINDS, Kind, pictures
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
@@ -270,10 +272,38 @@ def test_the_plane_is_drawn_with_alpha_across(one: Results) -> None:
     np.testing.assert_allclose(surface.z[3][7], cell["plane_loss"].isel(alpha=7, beta=3))
 
 
+def test_the_plane_shows_the_networks_of_a_trajectory_and_says_how_far_off_they_are(one: Results) -> None:
+    drawn = plane.figure(one["landscape"])
+    title = drawn.get_suptitle()
+    assert "networks: 1 start (50 % of its distance off the plane); 2 half; 3 far" in title
+    (path,) = [line for line in drawn.axes[0].lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose(path.get_xydata(), [[0.9, -0.6], [0.5, 0.2], [2.0, 0.0]])
+    assert [note.get_text() for note in drawn.axes[0].texts if isinstance(note, Annotation)] == [
+        "1",
+        "2",
+        "3",
+    ]
+
+
+def test_the_networks_of_a_trajectory_lie_on_the_surface_and_none_beyond_it(one: Results) -> None:
+    surface, path = plane.interactive(one["landscape"]).data[:2]
+    at = [np.argmin(np.abs(surface.x - 0.5)), np.argmin(np.abs(surface.y - 0.25))]
+    assert path.z[1] == pytest.approx(surface.z[at[1]][at[0]], rel=0.1)
+    assert np.isnan(path.z[2])
+    assert path.visible == surface.visible
+
+
+def test_of_a_long_trajectory_the_table_has_the_names(one: Results) -> None:
+    long = clean(one, "landscape").isel(waypoint=[0] * 7).assign_coords(waypoint=[*"abcdefg"])
+    assert waypoints(long).startswith("networks 1 to 7: the trajectory")
+
+
 def test_the_plane_has_a_menu_of_conditions(one: Results) -> None:
     (menu,) = plane.interactive(one["landscape"]).layout.updatemenus
     assert [button.label for button in menu.buttons] == list(one.conditions)
-    assert menu.buttons[1].args[0]["visible"] == [False, True, False, False, False]
+    assert menu.buttons[1].args[0]["visible"] == [False, False, True, True] + 6 * [
+        False
+    ]  # surface and trajectory
 
 
 def test_alignment_leaves_clean_out_and_marks_what_did_not_move(one: Results) -> None:

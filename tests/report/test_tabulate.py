@@ -27,8 +27,17 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "drift": 1 + len(LAYERS),
             "overlap": 10,
             "slices_curvature": 10,
+            "trajectory": 3,
         }
     }
+
+
+def test_the_networks_of_a_trajectory_are_in_the_order_given(one: Results) -> None:
+    rows = tabulate(one)["trajectory"].rows
+    assert [row[:2] for row in rows] == [("1", "start"), ("2", "half"), ("3", "far")]
+    assert [row[-1].value for row in rows] == pytest.approx([0.5, 5e-10, 0.05 / 9])
+    waypoints = summarise(one)["landscape"]["clean"]["trajectory"]
+    assert waypoints[0] == {"name": "start", "steps": [0.9, -0.6], "distance": 4.0, "off_plane": 2.0}
 
 
 def test_a_comparison_says_which_checkpoint(two: Results) -> None:

@@ -1,9 +1,10 @@
 """The axes of a slice: what a direction's SPEC means at a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from geomlab.curvature.hessian import Hessian
 from geomlab.data.batches import Batches
 from geomlab.errors import UserError
 from geomlab.landscape import directions
+from geomlab.landscape.trajectory import Principal, principal
 from geomlab.linalg.lanczos import eigenpairs
 from geomlab.rng import generator
 from geomlab.spec import Spec, integer, number, parse
@@ -25,11 +27,13 @@ KNOWN = (
     "eigenvector:bottom",
     "adversarial[:rank=4]",
     "reference",
+    "pca[:1]",
 )
 RADIUS = 0.5  # of a direction as long as the weights: at 1 the step leaves the basin behind; ours
 PAST = 1.5  # steps of a direction at whose end something is expected, to see what is beyond; ours
 LONGEST = 1e150  # of a step: its square is still a number
 RHO = 0.05  # of an adversarial step; ours, as of the perturbed weights of the features
+MARGIN = 0.25  # steps beyond the outermost network of a trajectory, to see what is beyond; ours
 RISE = (
     1.0  # nats that the quadratic part rises by at one step along a direction with no length of its own; ours
 )
@@ -66,6 +70,7 @@ class Place:
         clean: inputs on which gradients and curvature are taken: an axis is the same under all conditions.
         names: parameters that move.
         reference: network at θ₀, or None.
+        trajectory: other networks.
         seed: of random directions.
         memory: bytes for kept graphs.
     """
@@ -74,6 +79,7 @@ class Place:
     clean: Batches
     names: list[str]
     reference: Subject | None
+    trajectory: tuple[Subject, ...]
     seed: int
     memory: float
 
@@ -86,6 +92,26 @@ class Place:
     def hessian(self) -> Hessian:
         """Of the loss on clean inputs."""
         return Hessian(self.subject, self.clean, self.names, memory=self.memory)
+
+    @cached_property
+    def principal(self) -> list[Principal]:
+        """The principal directions of the trajectory."""
+        if not self.trajectory:
+            raise UserError("direction 'pca': there are no other networks; give --trajectory")
+        self.check_alike(self.trajectory)
+        return principal(self.weights, [other.weights for other in self.trajectory])
+
+    def check_alike(self, others: Sequence[Subject]) -> None:
+        """Look whether other networks have the parameters that move.
+
+        Raises:
+            UserError: naming the first that one lacks.
+        """
+        for other in others:
+            theirs = other.weights
+            lacking = [n for n, w in self.weights.items() if n not in theirs or theirs[n].shape != w.shape]
+            if lacking:
+                raise UserError(f"directions of the slices: {other.name} has no {lacking[0]} of that shape")
 
 
 Make = Callable[[Place, int], Axis]
@@ -118,9 +144,12 @@ def parsed(text: str) -> Make:
         case "reference":
             spec.only("length")
             make = _reference
+        case "pca":
+            spec.only("length")
+            make = partial(_principal, _which(spec))
         case _:
             raise UserError(f"no direction '{text}'; there are {', '.join(KNOWN)}, each with length=…")
-    if spec.positional and spec.head not in ("random", "eigenvector"):
+    if spec.positional and spec.head not in ("random", "eigenvector", "pca"):
         raise UserError(f"'{text}': {spec.head} takes no '{spec.positional}'; there are {', '.join(KNOWN)}")
     length = number(spec, "length", 0.0)
     if spec.option("length") is not None and not length:
@@ -129,12 +158,13 @@ def parsed(text: str) -> Make:
 
 
 def _which(spec: Spec) -> int:
-    """Number of an eigenvector from the top, 1 the largest; 0 the bottom one."""
+    """Number of an eigenvector or principal direction from the top, 1 the largest; 0 the bottom eigenvector."""
     text = spec.positional or "1"
-    if text == "bottom":
+    if text == "bottom" and spec.head == "eigenvector":
         return 0
     if not text.isdigit() or not 1 <= int(text) <= 100:
-        raise UserError(f"'{spec.text}': expected eigenvector:1 (the largest), :2, … or :bottom")
+        last = "… or :bottom" if spec.head == "eigenvector" else "…"
+        raise UserError(f"'{spec.text}': expected {spec.head}:1 (the largest), :2, {last}")
     return int(text)
 
 
@@ -197,13 +227,39 @@ def _adversarial(rank: int | None, place: Place, axis: int) -> Axis:
 def _reference(place: Place, axis: int) -> Axis:
     if place.reference is None:
         raise UserError("direction 'reference': there is none; give --reference")
+    place.check_alike([place.reference])
     theirs = place.reference.weights
-    other = [n for n, w in place.weights.items() if n not in theirs or theirs[n].shape != w.shape]
-    if other:
-        raise UserError(f"direction 'reference': {place.reference.name} has no {other[0]} of that shape")
-    step = {name: weight - theirs[name] for name, weight in place.weights.items()}
+    step = {name: weight.double() - theirs[name].double() for name, weight in place.weights.items()}
     words = "away from the reference, which is at −1; WiSE-FT's α = 1 + step"
     return Axis(step, -PAST, 2 - PAST, words)
+
+
+def _principal(which: int, place: Place, axis: int) -> Axis:
+    """So long, and of such a sign, that the network farthest along it is at 1."""
+    there = len(place.principal)
+    if which > there:
+        raise UserError(
+            f"direction 'pca:{which}': the networks of --trajectory and this one span {there} dimensions"
+        )
+    found = place.principal[which - 1]
+    farthest = float(found.along[np.abs(found.along).argmax()])
+    steps = [0.0, *(found.along / farthest)]
+    share = f"{100 * found.share:.3g} % of their squared distances"
+    words = f"principal direction {which} of {len(found.along)} networks, {share}"
+    step = directions.scaled(found.direction, farthest)
+    return Axis(step, min(steps) - MARGIN, max(steps) + MARGIN, words)
+
+
+def check(texts: Sequence[str], place: Place) -> None:
+    """Look whether directions can be made, as far as the networks alone tell.
+
+    Raises:
+        UserError: if networks that a direction needs are not there, or have other parameters.
+    """
+    place.check_alike(place.trajectory)
+    for text in texts:
+        if parse(text).head in ("reference", "pca"):
+            parsed(text)(place, 0)
 
 
 def order_of(text: str) -> int:

@@ -136,5 +136,5 @@ def _by_the_hessian(
 def _rayleigh(operator: Hessian, axis: Axis) -> float:
     if not axis.norm:
         return float("nan")
-    vector = params.flatten(axis.direction) / axis.norm
+    vector = (params.flatten(axis.direction) / axis.norm).to(operator.dtype)
     return float(vector.double() @ operator.matvec(vector).double())

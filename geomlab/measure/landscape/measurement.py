@@ -11,11 +11,10 @@ import xarray as xr
 from geomlab import params
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
-from geomlab.errors import UserError
-from geomlab.landscape import directions, numbers
+from geomlab.landscape import directions, numbers, trajectory
 from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Tiles, dataset
-from geomlab.measure.landscape.axes import Axis, Place, of_directions, order_of, parsed, steps
+from geomlab.measure.landscape.axes import Axis, Place, check, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
 from geomlab.risk import HELD_FIXED
 from geomlab.stats import Array
@@ -44,6 +43,7 @@ class Landscape(Joint):
         plane_points: points a side of the plane, odd.
         seed: of the directions.
         reference: network at θ₀, for the direction of that name; or None.
+        trajectory: other networks, of which `pca` directions are made, and whose places on the plane are given.
         memory: bytes for kept graphs. It changes the time only.
     """
 
@@ -54,21 +54,21 @@ class Landscape(Joint):
     plane_points: int = 21
     seed: int = 0
     reference: Subject | None = None
+    trajectory: tuple[Subject, ...] = ()
     memory: float = MEMORY
 
     name = "landscape"
-    revision = 2
+    revision = 3
 
     def __post_init__(self) -> None:
         for text in self.axes:
             parsed(text)
-        if "reference" in self.axes and self.reference is None:
-            raise UserError("direction 'reference': there is none; give --reference")
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All attributes but the reference, which is part of the cell's key, and the memory."""
-        return {name: value for name, value in vars(self).items() if name not in ("reference", "memory")}
+        """All attributes but the reference, which is part of the cell's key, and the memory; digests of networks."""
+        left = {name: value for name, value in vars(self).items() if name not in ("reference", "memory")}
+        return left | {"trajectory": [[other.name, other.digest] for other in self.trajectory]}
 
     @property
     def points(self) -> int:
@@ -85,16 +85,46 @@ class Landscape(Joint):
         """Matrix-vector products, about: of the check at the centre, and of the directions."""
         return 2 + sum(of_directions(text) for text in self.axes)
 
+    def check(self, subject: Subject, clean: Batches) -> None:
+        """Look whether the directions can be made, as far as the networks alone tell.
+
+        Args:
+            subject: the network.
+            clean: the clean inputs of the study.
+
+        Raises:
+            UserError: if networks that a direction needs are not there, or have other parameters.
+        """
+        check(self.axes, self._place(subject, clean))
+
     def together(
         self, subject: Subject, inputs: Mapping[str, Batches], clean: Batches, tiles: Tiles
     ) -> dict[str, xr.Dataset]:
         """Measure; see `Joint`. Randomness comes from the attribute `seed`."""
-        names = params.select(subject.weights, self.subspace)
-        pair = self._pair(Place(subject, clean, names, self.reference, self.seed, self.memory))
+        place = self._place(subject, clean)
+        names, pair = place.names, self._pair(place)
+        others = self._others(place, pair)
         found = _evaluated(subject, inputs, pair, self._points(pair), tiles)
         return {
-            name: self._labelled(subject, batches, names, pair, found[name])
+            name: self._labelled(subject, batches, names, pair, found[name]).assign(others)
             for name, batches in inputs.items()
+        }
+
+    def _place(self, subject: Subject, clean: Batches) -> Place:
+        names = params.select(subject.weights, self.subspace)
+        return Place(subject, clean, names, self.reference, self.trajectory, self.seed, self.memory)
+
+    def _others(self, place: Place, pair: list[Axis]) -> dict[str, Any]:
+        """Where the networks of the trajectory lie, in the order in which they were given."""
+        if not self.trajectory:
+            return {}
+        theirs = [other.weights for other in self.trajectory]
+        at, distance, off = trajectory.placed(place.weights, theirs, [axis.direction for axis in pair])
+        return {
+            "waypoint": np.array([other.name for other in self.trajectory]),
+            "waypoint_step": (("waypoint", "axis"), at),
+            "waypoint_distance": ("waypoint", distance),
+            "waypoint_off_plane": ("waypoint", off),
         }
 
     def _pair(self, place: Place) -> list[Axis]:

@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
         memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
         directions: up to two direction SPECs of the loss slices; default random, random.
         orthogonal: whether the second direction loses its part along the first.
+        attack: of the slices: fixed (default), adversarial inputs crafted at the centre; anew, at every point.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -58,6 +59,7 @@ class Options(TypedDict, total=False):
     memory: float
     directions: Sequence[str]
     orthogonal: bool
+    attack: str
     layers: str | None
     budget: str
     samples: int | None
@@ -81,6 +83,7 @@ class Settings:
     memory: float = 12
     directions: Sequence[str] = ()
     orthogonal: bool = False
+    attack: str = "fixed"
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -106,6 +109,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
+        from geomlab.measure.landscape import ATTACKS
         from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
@@ -118,6 +122,7 @@ class Settings:
             ("dtype", self.dtype, ("float32", "float64")),
             ("matrix", self.matrix, tuple(MATRICES)),
             ("eigensolver", self.eigensolver, EIGENSOLVERS),
+            ("attack", self.attack, ATTACKS),
         ):
             if value not in known:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
@@ -323,6 +328,7 @@ def _plan(
                 "eigensolver": settings.eigensolver,
                 "directions": list(settings.axes),
                 "orthogonal": settings.orthogonal,
+                "attack": settings.attack,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
@@ -386,7 +392,12 @@ def _study(
             "eigensolver": settings.eigensolver,
             "memory": settings.memory * 2**30,
         },
-        landscape={"axes": settings.axes, "orthogonal": settings.orthogonal, "trajectory": trajectory},
+        landscape={
+            "axes": settings.axes,
+            "orthogonal": settings.orthogonal,
+            "attack": settings.attack,
+            "trajectory": trajectory,
+        },
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed, kept)

@@ -60,6 +60,9 @@ def analyze(
                      "default two random."),
     ] = None,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Second direction at a right angle.")] = False,
+    attack: Annotated[
+        str, typer.Option(help="Of the loss slices: fixed at the centre, or anew at every point.")
+    ] = "fixed",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -80,7 +83,7 @@ def analyze(
         *checkpoints, out=out, reference=reference, trajectory=trajectory or (), resume=resume,
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
-        orthogonal=orthogonal, layers=layers, budget=budget,
+        orthogonal=orthogonal, attack=attack, layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
 
-from geomlab.data.attacks import ascend
+from geomlab.data.attacks import FGSM, PGD, ascend
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
@@ -156,6 +156,13 @@ class Cell:
         """Name of the condition."""
         return self.condition.name if self.condition else "parameters"
 
+    @property
+    def times(self) -> int:
+        """How many times as long it takes as on inputs that are held fixed."""
+        attack = self.condition.shift if self.condition else None
+        anew = isinstance(self.measurement, Landscape) and self.measurement.attack == "anew"
+        return 1 + attack.passes if anew and isinstance(attack, PGD | FGSM) else 1
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -228,10 +235,13 @@ class Study:
         """Seconds that the cells missing in a store usually take, and at most; of curvature and landscape only."""
         missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
         forecasts = [
-            self.plan[1].get(cell.measurement.name) for cell in self.cells if cell.key.file in missing
+            (self.plan[1].get(cell.measurement.name), cell.times)
+            for cell in self.cells
+            if cell.key.file in missing
         ]
-        found = [one for one in forecasts if one is not None]
-        return sum(one.usual for one in found), sum(one.most for one in found)
+        found = [(one, times) for one, times in forecasts if one is not None]
+        usual = sum(one.usual * times for one, times in found)
+        return usual, sum(one.most * times for one, times in found)
 
     def _look_at(self, batches: Batches, where: str) -> None:
         check_finite(sample_losses(self.subject, batches), self.subject, where)
@@ -280,8 +290,14 @@ class Study:
         if isinstance(measurement, Joint):
             keys = {cell.where: cell.key for cell in cells}
             realised = {cell.where: self._inputs_of(cell, inputs) for cell in cells}
+            attacks = {
+                cell.where: partial(cell.condition.realise, clean=clean)
+                for cell in cells
+                if cell.condition and cell.condition.kind == "adversarial"
+            }
             tiles = TileFolder(store, keys)
-            for name, found in measurement.together(self.subject, realised, clean, tiles).items():
+            made = measurement.together(self.subject, realised, clean, tiles, attacks)
+            for name, found in made.items():
                 store.write(keys[name], found)
             tiles.clear()
         elif isinstance(measurement, Single):

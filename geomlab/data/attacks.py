@@ -6,6 +6,7 @@ images alone, so no attack leaves a trace in any `.grad`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,11 @@ class PGD:
     steps: int = 10
     step: float | None = None
     restarts: int = 1
+
+    @property
+    def passes(self) -> int:
+        """Forward passes that it takes as long as: a gradient is three."""
+        return 1 + self.restarts * (3 * self.steps + 1)
 
     def __call__(
         self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]
@@ -86,6 +92,7 @@ class FGSM:
 
     eps: float = 4 / 255
     restarts: int = 0
+    passes: ClassVar[int] = 3
 
     def __call__(
         self, forward: Forward, images: Images, labels: Labels, start: Float[Tensor, "r n c h w"]

@@ -1,16 +1,15 @@
-"""The loss on a line or a plane through a point, under one or several conditions.
-
-Inputs stay as they were realised at the centre.
-"""
+"""The loss on a line or a plane through a point, under one or several conditions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from geomlab.data.batches import Batches
+from geomlab.errors import NotFinite
 from geomlab.risk import sample_losses
 from geomlab.stats import Array, group_of
 from geomlab.subject import Subject
@@ -67,7 +66,7 @@ def evaluate(
     inputs: Mapping[str, Batches],
     directions: Sequence[Params],
     coordinates: Float[Tensor, "points axes"],
-    tick: Callable[[], None] = lambda: None,
+    attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
 ) -> dict[str, Slice]:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
 
@@ -76,18 +75,19 @@ def evaluate(
 
     Args:
         subject: the centre θ.
-        inputs: condition -> its inputs, the same at every point.
+        inputs: condition -> its inputs, held fixed but for those of `attacks`.
         directions: one a column of `coordinates`; all move the same parameters.
         coordinates: points, in units of the directions.
-        tick: called after each point.
+        attacks: condition -> what gives its inputs at the network of a point: of the same samples, in order.
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
     groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
     for point in coordinates.tolist():
-        weights = {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
+        here = subject.at(
+            {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
+        )
         for name, batches in inputs.items():
-            rows[name].append(_row(subject, batches, weights, groups[name]))
-        tick()
+            rows[name].append(_row(here, batches, attacks.get(name), groups[name]))
     return {name: _slice(torch.stack(rows[name]), groups[name]) for name in inputs}
 
 
@@ -99,9 +99,14 @@ def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params],
     return moved.to(weight)
 
 
-def _row(subject: Subject, batches: Batches, weights: Params, group: Tensor) -> Tensor:
+def _row(
+    here: Subject, inputs: Batches, attack: Callable[[Subject], Batches] | None, group: Tensor
+) -> Tensor:
     """Mean, standard error, accuracy, and the means of the groups; fp64, on the CPU."""
-    found = sample_losses(subject, batches, weights)
+    try:
+        found = sample_losses(here, attack(here) if attack else inputs)
+    except NotFinite:  # the loss overflows, so that there is no attack
+        return torch.full((3 + len(torch.bincount(group)),), float("nan"), dtype=torch.float64)
     losses = found.loss.double().cpu()
     spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
     summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean().cpu()])

@@ -2,7 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -11,6 +12,8 @@ import xarray as xr
 from geomlab.data.batches import Batches
 from geomlab.stats import Array
 from geomlab.subject import Subject
+
+Realise = Callable[[Subject], Batches]
 
 
 class Measurement(ABC):
@@ -55,7 +58,12 @@ class Joint(Measurement):
 
     @abstractmethod
     def together(
-        self, subject: Subject, inputs: Mapping[str, Batches], clean: Batches, tiles: Tiles
+        self,
+        subject: Subject,
+        inputs: Mapping[str, Batches],
+        clean: Batches,
+        tiles: Tiles,
+        attacks: Mapping[str, Realise] = MappingProxyType({}),
     ) -> dict[str, xr.Dataset]:
         """Measure, deterministically.
 
@@ -64,6 +72,7 @@ class Joint(Measurement):
             inputs: condition -> its inputs.
             clean: the clean inputs of the study.
             tiles: keeps parts.
+            attacks: condition -> what attacks its samples anew, at a network elsewhere in weight space.
         """
 
 

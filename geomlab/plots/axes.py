@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from geomlab.plots import select
+from geomlab.plots.style import kind
 
 LISTED = 6  # networks of a trajectory that a figure names: of more the table does
 
@@ -40,6 +41,15 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
         step = f"one step is {length} in weight space" if length else ""
         lines.append(f"d{axis}: " + "; ".join(filter(None, [_words(data, axis), step])))
     return "\n".join(line for line in lines if not line.endswith(": "))
+
+
+def attacked(data: xr.Dataset) -> str:
+    """A line that says what became of adversarial inputs where the weights moved; "" where there are none."""
+    found: dict[str, list[str]] = {}
+    for condition, one in select.per_condition(data, "line_loss"):
+        if kind(condition) == "adversarial" and "inputs" in one:
+            found.setdefault(select.words(one, "inputs"), []).append(condition)
+    return "; ".join(f"{', '.join(names)}: {inputs}" for inputs, names in found.items() if inputs)
 
 
 def waypoints(data: xr.Dataset) -> str:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
@@ -277,6 +278,8 @@ def _of_slices(one: xr.Dataset) -> Json:
     if "width" not in one:
         return {}
     there = [name for name in NUMBERS if name != "barrier" or math.isfinite(scalar(one, name))]
+    checked = bool(np.isfinite(one["curvature_by_hessian"]).any())
+    of_curvature = ("low", "high", "error", *(["by_hessian"] if checked else []))
     return {
         "numbers": {
             name: {
@@ -289,7 +292,7 @@ def _of_slices(one: xr.Dataset) -> Json:
         "rho": scalar(one, "rho"),
         "curvature": {
             "value": vector(one, "curvature"),
-            **{name: vector(one, f"curvature_{name}") for name in ("low", "high", "error", "by_hessian")},
+            **{name: vector(one, f"curvature_{name}") for name in of_curvature},
         },
         "axes_cosine": scalar(one, "axes_cosine"),
     }

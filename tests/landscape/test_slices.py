@@ -7,12 +7,20 @@ from torch import nn
 
 from geomlab import params
 from geomlab.curvature.hessian import Hessian
+from geomlab.data.arrays import Arrays
+from geomlab.data.batches import Batches
+from geomlab.data.condition import parse_conditions
+from geomlab.errors import NotFinite
 from geomlab.landscape import directions
 from geomlab.landscape.slices import Slice, evaluate
+from geomlab.risk import sample_losses
 from geomlab.rng import generator
 from geomlab.stats import group_of
 from geomlab.subject import Subject
 from tests import models
+
+IMAGES = models.batches(40, 16)
+SOURCE = Arrays("tests:images", (IMAGES.images.numpy(), IMAGES.labels.numpy()))
 
 
 def on(subject: Subject, along: list, points: torch.Tensor) -> Slice:
@@ -89,12 +97,56 @@ def test_an_exception_leaves_the_network_as_it_was() -> None:
     direction = directions.gaussian(subject.weights, generator(0, "d"))
     calls = []
 
-    def stop() -> None:
+    def stop(_: Subject) -> Batches:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
+        return models.batches()
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(subject, {"clean": models.batches()}, [direction], torch.ones(5, 1).double(), stop)
+        evaluate(subject, {"x": models.batches()}, [direction], torch.ones(5, 1).double(), {"x": stop})
     assert len(calls) == 3
     assert params.digest({**subject.weights, **subject.buffers}) == before
+
+
+@pytest.mark.parametrize("attack", ["fgsm:eps=0.05", "pgd:eps=0.05,steps=3,restarts=2"])
+def test_attacked_anew_the_loss_is_that_of_each_point_s_own_attack(attack: str) -> None:
+    """At the centre that of the inputs held fixed, elsewhere that of the condition realised there, which is higher."""
+    subject = models.subject(models.convolution())
+    clean, condition = parse_conditions(["clean", attack], SOURCE, n=20, seed=0, batch_size=8)
+    start = clean.clean(subject)
+    inputs = {"clean": start, "attacked": condition.realise(subject, start)}
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    points = torch.tensor([[-1.0], [0.0], [1.0]]).double()
+    fixed = evaluate(subject, inputs, [direction], points)
+    anew = evaluate(
+        subject, inputs, [direction], points, {"attacked": lambda there: condition.realise(there, start)}
+    )
+    np.testing.assert_array_equal(anew["clean"].loss, fixed["clean"].loss)
+    assert anew["attacked"].loss[1] == fixed["attacked"].loss[1]
+    for row in (0, 2):
+        there = subject.at(directions.plus(subject.weights, direction, float(points[row])))
+        losses = sample_losses(there, condition.realise(there, start)).loss
+        assert anew["attacked"].loss[row] == pytest.approx(float(losses.mean()))
+        assert anew["attacked"].loss[row] > fixed["attacked"].loss[row] > fixed["clean"].loss[row] - 1e-9
+
+
+def test_where_no_attack_can_be_made_the_loss_is_not_a_number() -> None:
+    subject = models.subject(models.softmax_regression(), torch.float32)
+    batches = models.batches(20, 8, torch.float32)
+
+    def fails(there: Subject) -> Batches:
+        if float(next(iter(there.weights.values())).abs().max()) > 1e10:
+            raise NotFinite("overflow")
+        return batches
+
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    found = evaluate(
+        subject,
+        {"attacked": batches},
+        [direction],
+        torch.tensor([[0.0], [1e20]]).double(),
+        {"attacked": fails},
+    )["attacked"]
+    assert np.isfinite(found.loss).tolist() == [True, False]
+    assert np.isnan(found.group_loss[1]).all()

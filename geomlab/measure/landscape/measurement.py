@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,15 @@ from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.landscape import directions, numbers, trajectory
 from geomlab.landscape.slices import Slice, evaluate
-from geomlab.measure.base import Joint, Tiles, dataset
+from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.landscape.axes import Axis, Place, check, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
-from geomlab.risk import HELD_FIXED
+from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.stats import Array
 from geomlab.subject import Subject
 
 MEMORY = 4 * GIBIBYTE  # bytes for the graphs of the products that directions and the check need: ours
+ATTACKS = ("fixed", "anew")
 TILE = 64  # points that are stored at a time: ours
 FLAT = (
     "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
@@ -39,6 +41,7 @@ class Landscape(Joint):
         subspace: of the parameters: full, visual, lora or a regular expression.
         axes: SPECs of the two directions; the line is along the first.
         orthogonal: whether the second direction loses its part along the first.
+        attack: of `ATTACKS`: adversarial inputs crafted at the centre and held fixed, or attacked anew at every point.
         line_points: points of the line, odd.
         plane_points: points a side of the plane, odd.
         seed: of the directions.
@@ -50,6 +53,7 @@ class Landscape(Joint):
     subspace: str = "full"
     axes: tuple[str, str] = ("random", "random")
     orthogonal: bool = False
+    attack: str = "fixed"
     line_points: int = 41
     plane_points: int = 21
     seed: int = 0
@@ -98,15 +102,21 @@ class Landscape(Joint):
         check(self.axes, self._place(subject, clean))
 
     def together(
-        self, subject: Subject, inputs: Mapping[str, Batches], clean: Batches, tiles: Tiles
+        self,
+        subject: Subject,
+        inputs: Mapping[str, Batches],
+        clean: Batches,
+        tiles: Tiles,
+        attacks: Mapping[str, Realise] = MappingProxyType({}),
     ) -> dict[str, xr.Dataset]:
         """Measure; see `Joint`. Randomness comes from the attribute `seed`."""
         place = self._place(subject, clean)
         names, pair = place.names, self._pair(place)
         others = self._others(place, pair)
-        found = _evaluated(subject, inputs, pair, self._points(pair), tiles)
+        anew = attacks if self.attack == "anew" else {}
+        found = _evaluated(subject, inputs, pair, self._points(pair), tiles, anew)
         return {
-            name: self._labelled(subject, batches, names, pair, found[name]).assign(others)
+            name: self._labelled(subject, batches, names, pair, found[name], name in anew).assign(others)
             for name, batches in inputs.items()
         }
 
@@ -153,7 +163,13 @@ class Landscape(Joint):
         )
 
     def _labelled(
-        self, subject: Subject, batches: Batches, names: list[str], pair: list[Axis], found: Slice
+        self,
+        subject: Subject,
+        batches: Batches,
+        names: list[str],
+        pair: list[Axis],
+        found: Slice,
+        anew: bool,
     ) -> xr.Dataset:
         counts = [self.line_points, self.plane_points**2, STENCIL, STENCIL]
         ends = np.cumsum(counts)
@@ -165,7 +181,7 @@ class Landscape(Joint):
         shape = (self.plane_points, self.plane_points)
         lengths = np.array([axis.norm for axis in pair])
         size = directions.norm({name: subject.weights[name] for name in names})
-        centre = Centre.of(subject, batches, names, pair, around, memory=self.memory)
+        centre = Centre.of(subject, batches, names, pair, around, check=not anew, memory=self.memory)
         values = {
             "line_loss": ("step", line.loss),
             "line_loss_stderr": ("step", line.stderr),
@@ -180,7 +196,7 @@ class Landscape(Joint):
             **centre.values,
             **self._numbers(line, step, plane, sides, pair),
             "params": self.subspace,
-            "inputs": f"inputs realised at the centre and {HELD_FIXED}",
+            "inputs": f"attack {RECOMPUTED}" if anew else f"inputs realised at the centre and {HELD_FIXED}",
             "n": len(batches),
         }
         coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
@@ -227,7 +243,12 @@ def _cosine(pair: list[Axis]) -> float:
 
 
 def _evaluated(
-    subject: Subject, inputs: Mapping[str, Batches], pair: list[Axis], points: torch.Tensor, tiles: Tiles
+    subject: Subject,
+    inputs: Mapping[str, Batches],
+    pair: list[Axis],
+    points: torch.Tensor,
+    tiles: Tiles,
+    attacks: Mapping[str, Realise],
 ) -> dict[str, Slice]:
     """All points, a tile at a time; those that were stored before are not computed again."""
     pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
@@ -235,7 +256,7 @@ def _evaluated(
         held = {name: tiles.read(name, number) for name in inputs}
         missing = {name: inputs[name] for name, one in held.items() if one is None}
         along = [axis.direction for axis in pair]
-        made = evaluate(subject, missing, along, some) if missing else {}
+        made = evaluate(subject, missing, along, some, attacks) if missing else {}
         for name, one in made.items():
             tiles.write(name, number, vars(one))
             held[name] = vars(one)

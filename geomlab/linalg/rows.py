@@ -8,9 +8,8 @@ from torch import Tensor
 from geomlab.typing import Float, Vector
 
 ROWS = 1 << 16  # at a time: ours, of 2^12 to 2^20 the fastest on a CPU, where it stays in the cache
-ROWS_OF_GPU = (
-    1 << 22
-)  # there: ours, so that the time is not that of starting kernels (benchmarks/curvature.py, tries)
+# There: ours, so that the time is not that of starting kernels (benchmarks/curvature.py, tries).
+ROWS_OF_GPU = 1 << 22
 
 
 def at_a_time(device: torch.device) -> int:

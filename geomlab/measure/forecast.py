@@ -28,6 +28,7 @@ from geomlab.subject import Subject
 PILOT = 16  # samples that are tried at first; ours
 ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are tried: a GPU is idle under few; ours
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
+ENDS = 4  # vectors beside the basis of Lanczos: an image and what it leaves, two of them in a search
 PRODUCT = 12  # forward passes that a product takes as long as where its graph is not kept (the same file)
 SHARPNESS = 6  # products that take as long as three gradients and thirty forward passes
 
@@ -128,7 +129,7 @@ def _vectors(wanted: Curvature, matrix: Operator) -> int:
     """Vectors that are held at once: of the Krylov space, or where what was found is put together."""
     basis = min(basis_within(wanted.room, matrix, wanted.k), wanted.max_products + 1, matrix.dim)
     own = 4 if isinstance(matrix, FiniteDifference) else 1
-    return max(basis, 4 * (wanted.k + 1)) + own
+    return max(basis + ENDS, 4 * (wanted.k + 1)) + own
 
 
 def _tried(

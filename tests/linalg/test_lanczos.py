@@ -305,6 +305,92 @@ def test_no_matrix_of_the_dimension_is_copied_in_double_precision(monkeypatch: p
     assert doubles.largest <= n  # the start vector is drawn in double precision
 
 
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 5e-7), (torch.float64, 1e-13)])
+def test_many_restarts_leave_the_vectors_orthonormal_and_their_images_products(
+    dtype: torch.dtype, off: float
+) -> None:
+    """Sums of 65,536 numbers in single precision let both drift, to 2e-6 here."""
+    entries = torch.rand(70_000, generator=generator(0, "entries"), dtype=torch.float64) ** 3
+    operator = Diagonal(entries.to(dtype))
+    top, _ = eigenpairs(operator, 3, generator(0, "start"), max_basis=9, max_products=200, tolerance=1e-12)
+    gram = rows.inner(top.vectors, top.vectors)
+    torch.testing.assert_close(gram, torch.eye(3, dtype=torch.float64), rtol=0, atol=off)
+    exact = top.vectors.double() * operator.entries.double()[:, None]
+    torch.testing.assert_close(top.images.double(), exact, rtol=0, atol=off)
+
+
+def test_values_that_a_product_settles_are_rayleigh_quotients() -> None:
+    """Of vectors that are off unit length by rounding: five close eigenvalues, asked for nearly to it."""
+    entries = torch.rand(65_536, generator=generator(0, "entries")) * 0.99
+    entries[:5] = torch.tensor([1, 1.001, 1.002, 1.003, 1.004])
+    for seed in (1, 2):
+        top, _ = eigenpairs(
+            Diagonal(entries), 5, generator(seed, "s"), max_basis=10, max_products=3000, tolerance=2e-6
+        )
+        assert top.status == "converged"
+        off = (top.values - entries[:5].double().flip(0)).abs()
+        assert bool((off <= top.errors).all())
+
+
+class Overwriting(Dense):
+    """A matrix that leaves nothing of its argument."""
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        image = super().matvec(vector)
+        vector.zero_()
+        return image
+
+
+def test_an_operator_may_overwrite_its_argument() -> None:
+    a = matrix(SPECTRA["indefinite"])
+    plain, _ = eigenpairs(Dense(a), 3, generator(0, "start"))
+    top, _ = eigenpairs(Overwriting(a), 3, generator(0, "start"))
+    assert top.status == "converged"
+    torch.testing.assert_close(top.values, plain.values)
+
+
+class Wrong(Dense):
+    """A matrix whose first product is too large."""
+
+    calls = 0
+
+    def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return super().matvec(vector) * (1.1 if self.calls == 1 else 1.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_wrong_product_is_found_where_both_ends_are_one_pair(seed: int) -> None:
+    top, _ = eigenpairs(Wrong(torch.ones(1, 1).double()), 1, generator(seed, "start"))
+    assert top.status == "not converged: 1 of 1" or float(top.values[0]) == pytest.approx(1)
+
+
+def test_the_two_ends_share_no_memory() -> None:
+    top, bottom = eigenpairs(Dense(torch.diag(torch.tensor([4.0, 1, -2]).double())), 10, generator(0, "s"))
+    bottom.values.fill_(7)
+    bottom.vectors.fill_(7)
+    torch.testing.assert_close(top.values, torch.tensor([4.0, 1, -2]).double())
+    assert float(top.vectors.abs().max()) < 2
+
+
+def test_ends_that_are_rounding_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three eigenvalues, each a thousandfold: nearly all searches end at once."""
+    most = 0
+    grow = _Space.grow
+
+    def watched(space: _Space, end: int | None) -> bool:
+        nonlocal most
+        alive = grow(space, end)
+        most = max(most, len(space._ends))
+        return alive
+
+    monkeypatch.setattr(_Space, "grow", watched)
+    entries = torch.tensor([0.1, 0.7, 1 / 3]).double()[torch.arange(600) % 3]
+    top, _ = eigenpairs(Diagonal(entries), 20, generator(0, "s"), max_basis=25, max_products=100)
+    assert top.status.startswith("converged")
+    assert most <= 3
+
+
 class Diagonal(Operator):
     """A large matrix that watches how much the process holds."""
 

@@ -31,7 +31,7 @@ def test_products_and_vectors_are_counted() -> None:
     usual, most = fixed + 12 + 12 + 10, fixed + 3 * 20
     assert found.usual / found.most == pytest.approx(usual / most)
     dim = sum(weight.numel() for weight in SUBJECT.weights.values())
-    assert found.parts["vectors"] == (21 + 1) * dim * 8
+    assert found.parts["vectors"] == (21 + 4 + 1) * dim * 8
     kept = Hessian(SUBJECT, INPUTS, list(SUBJECT.weights)).graph_bytes
     for n, count in (
         (40, 3),

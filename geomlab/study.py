@@ -214,8 +214,7 @@ class Study:
         missing = {key.measurement for key in (self.kept.missing(keys) if self.kept else keys)}
         each = [one for one in each if one.name in missing]
         for one in each:
-            if isinstance(one, Landscape):
-                one.check(self.subject, clean)
+            one.check(self.subject, clean)
             try_derivatives(one, self.subject, clean)
         forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
         for found in forecasts.values():

@@ -27,6 +27,18 @@ class Measurement(ABC):
     def parameters(self) -> dict[str, Any]:
         """JSON-able parameters that the numbers depend on."""
 
+    def check(self, subject: Subject, clean: Batches) -> None:
+        """Look whether it can be made of the networks and inputs at hand, before anything is computed.
+
+        Args:
+            subject: the network.
+            clean: the clean inputs of the study.
+
+        Raises:
+            UserError: if not.
+        """
+        del subject, clean
+
 
 class Single(Measurement):
     """A measurement of one condition at a time."""

@@ -90,15 +90,7 @@ class Landscape(Joint):
         return 2 + sum(of_directions(text) for text in self.axes)
 
     def check(self, subject: Subject, clean: Batches) -> None:
-        """Look whether the directions can be made, as far as the networks alone tell.
-
-        Args:
-            subject: the network.
-            clean: the clean inputs of the study.
-
-        Raises:
-            UserError: if networks that a direction needs are not there, or have other parameters.
-        """
+        """Whether the directions can be made, as far as the networks alone tell; see `Measurement`."""
         check(self.axes, self._place(subject, clean))
 
     def together(

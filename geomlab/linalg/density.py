@@ -228,7 +228,8 @@ def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int)
     betas: list[float] = []
     vector, length = start, rows.norm(start)
     while len(alphas) < steps:
-        vector = basis.append(deflate(vector / length, vectors))
+        vector = deflate(vector / length, vectors)
+        basis.append(vector)
         image = deflate(operator.matvec(vector), vectors)
         expected = torch.tensor([0.0] * (len(alphas) - 1) + betas[-1:] + [rows.dot(vector, image)]).double()
         vector, along, length = basis.orthogonalise(image, expected)

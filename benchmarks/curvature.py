@@ -2,7 +2,7 @@
 
 python benchmarks/curvature.py [--cases embedded-250,embedded-1000,resnet20-1000,vit-b32-8] [--device cpu|cuda]
     [--tasks product,top-1,top-10,trace,density,scaling,tries,compiled]
-    [--methods geomlab,pyhessian,curvlinops,eigenthings] [--threads 1] [--memory 12] [--limit 600] [--repeats 5]
+    [--methods geomlab,pyhessian,curvlinops,eigenthings] [--threads 1] [--memory 12] [--vectors 12] [--limit 600] [--repeats 5]
     [--out benchmarks/results/curvature.json]
 
 What is done is written after each piece and not done again; delete the file to begin anew. A method that is not done
@@ -36,6 +36,7 @@ def main() -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--memory", type=float, default=12, help="GiB that our graphs may take")
+    options.add_argument("--vectors", type=float, default=12, help="GiB that our Lanczos vectors may take")
     options.add_argument("--limit", type=float, default=600, help="seconds a method may take for a task")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/curvature.json"))
@@ -44,6 +45,7 @@ def main() -> None:
     torch.backends.cudnn.allow_tf32 = False  # as of matrix products by default
     meter.GPU = torch.device(args.device).type == "cuda"
     solvers.MEMORY = args.memory * solvers.GIBIBYTE
+    solvers.VECTORS = args.vectors * solvers.GIBIBYTE
     report = Report(args)
     chosen = args.tasks.split(",")
     for name in args.cases.split(","):
@@ -90,6 +92,7 @@ class Report:
             "seed": 0,
             "threads": args.threads,
             "memory_gib": args.memory,
+            "vectors_gib": args.vectors,
             "seconds": "wall" if meter.GPU else "cpu",
             "device": torch.cuda.get_device_name(args.device) if meter.GPU else "cpu",
             "machine": machine(),

@@ -28,6 +28,7 @@ from side_by_side.meter import Meter
 
 MEMORY = 12 * GIBIBYTE  # that our graphs may take: all of the one batch, as pyhessian keeps it
 VECTORS = 12 * GIBIBYTE  # that our Lanczos vectors may take: beside the graphs of ViT-B/32 they fit 24 GiB
+ARPACK_ENTRIES = 2**31 - 1  # of all vectors together: it counts in 32 bits, and crashes beyond
 
 Found = tuple[Tensor, Tensor]  # values (k,) and vectors (dim, k)
 
@@ -142,12 +143,14 @@ SOLVERS: dict[str, Solver] = {
 }
 
 
-def settings(method: str, k: int, tolerance: float) -> list[dict[str, Any]]:
+def settings(method: str, k: int, tolerance: float, dim: int) -> list[dict[str, Any]]:
     """What is tried, cheapest first."""
     if method == "pyhessian":
         return [{"tol": tol, "maxIter": 1000} for tol in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)]
     if method == "curvlinops":
-        return [{"tol": tolerance / by, "ncv": ncv} for by in (1, 10) for ncv in (2 * k + 10, 4 * k + 10)]
+        most = ARPACK_ENTRIES // dim
+        sizes = dict.fromkeys(min(ncv, most) for ncv in (2 * k + 10, 4 * k + 10))
+        return [{"tol": tolerance / by, "ncv": ncv} for by in (1, 10) for ncv in sizes]
     if method == "eigenthings":
         return [{"max_iter": m} for m in range(2 * k + 5, 6 * k + 60, 5 if k == 1 else k)]
     return [{"tolerance": tolerance} | ({"search": 0} if method.endswith("no search") else {})]

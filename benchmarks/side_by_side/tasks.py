@@ -36,7 +36,7 @@ def top(case: Case, method: str, k: int, limit: float) -> Entry:
     with respect to its weights: where its eigenvectors are not those of the Hessian, they are judged by its own.
     """
     left, entry, before = limit, {}, []
-    for setting in solvers.settings(method, k, TOLERANCE):
+    for setting in solvers.settings(method, k, TOLERANCE, case.dim):
         with solvers.fair():
             found, spent = measured(
                 lambda meter, setting=setting: solvers.SOLVERS[method](case, k, setting, meter), left

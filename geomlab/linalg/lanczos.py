@@ -24,8 +24,8 @@ from geomlab.typing import Float, Vector
 SEARCH = 6  # products of a search for hidden eigenvalues, by default
 # Residuals below this times the largest |λ| are rounding: no eigenvalue can be asked to converge beyond it.
 _FLOOR = {torch.float32: 1e-6, torch.float64: 1e-13}
-# The recurrence's residuals are asked to be this far within the bound: the true ones also hold rounding.
-_MARGIN = 4
+# The recurrence's residuals are asked to leave this part of the bound, and this part of what is rounding, to rounding.
+_MARGIN, _ROUNDING = 0.1, 0.65
 
 
 def eigenpairs(
@@ -165,7 +165,7 @@ def _iterate(
         if both:
             wanted = torch.cat([wanted, torch.arange(m)[-bottom:]])
         shares = space.shares(wanted, tolerance)
-        ready = m >= k + bottom * both and bool((_MARGIN * shares.sum(0) <= 1).all())
+        ready = m >= k + bottom * both and bool((shares.sum(0) <= 1).all())
         values = space.theta[wanted]
         if ready and not left:
             new = settled is None or bool(((values - settled).abs() > space.bound(values, tolerance)).any())
@@ -297,13 +297,18 @@ class _Space:
         return 100 * torch.finfo(self.operator.dtype).eps * self.scale
 
     def shares(self, wanted: Tensor, tolerance: float) -> Float[Tensor, "ends wanted"]:
-        """What each end adds to the residuals of Ritz pairs, at most, over what they may be."""
-        return (self._parts() @ self.s[:, wanted]).abs() / self.bound(self.theta[wanted], tolerance)
+        """What each end adds to the residuals of Ritz pairs, at most, over what it may: true ones hold rounding too."""
+        bound = (1 - _MARGIN) * self.bound(self.theta[wanted], tolerance) - _ROUNDING * self._floor
+        return (self._parts() @ self.s[:, wanted]).abs() / bound
 
     def bound(self, values: Float[Tensor, "k"], tolerance: float) -> Float[Tensor, "k"]:
         """What the residual of a converged pair may be."""
-        floor = _FLOOR[self.operator.dtype] * self.scale
-        return torch.clamp(tolerance * values.abs(), min=max(floor, torch.finfo(torch.float64).tiny))
+        return torch.clamp(tolerance * values.abs(), min=self._floor)
+
+    @property
+    def _floor(self) -> float:
+        """A residual that is rounding."""
+        return max(_FLOOR[self.operator.dtype] * self.scale, torch.finfo(torch.float64).tiny)
 
     def shrink(self, kept: Tensor) -> None:
         """Keep these Ritz vectors only; what their images have outside stays known."""

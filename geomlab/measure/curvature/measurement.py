@@ -70,7 +70,7 @@ class Curvature(Single):
     memory: float = MEMORY
 
     name = "curvature"
-    revision = 6
+    revision = 7
 
     @property
     def parameters(self) -> dict[str, Any]:

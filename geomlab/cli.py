@@ -56,7 +56,7 @@ def analyze(
     direction: Annotated[
         list[str] | None,
         typer.Option(metavar="SPEC", help="Of the loss slices, up to two: random:filter, random:layer, random:none, "
-                     "gradient, eigenvector:1, eigenvector:bottom, adversarial:rank=4, reference, pca:1; "
+                     "gradient, eigenvector:1, eigenvector:bottom, adversarial:rank=4, reference, pca:1, lora; "
                      "default two random."),
     ] = None,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Second direction at a right angle.")] = False,

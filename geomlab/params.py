@@ -10,32 +10,45 @@ from torch import Tensor
 from geomlab.errors import UserError
 from geomlab.typing import Params, Vector
 
+_STACKED = ("in_proj_weight", "qkv.weight", "in_proj.weight", "Wqkv.weight")  # q, k and v in one matrix
 
-def select(names: Iterable[str], subspace: str) -> list[str]:
+
+def select(names: Iterable[str], subspace: str, asked: str = "--params ") -> list[str]:
     """The parameter names that belong to a subspace, in order.
 
     Args:
         names: all parameter names.
         subspace: `full`, `visual` (the image tower), `lora` (low-rank factors), or a regular expression
             that is searched for in each name.
+        asked: how the user said it.
 
     Raises:
         UserError: if the expression is empty or not valid, or selects nothing.
     """
     if not subspace:
         raise UserError(
-            "--params '' says no parameters; give full, visual, lora or a regular expression over their names"
+            f"{asked}'' says no parameters; give full, visual, lora or a regular expression over their names"
         )
     names = list(names)
     pattern = {"full": "", "visual": r"^visual\.", "lora": r"lora_"}.get(subspace, subspace)
     try:
         chosen = [name for name in names if re.search(pattern, name)]
     except re.error as error:
-        raise UserError(f"--params '{subspace}' is not a regular expression: {error}") from error
+        raise UserError(f"{asked}'{subspace}' is not a regular expression: {error}") from error
     if not chosen:
         shown = ", ".join(names[:5])
-        raise UserError(f"--params '{subspace}' selects none of the {len(names)} parameters ({shown}, …)")
+        raise UserError(f"{asked}'{subspace}' selects none of the {len(names)} parameters ({shown}, …)")
     return chosen
+
+
+def stacked(name: str, weight: Tensor) -> int:
+    """How many matrices a weight stacks along its first dimension: 3 where it holds q, k and v, else 1.
+
+    Args:
+        name: of the weight.
+        weight: two dimensions or more.
+    """
+    return 3 if name.endswith(_STACKED) and weight.shape[0] % 3 == 0 else 1
 
 
 def layer_of(name: str) -> str:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from geomlab import params
 from geomlab.errors import UserError
 from geomlab.typing import Float
 
 _PART = re.compile(r"\.?parametrizations\.(\w+)\.")
-_STACKED = ("in_proj_weight", "qkv.weight", "in_proj.weight", "Wqkv.weight")  # q, k and v in one matrix
 
 
 class LowRank(nn.Module):
@@ -83,8 +83,7 @@ def attach(
         raise UserError(f"lora.targets '{pattern}' finds none of the {len(known)} weights ({shown})")
     for owner, attribute, name in chosen:
         weight = getattr(owner, attribute)
-        blocks = 3 if name.endswith(_STACKED) and weight.shape[0] % 3 == 0 else 1
-        factors = LowRank(weight, rank, blocks=blocks, scale=scale, rng=rng)
+        factors = LowRank(weight, rank, blocks=params.stacked(name, weight), scale=scale, rng=rng)
         parametrize.register_parametrization(owner, attribute, factors)
     return [name for _, _, name in chosen]
 

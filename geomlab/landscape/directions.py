@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.risk import gradient
 from geomlab.subject import Subject
@@ -78,6 +80,82 @@ def _of_rank(slope: Tensor, rank: int) -> Tensor:
     u, values, v = torch.linalg.svd(slope.flatten(1), full_matrices=False)
     nearest: Tensor = (u[:, :rank] * values[:rank]) @ v[:rank]
     return nearest.view_as(slope)
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """A direction in which low-rank updates can move.
+
+    Attributes:
+        direction: of all parameters; zero where there is no update.
+        rank: the largest of any update.
+        matrices: how many there are; each of q, k and v counts.
+    """
+
+    direction: dict[str, Tensor]
+    rank: int
+    matrices: int
+
+
+def low_rank(weights: Params, base: Params, generator: torch.Generator, rank: int | None = None) -> LowRank:
+    """A random Gaussian direction among the first-order changes of low-rank updates, layer-normalised.
+
+    W = W₀ + BA moves by dB·A + B·dA: the tangent space {XVᵀ + UYᵀ} at the update's singular vectors U, V (Koch &
+    Lubich 2007, 10.1137/050639703), whatever the factors were. The noise of the whole space is projected onto it, and
+    each matrix gets the norm of the weight's, as by `gaussian` with `layer`. A kernel is read as (out, in·h·w), a
+    weight that stacks q, k and v as three.
+
+    Args:
+        weights: W, of the adapted network, merged.
+        base: W₀, of the same parameters.
+        generator: CPU generator.
+        rank: to which updates are cut; None for that of each, by what is above rounding.
+
+    Raises:
+        ValueError: if no matrix moved, or where `rank` is None one has full rank that is above that of the others:
+            no LoRA made it.
+    """
+    direction, ranks, whole = {}, [0], []
+    for name, weight in weights.items():
+        noise = torch.randn(weight.shape, generator=generator).to(weight)
+        direction[name] = torch.zeros_like(weight)
+        if weight.ndim < 2 or torch.equal(weight, base[name]):
+            continue
+        blocks = params.stacked(name, weight)
+        parts = [x.flatten(1).double().chunk(blocks) for x in (weight, base[name], noise)]
+        made = []
+        for one, before, drawn in zip(*parts, strict=True):
+            u, v = _update(one, before, rank)
+            if u.shape[1] < min(one.shape) or rank is not None:
+                ranks.append(u.shape[1])
+            else:
+                whole.append((name, u.shape[1]))
+            left = u @ (u.T @ drawn)
+            made.append(left + (drawn - left) @ v @ v.T)
+        projected = torch.cat(made)
+        length = projected.norm()
+        if length:
+            direction[name] = (projected * (weight.double().norm() / length)).view_as(weight).to(weight)
+    matrices = sum(found > 0 for found in ranks) + len(whole)
+    if not matrices:
+        raise ValueError("no matrix differs from the reference's, so there is no update")
+    largest = max(ranks)
+    for name, found in whole:
+        if found > largest:
+            raise ValueError(
+                f"the update of {name} has full rank, so no LoRA made it; give rank=…, or leave it out by params=…"
+            )
+    return LowRank(direction, largest, matrices)
+
+
+def _update(weight: Tensor, base: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
+    """Left and right singular vectors (rows, r) and (columns, r) of a matrix's update, of what is above rounding."""
+    u, values, v = torch.linalg.svd(weight - base, full_matrices=False)
+    stored = torch.finfo(torch.float32).eps  # a checkpoint's precision, or a better one
+    noise = stored * float(weight.abs().max()) * sum(weight.shape) ** 0.5
+    found = int((values > noise).sum())
+    kept = found if rank is None else min(rank, found)
+    return u[:, :kept], v[:kept].T
 
 
 def orthogonalised(directions: Sequence[Params]) -> list[dict[str, Tensor]]:

@@ -38,6 +38,9 @@ AXES = (
     "reference",
     "pca:1",
     "pca:2",
+    "lora:rank=2",
+    "random:layer,params=^4",
+    "eigenvector:1,params=weight",
 )
 
 
@@ -272,6 +275,7 @@ def test_losses_that_overflow_are_kept_and_counted() -> None:
         (("gradient:rho=1", "random"), r"unknown option rho; 'gradient' takes: length"),
         (("pca:bottom", "random"), r"expected pca:1 \(the largest\), :2, …$"),
         (("adversarial:rank=0", "random"), r"rank must be a whole number of at least 1"),
+        (("lora:4", "random"), r"lora takes no '4'"),
     ],
 )
 def test_directions_that_are_none_are_refused_before_anything_is_computed(
@@ -290,6 +294,9 @@ OTHER = models.subject(models.softmax_regression())
         (("reference", "random"), {}, r"direction 'reference': there is none; give --reference"),
         (("random", "reference:length=1"), {}, r"direction 'reference': there is none; give --reference"),
         (("reference", "random"), {"reference": OTHER}, r"slices: network has no 0\.weight of that shape"),
+        (("lora", "random"), {}, r"direction 'lora': there is no network that was adapted; give --reference"),
+        (("lora", "random"), {"reference": REFERENCE}, r"direction 'lora': the update of .* has full rank"),
+        (("random", "random:params=bias$"), {"subspace": "weight"}, r"^params='bias\$' selects none of the"),
         (("pca", "random"), {}, r"direction 'pca': there are no other networks; give --trajectory"),
         (("pca:1", "pca:2"), {"trajectory": (REFERENCE,)}, r"'pca:2': the networks .* span 1 dimensions"),
         (("pca", "random"), {"trajectory": (SUBJECT,)}, r"'pca:1': the networks .* span 0 dimensions"),
@@ -301,6 +308,18 @@ def test_networks_that_are_not_there_or_of_another_form_are_refused_before_anyth
 ) -> None:
     with pytest.raises(UserError, match=message):
         Landscape(axes=axes, **networks, **FEW).check(SUBJECT, INPUTS)
+
+
+def test_a_direction_may_move_some_of_the_parameters_beside_one_that_moves_all() -> None:
+    measurement = Landscape(axes=("eigenvector:1,params=^4", "eigenvector:1"), **FEW)
+    few, every = measurement._pair(place())
+    assert list(few.direction) == list(every.direction)
+    assert {name for name, tensor in few.direction.items() if tensor.any()} == {"4.weight", "4.bias"}
+    alone = parsed("eigenvector:1")(place().within("^4"), 0)
+    torch.testing.assert_close(few.direction["4.weight"], alone.direction["4.weight"])
+    found = models.slices(measurement, SUBJECT, INPUTS)
+    assert float(found["curvature"][0]) < float(found["curvature"][1])  # Cauchy's interlacing
+    assert str(found["direction"].values[0]).endswith(", in ^4")
 
 
 def test_an_eigenvector_too_many_is_refused() -> None:

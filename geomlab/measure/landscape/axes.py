@@ -28,7 +28,9 @@ KNOWN = (
     "adversarial[:rank=4]",
     "reference",
     "pca[:1]",
+    "lora[:rank=4]",
 )
+ANY = ("length", "params")  # what every direction takes
 RADIUS = 0.5  # of a direction as long as the weights: at 1 the step leaves the basin behind; ours
 PAST = 1.5  # steps of a direction at whose end something is expected, to see what is beyond; ours
 LONGEST = 1e150  # of a step: its square is still a number
@@ -88,6 +90,10 @@ class Place:
         """The parameters that move."""
         return {name: self.subject.weights[name] for name in self.names}
 
+    def within(self, subspace: str) -> "Place":
+        """The same, of some of the parameters that move."""
+        return replace(self, names=params.select(self.names, subspace, "params="))
+
     @cached_property
     def hessian(self) -> Hessian:
         """Of the loss on clean inputs."""
@@ -126,35 +132,53 @@ def parsed(text: str) -> Make:
     spec = parse(text)
     match spec.head:
         case "random":
-            spec.only("length")
+            spec.only(*ANY)
             kind = spec.positional or "filter"
             if kind not in directions.NORMALISATIONS:
                 raise UserError(f"'{text}': expected random:{'|'.join(directions.NORMALISATIONS)}")
             make: Make = partial(_random, kind)
         case "gradient":
-            spec.only("length")
+            spec.only(*ANY)
             make = _gradient
         case "eigenvector":
-            spec.only("length")
+            spec.only(*ANY)
             make = partial(_eigenvector, _which(spec))
         case "adversarial":
-            spec.only("length", "rank")
-            rank = None if spec.option("rank") is None else integer(spec, "rank", 1)
-            make = partial(_adversarial, rank)
+            spec.only(*ANY, "rank")
+            make = partial(_adversarial, _rank(spec))
         case "reference":
-            spec.only("length")
+            spec.only(*ANY)
             make = _reference
         case "pca":
-            spec.only("length")
+            spec.only(*ANY)
             make = partial(_principal, _which(spec))
+        case "lora":
+            spec.only(*ANY, "rank")
+            make = partial(_lora, _rank(spec))
         case _:
-            raise UserError(f"no direction '{text}'; there are {', '.join(KNOWN)}, each with length=…")
+            raise UserError(
+                f"no direction '{text}'; there are {', '.join(KNOWN)}, each with length=…, params=…"
+            )
     if spec.positional and spec.head not in ("random", "eigenvector", "pca"):
         raise UserError(f"'{text}': {spec.head} takes no '{spec.positional}'; there are {', '.join(KNOWN)}")
     length = number(spec, "length", 0.0)
     if spec.option("length") is not None and not length:
         raise UserError(f"'{text}': length, of one step in weight space, must be above 0")
-    return lambda place, axis: _of_length(make(place, axis), text, length)
+    subspace = spec.option("params")
+    return lambda place, axis: _of_length(_inside(make, subspace, place, axis), text, length)
+
+
+def _rank(spec: Spec) -> int | None:
+    return None if spec.option("rank") is None else integer(spec, "rank", 1)
+
+
+def _inside(make: Make, subspace: str | None, place: Place, axis: int) -> Axis:
+    """An axis that moves some of the parameters only; all of them where `subspace` is None."""
+    if subspace is None:
+        return make(place, axis)
+    made = make(place.within(subspace), axis)
+    still = {name: weight.new_zeros(()).expand_as(weight) for name, weight in place.weights.items()}
+    return replace(made, direction=still | dict(made.direction), words=f"{made.words}, in {subspace}")
 
 
 def _which(spec: Spec) -> int:
@@ -250,6 +274,21 @@ def _principal(which: int, place: Place, axis: int) -> Axis:
     return Axis(step, min(steps) - MARGIN, max(steps) + MARGIN, words)
 
 
+def _lora(rank: int | None, place: Place, axis: int) -> Axis:
+    if place.reference is None:
+        raise UserError("direction 'lora': there is no network that was adapted; give --reference")
+    place.check_alike([place.reference])
+    noise = generator(place.seed, "direction", axis)
+    try:
+        found = directions.low_rank(place.weights, place.reference.weights, noise, rank)
+    except ValueError as error:
+        raise UserError(f"direction 'lora': {error}") from error
+    words = (
+        f"random, layer-normalised, among LoRA's updates of rank {found.rank} of {found.matrices} matrices"
+    )
+    return Axis(found.direction, -RADIUS, RADIUS, words)
+
+
 def check(texts: Sequence[str], place: Place) -> None:
     """Look whether directions can be made, as far as the networks alone tell.
 
@@ -258,7 +297,10 @@ def check(texts: Sequence[str], place: Place) -> None:
     """
     place.check_alike(place.trajectory)
     for text in texts:
-        if parse(text).head in ("reference", "pca"):
+        subspace = parse(text).option("params")
+        if subspace is not None:
+            place.within(subspace)
+        if parse(text).head in ("reference", "pca", "lora"):
             parsed(text)(place, 0)
 
 

@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
         directions: up to two direction SPECs of the loss slices; default random, random.
         orthogonal: whether the second direction loses its part along the first.
         attack: of the slices: fixed (default), adversarial inputs crafted at the centre; anew, at every point.
+        batchnorm: of the slices: fixed (default), statistics of the checkpoint; anew, on clean inputs at every point.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -60,6 +61,7 @@ class Options(TypedDict, total=False):
     directions: Sequence[str]
     orthogonal: bool
     attack: str
+    batchnorm: str
     layers: str | None
     budget: str
     samples: int | None
@@ -84,6 +86,7 @@ class Settings:
     directions: Sequence[str] = ()
     orthogonal: bool = False
     attack: str = "fixed"
+    batchnorm: str = "fixed"
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -109,7 +112,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
-        from geomlab.measure.landscape import ATTACKS
+        from geomlab.measure.landscape import ATTACKS, BATCHNORMS
         from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
@@ -123,6 +126,7 @@ class Settings:
             ("matrix", self.matrix, tuple(MATRICES)),
             ("eigensolver", self.eigensolver, EIGENSOLVERS),
             ("attack", self.attack, ATTACKS),
+            ("batchnorm", self.batchnorm, BATCHNORMS),
         ):
             if value not in known:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
@@ -329,6 +333,7 @@ def _plan(
                 "directions": list(settings.axes),
                 "orthogonal": settings.orthogonal,
                 "attack": settings.attack,
+                "batchnorm": settings.batchnorm,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
@@ -396,6 +401,7 @@ def _study(
             "axes": settings.axes,
             "orthogonal": settings.orthogonal,
             "attack": settings.attack,
+            "batchnorm": settings.batchnorm,
             "trajectory": trajectory,
         },
     )

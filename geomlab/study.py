@@ -159,9 +159,14 @@ class Cell:
     @property
     def times(self) -> int:
         """How many times as long it takes as on inputs that are held fixed."""
-        attack = self.condition.shift if self.condition else None
-        anew = isinstance(self.measurement, Landscape) and self.measurement.attack == "anew"
-        return 1 + attack.passes if anew and isinstance(attack, PGD | FGSM) else 1
+        wanted, passes = self.measurement, 1
+        if isinstance(wanted, Landscape) and self.condition is not None:
+            attack = self.condition.shift
+            if wanted.attack == "anew" and isinstance(attack, PGD | FGSM):
+                passes += attack.passes
+            if wanted.batchnorm == "anew" and self.condition.kind == "clean":
+                passes += 1  # one pass for the statistics, which all conditions share
+        return passes
 
 
 @dataclass(frozen=True, eq=False)

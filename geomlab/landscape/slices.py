@@ -67,6 +67,7 @@ def evaluate(
     directions: Sequence[Params],
     coordinates: Float[Tensor, "points axes"],
     attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
+    renew: Callable[[Subject], Subject] = lambda here: here,
 ) -> dict[str, Slice]:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
 
@@ -79,12 +80,15 @@ def evaluate(
         directions: one a column of `coordinates`; all move the same parameters.
         coordinates: points, in units of the directions.
         attacks: condition -> what gives its inputs at the network of a point: of the same samples, in order.
+        renew: what becomes of the network of a point before anything else, as statistics of batch normalisation.
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
     groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
     for point in coordinates.tolist():
-        here = subject.at(
-            {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
+        here = renew(
+            subject.at(
+                {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
+            )
         )
         for name, batches in inputs.items():
             rows[name].append(_row(here, batches, attacks.get(name), groups[name]))

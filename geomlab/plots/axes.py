@@ -43,8 +43,17 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
     return "\n".join(line for line in lines if not line.endswith(": "))
 
 
-def attacked(data: xr.Dataset) -> str:
-    """A line that says what became of adversarial inputs where the weights moved; "" where there are none."""
+def moved(data: xr.Dataset) -> str:
+    """Lines that say what became of adversarial inputs and of batch normalisation where the weights moved."""
+    return "\n".join(filter(None, [_attacked(data), _statistics(data)]))
+
+
+def _statistics(data: xr.Dataset) -> str:
+    found = select.words(data, "batchnorm")
+    return f"statistics of batch normalisation: {found}" if found else ""
+
+
+def _attacked(data: xr.Dataset) -> str:
     found: dict[str, list[str]] = {}
     for condition, one in select.per_condition(data, "line_loss"):
         if kind(condition) == "adversarial" and "inputs" in one:

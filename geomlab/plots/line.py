@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.axes import attacked, directions, step_html, step_label
+from geomlab.plots.axes import directions, moved, step_html, step_label
 from geomlab.plots.scales import Array, Scale, choose
 from geomlab.plots.style import (
     PAGE,
@@ -63,7 +63,7 @@ def plot(data: xr.Dataset, ax: Axes, variable: str = "line_loss", scale: Scale |
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Panels of `plot`: loss and accuracy, a row a checkpoint, on one scale."""
     parts = list(select.per_checkpoint(data))
-    fig = new_figure(PAGE, 1.15 + 1.6 * len(parts), lines(title, directions(data, [0]), attacked(data)))
+    fig = new_figure(PAGE, 1.15 + 1.6 * len(parts), lines(title, directions(data, [0]), moved(data)))
     axes = fig.subplots(len(parts), 2, sharey="col", sharex=True, squeeze=False)
     for row, (name, one) in zip(axes, parts, strict=True):
         for ax, variable in zip(row, LABELS, strict=True):
@@ -109,7 +109,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             scale = _scale(data, variable)
             fig.update_yaxes(title_text=LABELS[variable], **_range(data, variable, scale), row=row, col=col)
     fig.update_xaxes(title_text=step_html(data, 0), row=len(parts))
-    return finish(fig, lines(title, directions(data, [0]), attacked(data)), height)
+    return finish(fig, lines(title, directions(data, [0]), moved(data)), height)
 
 
 def _curve(one: xr.Dataset, variable: str) -> tuple[Array, Array, Array, Array]:

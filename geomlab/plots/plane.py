@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.axes import attacked, directions, step_html, step_label, waypoints
+from geomlab.plots.axes import directions, moved, step_html, step_label, waypoints
 from geomlab.plots.scales import Array, label, levels
 from geomlab.plots.style import PAGE, REMARK, escape, finish, lines, new_figure, plain, short, styled
 
@@ -133,7 +133,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
 
 
 def _title(title: str, data: xr.Dataset) -> str:
-    return lines(title, directions(data, [0, 1]), attacked(data), waypoints(data))
+    return lines(title, directions(data, [0, 1]), moved(data), waypoints(data))
 
 
 def _waypoints(data: xr.Dataset, ax: Axes) -> None:

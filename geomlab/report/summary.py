@@ -244,6 +244,7 @@ def _landscape(one: xr.Dataset) -> Json:
         "direction_norm": vector(one, "direction_norm"),
         "relative_norm": vector(one, "relative_norm"),
         "inputs": text(one, "inputs"),
+        **({"batchnorm": text(one, "batchnorm")} if text(one, "batchnorm") else {}),
         "params": text(one, "params"),
         "n": count(one),
     }

@@ -255,6 +255,11 @@ def _reference(place: Place, axis: int) -> Axis:
     theirs = place.reference.weights
     step = {name: weight.double() - theirs[name].double() for name, weight in place.weights.items()}
     words = "away from the reference, which is at −1; WiSE-FT's α = 1 + step"
+    others = place.reference.buffers
+    if any(
+        not torch.equal(others[name], own) for name, own in place.subject.buffers.items() if name in others
+    ):
+        words += "; its buffers, as statistics of batch normalisation, differ and do not move"
     return Axis(step, -PAST, 2 - PAST, words)
 
 

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from geomlab import params
+from geomlab.batchnorm import Renew, reestimate, statistics_of
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.landscape import directions, numbers, trajectory
@@ -22,7 +23,8 @@ from geomlab.stats import Array
 from geomlab.subject import Subject
 
 MEMORY = 4 * GIBIBYTE  # bytes for the graphs of the products that directions and the check need: ours
-ATTACKS = ("fixed", "anew")
+ATTACKS = BATCHNORMS = ("fixed", "anew")
+OWN, TAKEN_ANEW = "those of the checkpoint", "taken anew on clean inputs at each point"  # statistics
 TILE = 64  # points that are stored at a time: ours
 FLAT = (
     "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
@@ -42,6 +44,7 @@ class Landscape(Joint):
         axes: SPECs of the two directions; the line is along the first.
         orthogonal: whether the second direction loses its part along the first.
         attack: of `ATTACKS`: adversarial inputs crafted at the centre and held fixed, or attacked anew at every point.
+        batchnorm: of `BATCHNORMS`: statistics of the checkpoint, or taken anew on clean inputs at every point.
         line_points: points of the line, odd.
         plane_points: points a side of the plane, odd.
         seed: of the directions.
@@ -54,6 +57,7 @@ class Landscape(Joint):
     axes: tuple[str, str] = ("random", "random")
     orthogonal: bool = False
     attack: str = "fixed"
+    batchnorm: str = "fixed"
     line_points: int = 41
     plane_points: int = 21
     seed: int = 0
@@ -90,8 +94,9 @@ class Landscape(Joint):
         return 2 + sum(of_directions(text) for text in self.axes)
 
     def check(self, subject: Subject, clean: Batches) -> None:
-        """Whether the directions can be made, as far as the networks alone tell; see `Measurement`."""
+        """Whether directions and statistics can be made, as far as the networks alone tell; see `Measurement`."""
         check(self.axes, self._place(subject, clean))
+        self._renewal(subject, clean)
 
     def together(
         self,
@@ -106,7 +111,8 @@ class Landscape(Joint):
         names, pair = place.names, self._pair(place)
         others = self._others(place, pair)
         anew = attacks if self.attack == "anew" else {}
-        found = _evaluated(subject, inputs, pair, self._points(pair), tiles, anew)
+        renew = self._renewal(subject, clean)
+        found = _evaluated(subject, inputs, pair, self._points(pair), tiles, anew, renew)
         return {
             name: self._labelled(subject, batches, names, pair, found[name], name in anew).assign(others)
             for name, batches in inputs.items()
@@ -115,6 +121,10 @@ class Landscape(Joint):
     def _place(self, subject: Subject, clean: Batches) -> Place:
         names = params.select(subject.weights, self.subspace)
         return Place(subject, clean, names, self.reference, self.trajectory, self.seed, self.memory)
+
+    def _renewal(self, subject: Subject, clean: Batches) -> Renew:
+        """What becomes of the network at a point before its loss is taken."""
+        return reestimate(subject, clean) if self.batchnorm == "anew" else lambda here: here
 
     def _others(self, place: Place, pair: list[Axis]) -> dict[str, Any]:
         """Where the networks of the trajectory lie, in the order in which they were given."""
@@ -173,7 +183,8 @@ class Landscape(Joint):
         shape = (self.plane_points, self.plane_points)
         lengths = np.array([axis.norm for axis in pair])
         size = directions.norm({name: subject.weights[name] for name in names})
-        centre = Centre.of(subject, batches, names, pair, around, check=not anew, memory=self.memory)
+        moving = anew or self.batchnorm == "anew"
+        centre = Centre.of(subject, batches, names, pair, around, check=not moving, memory=self.memory)
         values = {
             "line_loss": ("step", line.loss),
             "line_loss_stderr": ("step", line.stderr),
@@ -191,6 +202,8 @@ class Landscape(Joint):
             "inputs": f"attack {RECOMPUTED}" if anew else f"inputs realised at the centre and {HELD_FIXED}",
             "n": len(batches),
         }
+        if statistics_of(subject.module):
+            values["batchnorm"] = TAKEN_ANEW if self.batchnorm == "anew" else OWN
         coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
         return dataset(values, coords, [*self._warnings(found, lengths), *centre.warnings])
 
@@ -241,6 +254,7 @@ def _evaluated(
     points: torch.Tensor,
     tiles: Tiles,
     attacks: Mapping[str, Realise],
+    renew: Renew,
 ) -> dict[str, Slice]:
     """All points, a tile at a time; those that were stored before are not computed again."""
     pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
@@ -248,7 +262,7 @@ def _evaluated(
         held = {name: tiles.read(name, number) for name in inputs}
         missing = {name: inputs[name] for name, one in held.items() if one is None}
         along = [axis.direction for axis in pair]
-        made = evaluate(subject, missing, along, some, attacks) if missing else {}
+        made = evaluate(subject, missing, along, some, attacks, renew) if missing else {}
         for name, one in made.items():
             tiles.write(name, number, vars(one))
             held[name] = vars(one)

@@ -1,10 +1,11 @@
 """Intervals and standard errors."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chndtr, chndtrinc, stdtrit
+from scipy.special import chndtr, chndtrinc, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
@@ -173,6 +174,48 @@ def jackknife_error(left_out: Array) -> Array:
     groups = len(left_out)
     spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two numbers of samples.
+
+    Attributes:
+        value: the first less the second.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: two-sided, of no difference, by Student's t.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def jackknife_difference(a: tuple[float, Array], b: tuple[float, Array], *, paired: bool) -> Difference:
+    """The difference of two numbers with a delete-a-group jackknife each, and a test of it.
+
+    Args:
+        a: a number, and the same (groups,) without each group of its samples.
+        b: likewise.
+        paired: whether both are of the same samples in the same groups: what they share is then not in the error.
+
+    Returns:
+        With NaN for what cannot be told, from a single group or from numbers that are not finite.
+    """
+    (x, without_x), (y, without_y) = a, b
+    groups = min(len(without_x), len(without_y))
+    if groups < 2:
+        return Difference(x - y, np.nan, np.nan, np.nan)
+    with np.errstate(invalid="ignore"):
+        if paired:
+            error = float(jackknife_error(without_x - without_y))
+        else:
+            error = float(np.hypot(jackknife_error(without_x), jackknife_error(without_y)))
+    half, apart = t95(groups) * error, abs(x - y)
+    p = 2 * float(stdtr(groups - 1, -apart / error)) if error else float(apart == 0)
+    return Difference(x - y, x - y - half, x - y + half, p)
 
 
 def principal_cosines(a: ArrayLike, b: ArrayLike) -> Array:

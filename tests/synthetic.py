@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from geomlab.results import CellKey, Results, Store, open_results
-from geomlab.stats import mean_stderr, wilson
+from geomlab.stats import GROUPS, jackknife_error, mean_stderr, t95, wilson
 
 CONDITIONS = {
     "clean": "clean",
@@ -184,9 +184,17 @@ def over_data(eigenvalue: np.ndarray, condition: str, rng: np.random.Generator) 
 
 
 def _with_ends(name: str, variable: tuple[Any, Any]) -> dict[str, tuple[Any, Any]]:
-    """A variable and the ends of its interval."""
+    """A variable, the ends of its interval, and its values without each of the groups, whose noise all share."""
     dims, value = variable
-    return {name: (dims, value), f"{name}_low": (dims, 0.9 * value), f"{name}_high": (dims, 1.1 * value)}
+    noise = np.random.default_rng(7).normal(size=GROUPS)
+    noise *= 0.1 / (t95(GROUPS) * jackknife_error(noise))
+    left_out = np.multiply.outer(value, 1 + noise)
+    return {
+        name: (dims, value),
+        f"{name}_low": (dims, 0.9 * value),
+        f"{name}_high": (dims, 1.1 * value),
+        f"{name}_left_out": ((*([dims] if isinstance(dims, str) else dims), "group"), left_out),
+    }
 
 
 def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
@@ -228,6 +236,7 @@ def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
             "params": "visual",
             "inputs": "held fixed",
             "n": N,
+            "samples_sha256": "samples-digest",
             "warnings": _warnings(*overflow),
         },
         coords={

@@ -165,6 +165,38 @@ def test_other_samples_are_not_paired(two: Results) -> None:
     assert row[3].error == pytest.approx(math.hypot(mean_stderr(a)[1], mean_stderr(b)[1]))
 
 
+def test_slices_are_compared_in_pairs(two: Results) -> None:
+    rows = [row for row in comparison_tables(two)["slices_differences"].rows if row[1] == "pgd"]
+    assert [row[2] for row in rows] == [
+        *("width", "asymmetry", "sharpness", "roughness", "area", "curvature along d0", "curvature along d1")
+    ]
+    width, asymmetry = rows[0][3], rows[1][3]
+    assert isinstance(width, Cell)
+    assert isinstance(width.error, tuple)
+    # The made-up widths are 0.4·1.15 and 0.4, each to 10 %, which comes from noise that both share.
+    assert width.value == pytest.approx(0.06)
+    assert width.error == pytest.approx((0.054, 0.066))
+    assert isinstance(asymmetry, Cell)
+    assert (asymmetry.value, asymmetry.error) == (0, (0, 0))
+    assert rows[1][4] == Cell(1.0)
+    assert rows[0][5] == "by group"
+
+    landscape = two["landscape"].copy(deep=True)
+    landscape["samples_sha256"] = landscape["samples_sha256"].astype(object)
+    landscape["samples_sha256"].loc[{"checkpoint": "ft-s0"}] = "others"
+    other = comparison_tables(Results(two.folder, two.manifests, {"landscape": landscape}))
+    apart = next(row for row in other["slices_differences"].rows if row[1:3] == ("pgd", "width"))
+    assert isinstance(apart[3], Cell)
+    assert apart[3].error == pytest.approx(
+        (0.06 - 0.1 * math.hypot(0.46, 0.4), 0.06 + 0.1 * math.hypot(0.46, 0.4))
+    )
+    assert apart[5] == "no"
+
+    landscape["batchnorm"] = ("checkpoint", ["taken anew", "those of the checkpoint"])
+    other = comparison_tables(Results(two.folder, two.manifests, {"landscape": landscape}))
+    assert "slices_differences" not in other
+
+
 def test_ratios_carry_the_errors_of_both(two: Results) -> None:
     row = comparison_tables(two)["ratios"].rows[0]
     assert isinstance(row[3], Cell)

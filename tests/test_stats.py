@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from geomlab import stats
+from geomlab.stats import Array, group_of, jackknife_difference
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,30 @@ def test_the_length_of_a_noisy_vector_is_covered(length: float) -> None:
 def test_the_length_of_a_vector_without_noise_is_its_own() -> None:
     assert stats.length_interval([3.0, 4.0], [[3.0, 4.0]] * 5) == (5.0, 5.0)
     assert np.isnan(stats.length_interval([3.0, 4.0], [[3.0, 4.0]])).all()
+
+
+def test_the_test_of_a_difference_rejects_as_often_as_it_says_and_sees_what_is_shared() -> None:
+    def variance(x: Array) -> tuple[float, Array]:
+        group = group_of(len(x))
+        return float(x.var()), np.array([x[group != g].var() for g in range(20)])
+
+    same, different, alone = [], [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        common = rng.normal(size=200)
+        a, b = common + 0.1 * rng.normal(size=200), common + 0.1 * rng.normal(size=200)
+        same.append(jackknife_difference(variance(a), variance(b), paired=True))
+        different.append(jackknife_difference(variance(1.05 * a), variance(b), paired=True))
+        alone.append(jackknife_difference(variance(1.05 * a), variance(b), paired=False))
+    assert 0.03 < np.mean([one.p < 0.05 for one in same]) < 0.075
+    assert all((one.p < 0.05) == (not one.low < 0 < one.high) for one in same)
+    assert np.mean([one.p < 0.05 for one in different]) > 0.9  # and hardly ever where pairs are ignored
+    assert np.mean([one.p < 0.05 for one in alone]) < 0.05
+
+
+def test_a_difference_that_cannot_be_told_is_not_a_number() -> None:
+    exact = (1.0, np.ones(20))
+    assert jackknife_difference(exact, exact, paired=True).p == 1
+    assert jackknife_difference(exact, (2.0, np.full(20, 2.0)), paired=True).p == 0
+    assert np.isnan(jackknife_difference((1.0, np.ones(1)), (2.0, np.ones(1)), paired=True).p)
+    assert np.isnan(jackknife_difference(exact, (2.0, np.full(20, np.nan)), paired=True).p)

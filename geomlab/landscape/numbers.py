@@ -27,11 +27,14 @@ class Number:
         value: on all samples.
         low: lower end of its 95 % interval over samples.
         high: upper end; infinite where the slice does not reach far enough to tell.
+        left_out: (groups,) the number without each group of samples in turn, by which two slices on the same samples
+            are compared in pairs.
     """
 
     value: float
     low: float
     high: float
+    left_out: Array
 
 
 def with_interval(of: Callable[[Array], float], found: Slice) -> Number:
@@ -47,9 +50,14 @@ def with_interval(of: Callable[[Array], float], found: Slice) -> Number:
 def interval(value: float, left_out: Array) -> Number:
     """A number with its 95 % interval, from those without each of the groups; NaN of a single group."""
     if len(left_out) < 2:
-        return Number(value, np.nan, np.nan)
+        return Number(value, np.nan, np.nan, left_out)
     half = t95(len(left_out)) * float(jackknife_error(left_out))
-    return Number(value, value - half, value + half)
+    return Number(value, value - half, value + half, left_out)
+
+
+def undefined(groups: int) -> Number:
+    """A number that has no meaning."""
+    return Number(np.nan, np.nan, np.nan, np.full(groups, np.nan))
 
 
 def not_below_zero(number: Number) -> Number:

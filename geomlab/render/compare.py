@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geomlab.report.cells import cell, converged, count, text
+from geomlab.report.cells import cell, converged, count, scalar, text
 from geomlab.report.entries import largest, matrix_name, ratio, stderr_cell
+from geomlab.report.landscape_tables import NUMBERS
 from geomlab.report.words import listed, under
 from geomlab.results import Results
-from geomlab.stats import mean_stderr, paired_difference
+from geomlab.stats import GROUPS, Difference, jackknife_difference, mean_stderr, paired_difference
 from geomlab.tables import Cell, Entry, Table
 
 Row = tuple[Entry, ...]
@@ -17,7 +18,11 @@ Row = tuple[Entry, ...]
 
 def comparison_tables(results: Results) -> dict[str, Table]:
     """Tables of every checkpoint against the first one."""
-    tables = {"differences": differences_table(results), "ratios": ratios_table(results)}
+    tables = {
+        "differences": differences_table(results),
+        "ratios": ratios_table(results),
+        "slices_differences": slices_table(results),
+    }
     return {name: table for name, table in tables.items() if table.rows}
 
 
@@ -61,6 +66,48 @@ def ratios_table(results: Results) -> Table:
     return Table(f"Curvature over {base}", columns, tuple(rows), caption)
 
 
+def slices_table(results: Results) -> Table:
+    """Numbers of the loss slices of each checkpoint less those of the first one, with a test."""
+    base = results.checkpoints[0]
+    rows: list[Row] = []
+    for checkpoint, condition, a, b in _pairs(results, "landscape"):
+        paired = _same_samples(a, b) and count(a) == count(b)
+        for name, found in _numbers_of_slices(a, b, paired):
+            difference = Cell(found.value, (found.low, found.high), count(a))
+            rows.append(
+                (checkpoint, condition, name, difference, Cell(found.p), "by group" if paired else "no")
+            )
+    columns = ("checkpoint", "condition", "number", "difference", "p", "paired")
+    caption = (
+        f"Less {base}, each along its own directions, in distances of weight space: a direction with length=… has the "
+        "same scale for all, and on the plane of pca:1 and pca:2 all are seen together. In brackets 95 % intervals "
+        "over samples, and p of no difference, by Student's t of the delete-a-group jackknife: paired where both saw "
+        "the same samples, which takes what they share out of the error. p is not adjusted for the number of rows."
+    )
+    return Table(f"Loss slices, differences from {base}", columns, tuple(rows), caption)
+
+
+def _numbers_of_slices(a: xr.Dataset, b: xr.Dataset, paired: bool) -> Iterator[tuple[str, Difference]]:
+    """Each number that both slices have, and how far they are apart."""
+    for name in NUMBERS:
+        yield from _slices_apart(name, name, a, b, paired)
+    if "axis" in a.dims:
+        for axis in a["axis"].values:
+            at = a.sel(axis=axis), b.sel(axis=axis)
+            yield from _slices_apart(f"curvature along d{axis}", "curvature", *at, paired)
+
+
+def _slices_apart(
+    title: str, name: str, a: xr.Dataset, b: xr.Dataset, paired: bool
+) -> Iterator[tuple[str, Difference]]:
+    """Nothing where one has no such number, or none without each group: results of before that was kept."""
+    left_out = f"{name}_left_out"
+    if not all(left_out in one and math.isfinite(scalar(one, name)) for one in (a, b)):
+        return
+    pairs = [(scalar(one, name), one[left_out].values[: min(GROUPS, count(one) or 0)]) for one in (a, b)]
+    yield title, jackknife_difference(*pairs, paired=paired)
+
+
 def describe_comparison(results: Results) -> list[str]:
     """Sentences about each checkpoint against the first one."""
     base = results.checkpoints[0]
@@ -89,7 +136,11 @@ def describe_comparison(results: Results) -> list[str]:
 def differing_settings(results: Results) -> list[str]:
     """Sentences on settings that the checkpoints do not share: differences may come of them."""
     sentences = []
-    for key in ("data", "params", "matrix", "layers", "budget", "samples", "seed", "dtype", "device"):
+    keys = (
+        "data", "params", "matrix", "directions", "orthogonal", "attack", "batchnorm", "layers", "budget", "samples",
+        "seed", "dtype", "device",
+    )  # fmt: skip
+    for key in keys:
         values = {name: str(manifest["settings"].get(key)) for name, manifest in results.manifests.items()}
         if len(set(values.values())) > 1:
             told = ", ".join(f"{name}: {value}" for name, value in values.items())
@@ -97,15 +148,16 @@ def differing_settings(results: Results) -> list[str]:
     return sentences
 
 
-def _of(one: xr.Dataset) -> tuple[str | None, str]:
-    """The subspace and the matrix of a cell, of those that have them."""
-    return text(one, "params"), matrix_name(one)
+def _of(one: xr.Dataset) -> tuple[tuple[str | None, ...], str]:
+    """The subspace and the matrix of a cell, and what became of inputs and statistics, of those that have them."""
+    return tuple(text(one, name) for name in ("params", "inputs", "batchnorm")), matrix_name(one)
 
 
 def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Dataset, xr.Dataset]]:
     """Each later checkpoint and condition that the first checkpoint has too, with both cells.
 
-    Curvatures of different matrices or in different subspaces of the parameters are not compared.
+    What is of different matrices, in different subspaces of the parameters, or of inputs held fixed and attacked anew
+    is not compared.
     """
     for checkpoint in results.checkpoints[1:]:
         for condition in results.conditions:

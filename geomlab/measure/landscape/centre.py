@@ -14,7 +14,7 @@ from geomlab.data.batches import Batches
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.landscape import second_difference
-from geomlab.landscape.numbers import Number, interval
+from geomlab.landscape.numbers import Number, interval, undefined
 from geomlab.landscape.slices import Slice
 from geomlab.measure.landscape.axes import Axis
 from geomlab.stats import Array
@@ -87,6 +87,7 @@ class Centre:
             "curvature": ("axis", np.array([one.value for one in numbers])),
             "curvature_low": ("axis", np.array([one.low for one in numbers])),
             "curvature_high": ("axis", np.array([one.high for one in numbers])),
+            "curvature_left_out": (("axis", "group"), np.stack([one.left_out for one in numbers])),
             "curvature_error": ("axis", np.array(errors)),
             "curvature_by_hessian": ("axis", np.array(products)),
         }
@@ -117,7 +118,7 @@ def _second(h: Array, losses: Array) -> Array:
 def _with_interval(axis: Axis, found: Slice, difference: second_difference.SecondDifference) -> Number:
     """Per unit length squared; over samples, with the same weights for each part of them."""
     if not axis.norm or not np.isfinite(difference.value):
-        return Number(np.nan, np.nan, np.nan)
+        return undefined(len(found.group_n))
     used = difference.weights != 0
     by_part = _second(_steps(axis), found.without_each)[:, used] @ difference.weights[used]
     return interval(difference.value / axis.norm**2, by_part / axis.norm**2)

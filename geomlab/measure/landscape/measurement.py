@@ -66,7 +66,7 @@ class Landscape(Joint):
     memory: float = MEMORY
 
     name = "landscape"
-    revision = 3
+    revision = 4
 
     def __post_init__(self) -> None:
         for text in self.axes:
@@ -201,10 +201,12 @@ class Landscape(Joint):
             "params": self.subspace,
             "inputs": f"attack {RECOMPUTED}" if anew else f"inputs realised at the centre and {HELD_FIXED}",
             "n": len(batches),
+            "samples_sha256": batches.samples,
         }
         if statistics_of(subject.module):
             values["batchnorm"] = TAKEN_ANEW if self.batchnorm == "anew" else OWN
         coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
+        coords["group"] = np.arange(len(found.group_n))
         return dataset(values, coords, [*self._warnings(found, lengths), *centre.warnings])
 
     def _numbers(
@@ -224,11 +226,12 @@ class Landscape(Joint):
             found["area"] = numbers.not_below_zero(area)
         if self.axes[0] == "reference":
             found["barrier"] = numbers.with_interval(lambda loss: numbers.barrier(step, loss, -1, 0), line)
-        undefined = numbers.Number(np.nan, np.nan, np.nan)
+        undefined = numbers.undefined(len(line.group_n))
         values: dict[str, Any] = {}
         for name in (*numbers.OF_LINE, "area", "barrier"):
             one = found.get(name, undefined)
             values |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+            values[f"{name}_left_out"] = ("group", one.left_out)
         return values | {"rise": numbers.RISE, "rho": rho}
 
     def _warnings(self, found: Slice, lengths: Array) -> list[str]:

@@ -192,6 +192,11 @@ def test_slices_are_compared_in_pairs(two: Results) -> None:
     )
     assert apart[5] == "no"
 
+    landscape["width_high"] = landscape["width_high"].where(landscape["condition"] != "pgd", math.inf)
+    bounds = comparison_tables(Results(two.folder, two.manifests, {"landscape": landscape}))
+    assert ("clean", "width") in [row[1:3] for row in bounds["slices_differences"].rows]
+    assert ("pgd", "width") not in [row[1:3] for row in bounds["slices_differences"].rows]
+
     landscape["batchnorm"] = ("checkpoint", ["taken anew", "those of the checkpoint"])
     other = comparison_tables(Results(two.folder, two.manifests, {"landscape": landscape}))
     assert "slices_differences" not in other

@@ -100,9 +100,11 @@ def _numbers_of_slices(a: xr.Dataset, b: xr.Dataset, paired: bool) -> Iterator[t
 def _slices_apart(
     title: str, name: str, a: xr.Dataset, b: xr.Dataset, paired: bool
 ) -> Iterator[tuple[str, Difference]]:
-    """Nothing where one has no such number, or none without each group: results of before that was kept."""
+    """Nothing where one has no such number, a bound of it only, or none without each group, as in older results."""
     left_out = f"{name}_left_out"
     if not all(left_out in one and math.isfinite(scalar(one, name)) for one in (a, b)):
+        return
+    if any(math.isinf(scalar(one, f"{name}_high")) for one in (a, b)):
         return
     pairs = [(scalar(one, name), one[left_out].values[: min(GROUPS, count(one) or 0)]) for one in (a, b)]
     yield title, jackknife_difference(*pairs, paired=paired)

@@ -18,6 +18,8 @@ from geomlab.render import DRAWN
 from tests import cli
 from tests.test_imports import WITHOUT_TORCH
 
+pytestmark = pytest.mark.slow  # minutes, as the demo takes: .ci/run runs it beside `make test`
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -183,6 +183,20 @@ def area(first: Array, second: Array, loss: Array, rise: float = RISE) -> float:
     return float((cells * (lower + upper) / 2).sum())
 
 
+def spills_over(first: Array, second: Array, loss: Array, rise: float = RISE) -> bool:
+    """Whether the loss is below the centre's plus `rise` somewhere on the border, so that `area` is a lower bound.
+
+    Args:
+        first: as of `area`.
+        second: likewise.
+        loss: likewise.
+        rise: likewise.
+    """
+    below = loss.reshape(len(first), len(second))
+    below = below <= below[first == 0, second == 0][0] + rise
+    return bool(below[[0, -1]].any() or below[:, [0, -1]].any())
+
+
 def _share_below(a: Array, b: Array, c: Array) -> Array:
     """The share of triangles in which a plane through three heights is below 0; one that is not finite is above."""
     heights = np.sort(np.nan_to_num(np.stack([a, b, c]), nan=np.inf), axis=0)

@@ -24,8 +24,8 @@ def numbers_table(results: Results) -> Table:
         f"in which the loss is at most {_same(found, 'rise')} nats above it, with ∞ for its upper end where the line "
         "does not leave it; asymmetry (R − L)/(|R| + |L|) of the mean rises right and left; sharpness, the largest "
         f"rise within {_same(found, 'rho')}; roughness, the ups and downs beyond those of a single valley; area of the "
-        "plane in which the loss is as low as in the width; barrier, the largest rise over the straight line to the "
-        "reference. In brackets 95 % intervals over samples."
+        "plane in which the loss is as low as in the width, with ∞ where it reaches the border; barrier, the largest "
+        "rise over the straight line to the reference. In brackets 95 % intervals over samples."
     )
     return Table("Loss slices", (*leading(results), *shown), tuple(rows), caption)
 

@@ -74,6 +74,10 @@ def test_the_area_of_an_ellipse(angle: float) -> None:
     assert numbers.area(a, b, loss.ravel()) == pytest.approx(np.pi * 0.6 * 0.3, rel=0.01)
     loss[0, 0] = np.nan
     assert numbers.area(a, b, loss) == pytest.approx(np.pi * 0.6 * 0.3, rel=0.01)
+    assert not numbers.spills_over(a, b, loss)
+    assert numbers.spills_over(a, b, np.where(a[:, None] == a[-1], 0.0, loss))
+    assert numbers.spills_over(a, b, np.where(b[None, :] == b[0], 0.0, loss).ravel())
+    assert not numbers.spills_over(a, b, np.where(a[:, None] == a[-1], np.nan, loss))
     assert numbers.area(a, b, np.zeros_like(loss)) == pytest.approx(2 * 1.6)
 
 

@@ -224,6 +224,8 @@ class Landscape(Joint):
             distances = sides[0] * first, sides[1] * upright
             area = numbers.with_interval(lambda loss: numbers.area(*distances, loss), plane)
             found["area"] = numbers.not_below_zero(area)
+            if numbers.spills_over(*distances, plane.loss):
+                found["area"] = replace(found["area"], high=float("inf"))
         if self.axes[0] == "reference":
             found["barrier"] = numbers.with_interval(lambda loss: numbers.barrier(step, loss, -1, 0), line)
         undefined = numbers.undefined(len(line.group_n))

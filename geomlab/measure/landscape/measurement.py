@@ -17,13 +17,13 @@ from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.landscape.axes import Axis, Place, check, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
+from geomlab.measure.tiled import in_tiles
 from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.stats import Array
 from geomlab.subject import Subject
 
 MEMORY = 4 * GIBIBYTE  # bytes for the graphs of the products that directions and the check need: ours
 ATTACKS = ("fixed", "anew")
-TILE = 64  # points that are stored at a time: ours
 FLAT = (
     "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
     "construction"
@@ -106,7 +106,13 @@ class Landscape(Joint):
         names, pair = place.names, self._pair(place)
         others = self._others(place, pair)
         anew = attacks if self.attack == "anew" else {}
-        found = _evaluated(subject, inputs, pair, self._points(pair), tiles, anew)
+        along = [axis.direction for axis in pair]
+        found = in_tiles(
+            inputs,
+            self._points(pair),
+            tiles,
+            lambda missing, points: evaluate(subject, missing, along, points, anew),
+        )
         return {
             name: self._labelled(subject, batches, names, pair, found[name], name in anew).assign(others)
             for name, batches in inputs.items()
@@ -232,26 +238,3 @@ def _cosine(pair: list[Axis]) -> float:
     if not first * second:
         return float("nan")
     return directions.inner(pair[0].direction, pair[1].direction) / (first * second)
-
-
-def _evaluated(
-    subject: Subject,
-    inputs: Mapping[str, Batches],
-    pair: list[Axis],
-    points: torch.Tensor,
-    tiles: Tiles,
-    attacks: Mapping[str, Realise],
-) -> dict[str, Slice]:
-    """All points, a tile at a time; those that were stored before are not computed again."""
-    pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
-    for number, some in enumerate(points.split(TILE)):
-        held = {name: tiles.read(name, number) for name in inputs}
-        missing = {name: inputs[name] for name, one in held.items() if one is None}
-        along = [axis.direction for axis in pair]
-        made = evaluate(subject, missing, along, some, attacks) if missing else {}
-        for name, one in made.items():
-            tiles.write(name, number, vars(one))
-            held[name] = vars(one)
-        for name, arrays in held.items():
-            pieces[name].append(Slice(**(arrays or {})))
-    return {name: Slice.joined(some) for name, some in pieces.items()}

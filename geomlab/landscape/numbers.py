@@ -41,7 +41,8 @@ def with_interval(of: Callable[[Array], float], found: Slice) -> Number:
         of: maps losses (points,) to a number.
         found: the slice.
     """
-    return interval(of(found.loss), np.array([of(losses) for losses in found.without_each]))
+    with np.errstate(invalid="ignore"):  # where losses are infinite
+        return interval(of(found.loss), np.array([of(losses) for losses in found.without_each]))
 
 
 def interval(value: float, left_out: Array) -> Number:

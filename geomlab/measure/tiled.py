@@ -32,13 +32,13 @@ def in_tiles(
     pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
     for number, some in enumerate(points.split(TILE), start=first):
         held = {name: _read(tiles, name, number) for name in inputs}
-        missing = {name: inputs[name] for name, one in held.items() if one is None}
-        for name, one in (evaluate(missing, some) if missing else {}).items():
+        missing = {name: inputs[name] for name, piece in held.items() if piece is None}
+        made = evaluate(missing, some) if missing else {}
+        for name, one in made.items():
             tiles.write(name, number, vars(one))
-            held[name] = one
-        for name, one in held.items():
-            if one is not None:
-                pieces[name].append(one)
+        for name, piece in {**held, **made}.items():
+            if piece is not None:
+                pieces[name].append(piece)
     return {name: Slice.joined(some) for name, some in pieces.items()}
 
 

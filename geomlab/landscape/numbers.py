@@ -153,7 +153,8 @@ def barrier(step: Array, loss: Array, start: float, end: float) -> float:
     x = np.concatenate([[start], step[(step > start) & (step < end)], [end]])
     y = np.interp(x, step, loss)
     share = (x - start) / (end - start)
-    return float((y - (1 - share) * y[0] - share * y[-1]).max())
+    rise = float((y - (1 - share) * y[0] - share * y[-1]).max())
+    return 0.0 if rise <= ROUNDING * (abs(y[0]) + abs(y[-1])) else rise
 
 
 def area(first: Array, second: Array, loss: Array, rise: float = RISE) -> float:

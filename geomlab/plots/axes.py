@@ -43,10 +43,15 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
     return "\n".join(line for line in lines if not line.endswith(": "))
 
 
-def attacked(data: xr.Dataset) -> str:
-    """A line that says what became of adversarial inputs where the weights moved; "" where there are none."""
+def attacked(data: xr.Dataset, variable: str = "line_loss") -> str:
+    """A line that says what became of adversarial inputs where the weights moved; "" where there are none.
+
+    Args:
+        data: measurement `landscape` or `paths`, of one or several checkpoints and conditions.
+        variable: that a condition has if it was measured.
+    """
     found: dict[str, list[str]] = {}
-    for condition, one in select.per_condition(data, "line_loss"):
+    for condition, one in select.per_condition(data, variable):
         if kind(condition) == "adversarial" and "inputs" in one:
             found.setdefault(select.words(one, "inputs"), []).append(condition)
     return "; ".join(f"{', '.join(names)}: {inputs}" for inputs, names in found.items() if inputs)

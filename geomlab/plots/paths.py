@@ -57,7 +57,7 @@ class Panel:
     @property
     def title(self) -> str:
         """Which path, of which checkpoint."""
-        return f"{short(self.checkpoint, 20)}: {self.path}" if self.checkpoint else self.path
+        return f"{short(self.checkpoint, 14)}: {self.path}" if self.checkpoint else self.path
 
 
 def plot(data: xr.Dataset, ax: Axes, variable: str = "loss", scale: Scale | None = None) -> list[Drawn]:

@@ -49,6 +49,7 @@ def test_from_the_command_line_to_the_figure(weights: Path, start: Path, tmp_pat
     assert curve["cka_to_start"][0] == pytest.approx(1) == curve["cka_to_end"][-1]
     assert not {"training", "cka_to_start"} & found["along"]["linear"].keys()
     assert found["distance"] == pytest.approx(summary["drift"]["absolute"])
+    assert not [line for line in summary["warnings"] if "paths" in line]
     assert len((out / "tables" / "paths.csv").read_text().splitlines()) == 5
     assert "From the reference, start, to this network" in (out / "report.html").read_text()
     title = paths.figure(geomlab.open(out)["paths"]).get_suptitle()

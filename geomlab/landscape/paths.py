@@ -67,8 +67,8 @@ class Path:
         """The network at t.
 
         Buffers go along in a straight line, as statistics of batch normalisation; those that are not floating-point
-        are the nearer end's. Garipov et al. (appendix A.2) take the statistics anew at each point, which gives lower
-        losses between the ends and asks for a pass over training data there.
+        are the nearer end's. Garipov et al. take the statistics anew at each point, which gives lower losses between
+        the ends and asks for a pass over training data there.
         """
         there = self.start.buffers
         buffers = {name: _between(there[name], own, t) for name, own in self.end.buffers.items()}
@@ -148,7 +148,9 @@ def trained(path: Path, batches: Batches, generator: torch.Generator, *, steps: 
     for _ in range(steps):
         t = float(torch.rand((), generator=generator, dtype=torch.float64))
         rows = torch.randperm(len(batches), generator=generator)[:BATCH].to(batches.labels.device)
-        _, slope = value_and_gradient(here.at(t), batches.take(rows), here.weights(t))
+        network = here.at(t)
+        moving = {name: network.weights[name] for name in path.names}
+        _, slope = value_and_gradient(network, batches.take(rows), moving)
         finite = all(bool(torch.isfinite(part).all()) for part in slope.values())
         left_out += not finite
         for coefficient, point in zip(here.coefficients(t)[1:-1], here.inner, strict=True):

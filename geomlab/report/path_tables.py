@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from geomlab.report.cells import count, scalar
 from geomlab.report.entries import Row, each, interval_cell, leading
 from geomlab.results import Results
-from geomlab.tables import Cell, Table
+from geomlab.tables import MISSING, Cell, Table
 
 
 def paths_table(results: Results) -> Table:
@@ -28,7 +28,7 @@ def paths_table(results: Results) -> Table:
                     interval_cell(at, "barrier"),
                     Cell(100 * wrong.value, ends, count(at)),
                     Cell(scalar(at, "relative_length")),
-                    str(count(at, "steps") or "–"),
+                    str(count(at, "steps") or MISSING),
                     *seen,
                 )
             )

@@ -183,9 +183,13 @@ class Paths(Joint):
         attacks: Mapping[str, Realise] = MappingProxyType({}),
     ) -> dict[str, xr.Dataset]:
         """Measure; see `Joint`. Randomness comes from the attribute `seed`."""
-        learnt, held = self._halves(clean)
-        seen = {name: batches.take(held) if batches.paired else batches for name, batches in inputs.items()}
-        anew = {name: _some(realise, held) for name, realise in attacks.items() if self.attack == "anew"}
+        seen, anew = dict(inputs), dict(attacks) if self.attack == "anew" else {}
+        learnt = clean
+        if self.derivatives:
+            rows, held = self._halves(clean)
+            learnt = clean.take(rows)
+            seen = {name: batches.take(held) if batches.paired else batches for name, batches in seen.items()}
+            anew = {name: _some(realise, held) for name, realise in anew.items()}
         found: list[tuple[Along, dict[str, Slice], dict[str, Compared]]] = []
         a_path = 2 + ceil(self.count / TILE)  # tiles: training, features, and the losses
         for number, one in enumerate(self.wanted):
@@ -210,12 +214,11 @@ class Paths(Joint):
     def _points(self) -> Tensor:
         return torch.linspace(0, 1, self.count, dtype=torch.float64)
 
-    def _halves(self, clean: Batches) -> tuple[Batches, Tensor]:
-        """The samples that paths are trained on, and the rows of those they are measured on, in order."""
-        n, device = len(clean), clean.labels.device
-        drawn = torch.randperm(n, generator=generator(self.seed, "paths", "halves"))
-        learnt, held = (rows.sort().values.to(device) for rows in (drawn[: n // 2], drawn[n // 2 :]))
-        return clean.take(learnt), held if self.derivatives else torch.arange(n, device=device)
+    def _halves(self, clean: Batches) -> tuple[Tensor, Tensor]:
+        """The rows that paths are trained on, and those that they are measured on, in order."""
+        drawn = torch.randperm(len(clean), generator=generator(self.seed, "paths", "halves"))
+        learnt, held = drawn.to(clean.labels.device).tensor_split([len(clean) // 2])
+        return learnt.sort().values, held.sort().values
 
     def _along(self, wanted: Wanted, subject: Subject, learnt: Batches, read_or: "ReadOr") -> Along:
         """The path, trained where it is to be."""

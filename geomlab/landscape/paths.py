@@ -128,8 +128,8 @@ def trained(path: Path, batches: Batches, generator: torch.Generator, *, steps: 
     is trained on, none is left at any rate from 0.003 to 0.2. On the others a Bézier curve of 100 steps has 0.07 [0.03,
     0.11] at 0.003, 0.08 [0.03, 0.14] at 0.02 and 0.11 [0.04, 0.18] at 0.2, and no less after 200 steps; a bend 0.07 at
     0.02 and 0.11 [0.04, 0.17] at 0.05. One rate for all tensors does as well at 0.02, and leaves 0.20 [0.10, 0.31] at
-    0.05 and 0.80 [0.62, 0.98] at 0.2. Small networks trained apart, whose barrier is a nat and more, are further on with
-    0.05 after as many steps; more steps do the same (tests/landscape/test_paths.py).
+    0.05 and 0.80 [0.62, 0.98] at 0.2. Networks trained apart ask for more steps: of two small ones 200 bring a barrier
+    of 0.9 nats below 0.3 of that (tests/landscape/test_paths.py).
 
     Args:
         path: from which to go on.

@@ -28,7 +28,7 @@ from geomlab.plots.style import (
     short,
     styled,
 )
-from geomlab.stats import Z95
+from geomlab.stats import Z95, positive_interval
 
 TITLE = "Loss along paths from the reference to the network"
 LABELS = {"loss": "cross-entropy (nats)", "cka_to_start": "CKA to reference", "cka_to_end": "CKA to network"}
@@ -109,7 +109,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
         plot(panel.data, ax, panel.variable, _scale(data, panel.variable))
         ax.set_title(plain(panel.title))
         drawn.setdefault(panel.variable.partition("_")[0], []).append(ax)
-        if panel.place[1]:
+        if not _labelled(panel, panels):
             ax.set_ylabel("")
         if any(below.place == (panel.place[0] + 1, panel.place[1]) for below in panels):
             ax.set_xlabel("")
@@ -140,7 +140,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         for trace in _traces(panel, legend=number == 0):
             fig.add_trace(trace, **where)
         fig.update_xaxes(title_text=ALONG, range=[-0.02, 1.02], **where)
-        fig.update_yaxes(title_text="" if panel.place[1] else LABELS[panel.variable], **where)
+        fig.update_yaxes(title_text=LABELS[panel.variable] if _labelled(panel, panels) else "", **where)
         fig.update_yaxes(**_range(data, panel.variable), **where)
     return finish(fig, lines(title, attacked(data, "loss"), _trained(data)), 90 + 300 * rows)
 
@@ -172,24 +172,38 @@ def _curves(data: xr.Dataset, variable: str) -> Iterator[_Curve]:
     shown = looks(select.conditions(data))
     for name, one in select.per_condition(data, variable):
         part = one.isel(t=np.isfinite(select.numbers(one, variable)))
-        y, half = select.numbers(part, variable), Z95 * select.errors(part, variable)
-        yield _Curve(name, shown[name], select.numbers(part, "t"), y, y - half, y + half)
+        y, error = select.numbers(part, variable), select.errors(part, variable)
+        low, high = y - Z95 * error, y + Z95 * error
+        if variable == "loss":
+            low, high = np.array([positive_interval(*pair) for pair in zip(y, error, strict=True)]).T
+        yield _Curve(name, shown[name], select.numbers(part, "t"), y, low, high)
 
 
 def _panels(data: xr.Dataset) -> Iterator[Panel]:
-    """The panels, row by row: of each checkpoint its losses, then its CKA to either end."""
+    """The panels, row by row: of each checkpoint its losses, then its CKA to either end, in one row if that fits."""
     row, several = 0, len(select.checkpoints(data)) > 1
     for name, one in select.per_checkpoint(data):
-        for variable in LABELS:
-            paths = [path for path in one["path"].values if _there(one.sel(path=path), variable)]
-            for number, path in enumerate(paths):
+        losses, *similar = (
+            [(str(path), variable) for path in one["path"].values if _there(one.sel(path=path), variable)]
+            for variable in LABELS
+        )
+        if sum(map(len, similar)) <= ACROSS:
+            similar = [[cell for group in similar for cell in group]]
+        for group in (losses, *similar):
+            for number, (path, variable) in enumerate(group):
                 place = row + number // ACROSS, number % ACROSS
-                yield Panel(name if several else "", str(path), variable, one.sel(path=path), place)
-            row += ceil(len(paths) / ACROSS)
+                yield Panel(name if several else "", path, variable, one.sel(path=path), place)
+            row += ceil(len(group) / ACROSS)
 
 
 def _there(one: xr.Dataset, variable: str) -> bool:
     return bool(np.isfinite(select.numbers(one, variable)).any())
+
+
+def _labelled(panel: Panel, panels: list[Panel]) -> bool:
+    """Whether a panel's y axis needs its label: not beside one of the same."""
+    left = (panel.place[0], panel.place[1] - 1)
+    return not any(one.place == left and one.variable == panel.variable for one in panels)
 
 
 def _traces(panel: Panel, *, legend: bool) -> Iterator[go.Scatter]:

@@ -39,8 +39,9 @@ class Options(TypedDict, total=False):
         memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
         directions: up to two direction SPECs of the loss slices; default random, random.
         orthogonal: whether the second direction loses its part along the first.
-        attack: of the slices: fixed (default), adversarial inputs crafted at the centre; anew, at every point.
-        batchnorm: of the slices: fixed (default), statistics of the checkpoint; anew, on clean inputs at every point.
+        attack: of slices and paths: fixed (default), adversarial inputs crafted at the checkpoint; anew, at each point.
+        batchnorm: of both: fixed (default), statistics that the checkpoints have; anew, on clean inputs at each point.
+        paths: SPECs of paths from the reference to the checkpoint; default none.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -62,6 +63,7 @@ class Options(TypedDict, total=False):
     orthogonal: bool
     attack: str
     batchnorm: str
+    paths: Sequence[str]
     layers: str | None
     budget: str
     samples: int | None
@@ -87,6 +89,7 @@ class Settings:
     orthogonal: bool = False
     attack: str = "fixed"
     batchnorm: str = "fixed"
+    paths: Sequence[str] = ()
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -111,8 +114,10 @@ class Settings:
             ) from error
 
     def __post_init__(self) -> None:
+        from geomlab.batchnorm import MODES
         from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
-        from geomlab.measure.landscape import ATTACKS, BATCHNORMS
+        from geomlab.measure.landscape import ATTACKS
+        from geomlab.measure.paths import parsed
         from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
@@ -126,7 +131,7 @@ class Settings:
             ("matrix", self.matrix, tuple(MATRICES)),
             ("eigensolver", self.eigensolver, EIGENSOLVERS),
             ("attack", self.attack, ATTACKS),
-            ("batchnorm", self.batchnorm, BATCHNORMS),
+            ("batchnorm", self.batchnorm, MODES),
         ):
             if value not in known:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
@@ -136,6 +141,9 @@ class Settings:
             raise UserError(
                 f"a slice has two directions, got {len(self.directions)}: {', '.join(self.directions)}"
             )
+        labels = [parsed(text).label for text in self.paths]
+        if len(set(labels)) < len(labels):
+            raise UserError(f"a path is given twice: {', '.join(self.paths)}")
         if not 0 < self.memory * 2**30 < 2**63:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
@@ -185,6 +193,8 @@ def analyze(
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
     settings, root, paths = Settings.of(options), Path(out), [Path(path) for path in checkpoints]
+    if settings.paths and reference is None:
+        raise UserError("--path leads from the reference to the checkpoint; give --reference")
     output = Output.of(root, paths, DRAWN)
     with output.in_view():
         output.check(resume=resume, overwrite=overwrite)
@@ -334,6 +344,7 @@ def _plan(
                 "orthogonal": settings.orthogonal,
                 "attack": settings.attack,
                 "batchnorm": settings.batchnorm,
+                **({"paths": list(settings.paths)} if settings.paths else {}),
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
@@ -404,6 +415,7 @@ def _study(
             "batchnorm": settings.batchnorm,
             "trajectory": trajectory,
         },
+        paths=settings.paths,
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed, kept)
@@ -424,10 +436,11 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
                 f"{store.folder}: holds results of another {what}, or of another --model; "
                 "choose another --out, or --overwrite"
             )
+    then, today = old["settings"], new["settings"]
     changed = [
-        f"{key} {old['settings'].get(key)} (now {value})"
-        for key, value in new["settings"].items()
-        if key != "batch_size" and old["settings"].get(key) != value
+        f"{key} {then.get(key)} (now {today.get(key)})"
+        for key in {**today, **then}
+        if key != "batch_size" and then.get(key) != today.get(key)
     ]
     if changed:
         raise UserError(

@@ -15,6 +15,23 @@ from geomlab.subject import Subject
 Renew = Callable[[Subject], Subject]
 
 
+MODES = ("fixed", "anew")
+
+
+def renewal(mode: str, subject: Subject, batches: Batches) -> Renew:
+    """What becomes of a network elsewhere in parameter space before its loss is taken: by mode `fixed`, nothing.
+
+    Args:
+        mode: of `MODES`.
+        subject: as of `reestimate`.
+        batches: likewise.
+
+    Raises:
+        UserError: as `reestimate`.
+    """
+    return reestimate(subject, batches) if mode == "anew" else lambda here: here
+
+
 def reestimate(subject: Subject, batches: Batches) -> Renew:
     """What gives a network of this architecture the statistics that its weights have on some inputs.
 

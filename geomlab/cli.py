@@ -61,11 +61,16 @@ def analyze(
     ] = None,
     orthogonal: Annotated[bool, typer.Option("--orthogonal", help="Second direction at a right angle.")] = False,
     attack: Annotated[
-        str, typer.Option(help="Of the loss slices: fixed at the centre, or anew at every point.")
+        str, typer.Option(help="Of loss slices and paths: fixed at the checkpoint, or anew at every point.")
     ] = "fixed",
     batchnorm: Annotated[
-        str, typer.Option(help="Of the loss slices: statistics fixed, or taken anew on clean inputs at every point.")
+        str, typer.Option(help="Of both: statistics fixed, or taken anew on clean inputs at every point.")
     ] = "fixed",
+    path: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="From the reference to the checkpoint: linear, piecewise:bends=1,steps=100, "
+                     "bezier:steps=100, each with cka=yes; may be repeated."),
+    ] = None,
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -86,7 +91,7 @@ def analyze(
         *checkpoints, out=out, reference=reference, trajectory=trajectory or (), resume=resume,
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
-        orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, layers=layers, budget=budget,
+        orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, paths=path or (), layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

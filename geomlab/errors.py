@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class NotFinite(UserError):
-    """A gradient is NaN or infinite, so that what follows from it means nothing."""
+    """A gradient or an activation is NaN or infinite, so that what follows from it means nothing."""

@@ -51,6 +51,11 @@ def stacked(name: str, weight: Tensor) -> int:
     return 3 if name.endswith(_STACKED) and weight.shape[0] % 3 == 0 else 1
 
 
+def lacking(ours: Params, theirs: Params) -> list[str]:
+    """The names of ours that theirs do not have, or have in another shape, in order."""
+    return [name for name, own in ours.items() if name not in theirs or theirs[name].shape != own.shape]
+
+
 def layer_of(name: str) -> str:
     """The layer (owning module) of a parameter: its name without the last part."""
     return name.rpartition(".")[0] or name

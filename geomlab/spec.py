@@ -135,3 +135,15 @@ def integer(spec: Spec, key: str, default: int) -> int:
             f"'{spec.text}': {key} must be a whole number of at least 1, got '{spec.option(key)}'"
         )
     return int(value)
+
+
+def flag(spec: Spec, key: str) -> bool:
+    """An option that is `yes` or `no`, the default.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    text = spec.option(key, "no")
+    if text not in ("yes", "no"):
+        raise UserError(f"'{spec.text}': {key} must be yes or no, got '{text}'")
+    return text == "yes"

@@ -15,7 +15,17 @@ from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.features.extraction import pooled
-from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Joint, Landscape, Measurement, Single
+from geomlab.measure import (
+    Accuracy,
+    Curvature,
+    Drift,
+    FeatureGeometry,
+    Joint,
+    Landscape,
+    Measurement,
+    Paths,
+    Single,
+)
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.measure.trial import try_derivatives
@@ -26,7 +36,12 @@ from geomlab.rng import generator
 from geomlab.subject import Subject
 
 AT_ONCE = 2 << 30  # bytes of inputs that are held for a joint measurement, of one condition at least: ours
-MEASURES = ("accuracy", "curvature", "landscape", "features")  # drift comes with a reference
+MEASURES = (
+    "accuracy",
+    "curvature",
+    "landscape",
+    "features",
+)  # drift comes with a reference, paths are asked for
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Budget:
         density: probes and steps of the spectral density.
         parts: into how many the samples are split, in turn, to see how λmax moves with n.
         max_products: at which Lanczos stops.
-        line_points: of the line.
+        line_points: of the line, and of a path.
         plane_points: a side of the plane.
     """
 
@@ -103,8 +118,9 @@ def measurements(
     seed: int,
     curvature: Mapping[str, Any],
     landscape: Mapping[str, Any],
+    paths: Sequence[str] = (),
 ) -> tuple[Measurement, ...]:
-    """The measurements of the named families, and the drift where there is a reference.
+    """The measurements of the named families, and the paths and the drift where there is a reference.
 
     Args:
         names: of the families.
@@ -115,6 +131,7 @@ def measurements(
         seed: of directions.
         curvature: what else `Curvature` is told.
         landscape: what else `Landscape` is told.
+        paths: SPECs of the paths from the reference.
     """
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
@@ -140,7 +157,12 @@ def measurements(
         "features": FeatureGeometry(reference, layers, subspace=subspace),
     }
     chosen = [built[name] for name in MEASURES if name in names]
-    return (*chosen, Drift(reference, subspace)) if reference is not None else tuple(chosen)
+    if reference is None:
+        return tuple(chosen)
+    moved = {name: landscape[name] for name in ("attack", "batchnorm")}
+    along = Paths(reference, tuple(paths), subspace, count=budget.line_points, seed=seed, **moved)
+    led = [along] if paths else []
+    return (*chosen, *led, Drift(reference, subspace))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +182,7 @@ class Cell:
     def times(self) -> int:
         """How many times as long it takes as on inputs that are held fixed."""
         wanted, passes = self.measurement, 1
-        if isinstance(wanted, Landscape) and self.condition is not None:
+        if isinstance(wanted, Landscape | Paths) and self.condition is not None:
             attack = self.condition.shift
             if wanted.attack == "anew" and isinstance(attack, PGD | FGSM):
                 passes += attack.passes
@@ -236,16 +258,16 @@ class Study:
             _ = self.plan
 
     def remaining(self, store: Store) -> tuple[float, float]:
-        """Seconds that the cells missing in a store usually take, and at most; of curvature and landscape only."""
+        """Seconds that the cells missing in a store usually take, and at most; of what `forecast` knows."""
         missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
-        forecasts = [
-            (self.plan[1].get(cell.measurement.name), cell.times)
+        found = [
+            (self.plan[1][cell.measurement.name], cell)
             for cell in self.cells
-            if cell.key.file in missing
+            if cell.key.file in missing and cell.measurement.name in self.plan[1]
         ]
-        found = [(one, times) for one, times in forecasts if one is not None]
-        usual = sum(one.usual * times for one, times in found)
-        return usual, sum(one.most * times for one, times in found)
+        once = sum({cell.measurement.name: one.once for one, cell in found}.values())
+        usual = sum(one.usual * cell.times for one, cell in found)
+        return once + usual, once + sum(one.most * cell.times for one, cell in found)
 
     def _look_at(self, batches: Batches, where: str) -> None:
         check_finite(sample_losses(self.subject, batches), self.subject, where)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from geomlab.architectures import Network, Preprocessing
 from geomlab.data.batches import Batches
-from geomlab.measure import Landscape
+from geomlab.measure import Joint
 from geomlab.subject import Subject, from_network
 
 CLASSES = 3
@@ -152,8 +152,8 @@ class Kept:
         self.arrays[condition, number] = dict(arrays)
 
 
-def slices(measurement: Landscape, network: Subject, inputs: Batches) -> xr.Dataset:
-    """The landscape under one condition, the clean one."""
+def alone(measurement: Joint, network: Subject, inputs: Batches) -> xr.Dataset:
+    """A joint measurement under one condition, the clean one."""
     return measurement.together(network, {"clean": inputs}, inputs, Kept())["clean"]
 
 

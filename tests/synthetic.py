@@ -33,7 +33,7 @@ LAYERS = [
     "head",
 ]
 BLOCK_LAYERS = [f"{BLOCKS}.{i}" for i in range(12)] + ["features"]
-MEASUREMENTS = ("accuracy", "curvature", "landscape", "features")
+MEASUREMENTS = ("accuracy", "curvature", "landscape", "paths", "features")
 N = 300
 
 
@@ -249,6 +249,42 @@ def landscape(condition: str, rng: np.random.Generator, quality: float) -> xr.Da
     )
 
 
+def paths(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
+    """Cell of the measurement `paths`: a line over a hill, and a curve around it with CKA."""
+    names, t = ["linear", "bezier:steps=200"], np.linspace(0, 1, 21)
+    scale = SHARPNESS[condition] / quality
+    ends, hill = 0.3 * scale * (1 + t), 2 * scale * t * (1 - t)
+    loss = np.stack([ends + 4 * hill, ends + 0.2 * hill])
+    none = np.full(len(t), np.nan)
+    return xr.Dataset(
+        {
+            "loss": (("path", "t"), loss),
+            "loss_stderr": (("path", "t"), 0.05 * np.sqrt(loss)),
+            "accuracy": (("path", "t"), np.exp(-loss)),
+            **_with_ends("barrier", ("path", scale * np.array([2.0, 0.1]))),
+            **_with_ends("accuracy_barrier", ("path", np.array([0.3, 0.02]))),
+            "cka_to_start": (("path", "t"), np.stack([none, 1 - 0.1 * scale * t])),
+            "cka_to_start_stderr": (("path", "t"), np.stack([none, 0.02 * t])),
+            "cka_to_end": (("path", "t"), np.stack([none, 1 - 0.1 * scale * (1 - t)])),
+            "cka_to_end_stderr": (("path", "t"), np.stack([none, 0.02 * (1 - t)])),
+            "length": ("path", [4.2, 5.0]),
+            "relative_length": ("path", [1.0, 5.0 / 4.2]),
+            "steps": ("path", [0, 200]),
+            "steps_left_out": ("path", [np.nan, 3.0]),
+            "training_loss_before": ("path", [np.nan, 1.4]),
+            "training_loss_after": ("path", [np.nan, 0.4]),
+            **_with_ends("training_barrier", ("path", np.array([np.nan, 0.05]))),
+            "distance": 4.2,
+            "params": "visual",
+            "inputs": "inputs realised at t = 1 and held fixed",
+            "n": N // 2,
+            "n_trained": N // 2,
+            "warnings": _warnings(),
+        },
+        coords={"path": names, "t": t},
+    )
+
+
 def features(
     condition: str, rng: np.random.Generator, quality: float, *, reference: bool = True
 ) -> xr.Dataset:
@@ -294,7 +330,13 @@ def drift(rng: np.random.Generator) -> xr.Dataset:
     )
 
 
-MAKERS = {"accuracy": accuracy, "curvature": curvature, "landscape": landscape, "features": features}
+MAKERS = {
+    "accuracy": accuracy,
+    "curvature": curvature,
+    "landscape": landscape,
+    "paths": paths,
+    "features": features,
+}
 
 
 def write_folder(

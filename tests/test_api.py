@@ -37,8 +37,8 @@ def test_options_that_cannot_be_used(options: Any, message: str, weights: Path, 
 
 
 def test_results_are_a_mapping(one: Results) -> None:
-    assert list(one) == ["accuracy", "curvature", "landscape", "features", "drift"]
-    assert len(one) == 5
+    assert list(one) == ["accuracy", "curvature", "landscape", "paths", "features", "drift"]
+    assert len(one) == 6
     assert "features" in one
     assert one.get("beauty") is None
     with pytest.raises(KeyError, match="no measurement 'beauty'; there are accuracy, curvature"):

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 from geomlab import params
 from geomlab.batchnorm import reestimate
 from geomlab.errors import UserError
-from geomlab.measure import Landscape
+from geomlab.measure import Landscape, Paths
 from geomlab.plots.axes import moved
 from geomlab.risk import sample_losses
 from geomlab.subject import Subject
@@ -77,7 +77,7 @@ def test_a_slice_takes_them_at_every_point_and_not_those_of_the_centre() -> None
     }
     along: dict[str, Any] = {"axes": ("reference", "random"), "reference": replace(reference, buffers=other)}
     fixed, anew = (
-        models.slices(Landscape(batchnorm=mode, line_points=9, plane_points=3, **along), SUBJECT, INPUTS)
+        models.alone(Landscape(batchnorm=mode, line_points=9, plane_points=3, **along), SUBJECT, INPUTS)
         for mode in ("fixed", "anew")
     )
     renew = reestimate(SUBJECT, INPUTS)
@@ -91,15 +91,30 @@ def test_a_slice_takes_them_at_every_point_and_not_those_of_the_centre() -> None
     assert "its buffers, as statistics of batch normalisation, differ" in str(fixed["direction"].values[0])
 
 
+def test_along_a_path_they_are_taken_anew_at_the_ends_too() -> None:
+    start = SUBJECT.at({name: 0.5 * weight for name, weight in SUBJECT.weights.items()}).named("start")
+    anew = Paths(start, ("linear", "bezier:steps=2"), batchnorm="anew", count=3)
+    inputs = models.batches(40, 8)
+    found = anew.together(SUBJECT, {"": inputs}, inputs, models.Kept())[""]
+    learnt, held = anew._halves(inputs)
+    renew = reestimate(SUBJECT, inputs.take(learnt))
+    for t, end in ((0, start), (1, SUBJECT)):
+        expected = float(sample_losses(renew(end), inputs.take(held)).loss.mean())
+        np.testing.assert_allclose(found["loss"].sel(t=t), expected, rtol=1e-12)
+    assert str(found["batchnorm"].item()) == "taken anew on clean inputs at each point"
+    with pytest.raises(UserError, match="has no batch normalisation"):
+        Paths(start, ("linear",), batchnorm="anew").check(models.subject(models.softmax_regression()), INPUTS)
+
+
 def test_figures_say_which_they_were() -> None:
     few: dict[str, Any] = {"line_points": 5, "plane_points": 3}
     for mode, words in (
         ("fixed", "those of the checkpoint"),
         ("anew", "taken anew on clean inputs at each point"),
     ):
-        found = models.slices(Landscape(batchnorm=mode, **few), SUBJECT, INPUTS).expand_dims(
+        found = models.alone(Landscape(batchnorm=mode, **few), SUBJECT, INPUTS).expand_dims(
             condition=["clean"]
         )
         assert moved(found) == f"statistics of batch normalisation: {words}"
-    without = models.slices(Landscape(**few), models.subject(models.softmax_regression()), INPUTS)
+    without = models.alone(Landscape(**few), models.subject(models.softmax_regression()), INPUTS)
     assert moved(without.expand_dims(condition=["clean"])) == ""

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab.data.batches import Batches
-from geomlab.errors import UserError
+from geomlab.errors import NotFinite, UserError
 from geomlab.features.axes import channels
 from geomlab.subject import FEATURES, Subject
 from geomlab.typing import Features, Images
@@ -25,8 +25,9 @@ def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, 
         layers: submodule names.
 
     Raises:
-        UserError: if an activation is not finite, its first dimension is not the batch, it has another number of
-            dimensions, or it is not clear which holds the channels.
+        NotFinite: if an activation is not.
+        UserError: if its first dimension is not the batch, it has another number of dimensions, or it is not clear
+            which holds the channels.
     """
     pieces: dict[str, list[Tensor]] = {name: [] for name in [*layers, FEATURES]}
     for images, _ in batches:
@@ -35,7 +36,7 @@ def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, 
     found = {name: torch.cat(parts) for name, parts in pieces.items()}
     bad = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise UserError(f"{subject.name}: activations of {bad[0]} are NaN or infinite; try --dtype float64")
+        raise NotFinite(f"{subject.name}: activations of {bad[0]} are NaN or infinite; try --dtype float64")
     return found
 
 

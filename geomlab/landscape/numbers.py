@@ -44,7 +44,8 @@ def with_interval(of: Callable[[Array], float], found: Slice) -> Number:
         of: maps losses (points,) to a number.
         found: the slice.
     """
-    return interval(of(found.loss), np.array([of(losses) for losses in found.without_each]))
+    with np.errstate(invalid="ignore"):  # where losses are infinite
+        return interval(of(found.loss), np.array([of(losses) for losses in found.without_each]))
 
 
 def interval(value: float, left_out: Array) -> Number:
@@ -160,7 +161,8 @@ def barrier(step: Array, loss: Array, start: float, end: float) -> float:
     x = np.concatenate([[start], step[(step > start) & (step < end)], [end]])
     y = np.interp(x, step, loss)
     share = (x - start) / (end - start)
-    return float((y - (1 - share) * y[0] - share * y[-1]).max())
+    rise = float((y - (1 - share) * y[0] - share * y[-1]).max())
+    return 0.0 if rise <= ROUNDING * (abs(y[0]) + abs(y[-1])) else rise
 
 
 def area(first: Array, second: Array, loss: Array, rise: float = RISE) -> float:

@@ -1,7 +1,7 @@
-"""The loss on a line or a plane through a point, under one or several conditions."""
+"""The loss at points of parameter space, on a line or a plane through one, under one or several conditions."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -26,6 +26,7 @@ class Slice:
         accuracy: (points,) fraction correct.
         group_loss: (points, groups) the mean over each of some random groups of the samples: with them the error of
             any number of a slice is known by the jackknife, without the losses of all samples.
+        group_accuracy: (points, groups) the same of the fraction correct.
         group_n: (groups,) their sizes.
     """
 
@@ -33,13 +34,12 @@ class Slice:
     stderr: Array
     accuracy: Array
     group_loss: Array
+    group_accuracy: Array
     group_n: Array
 
     def take(self, rows: slice | Array) -> "Slice":
         """Some of the points."""
-        return Slice(
-            self.loss[rows], self.stderr[rows], self.accuracy[rows], self.group_loss[rows], self.group_n
-        )
+        return Slice(**{name: getattr(self, name)[rows] for name in OF_POINTS}, group_n=self.group_n)
 
     @classmethod
     def joined(cls, pieces: Sequence["Slice"]) -> "Slice":
@@ -48,9 +48,12 @@ class Slice:
         def every(name: str) -> Array:
             return np.concatenate([getattr(one, name) for one in pieces])
 
-        of_points = [every(name) for name in ("loss", "stderr", "accuracy", "group_loss")]
-        loss, stderr, accuracy, group_loss = of_points
-        return cls(loss, stderr, accuracy, group_loss, pieces[0].group_n)
+        return cls(**{name: every(name) for name in OF_POINTS}, group_n=pieces[0].group_n)
+
+    @property
+    def errors(self) -> "Slice":
+        """The same with the fraction of wrong answers in place of the cross-entropy."""
+        return replace(self, loss=1 - self.accuracy, group_loss=1 - self.group_accuracy)
 
     @property
     def without_each(self) -> Array:
@@ -59,6 +62,9 @@ class Slice:
         with np.errstate(invalid="ignore"):  # where losses are infinite
             total = self.group_loss @ self.group_n
             return np.asarray(((total[:, None] - self.group_loss * self.group_n) / kept).T)
+
+
+OF_POINTS = ("loss", "stderr", "accuracy", "group_loss", "group_accuracy")  # fields with a row a point
 
 
 def evaluate(
@@ -80,16 +86,32 @@ def evaluate(
         directions: one a column of `coordinates`; all move the same parameters.
         coordinates: points, in units of the directions.
         attacks: condition -> what gives its inputs at the network of a point: of the same samples, in order.
-        renew: what becomes of the network of a point before anything else, as statistics of batch normalisation.
+        renew: what becomes of the network of a point before anything else, as in `geomlab.batchnorm`.
+    """
+    networks = (
+        subject.at({name: _moved(subject.weights[name], point, directions, name) for name in directions[0]})
+        for point in coordinates.tolist()
+    )
+    return at_each(networks, inputs, attacks, renew)
+
+
+def at_each(
+    networks: Iterable[Subject],
+    inputs: Mapping[str, Batches],
+    attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
+    renew: Callable[[Subject], Subject] = lambda here: here,
+) -> dict[str, Slice]:
+    """Loss and accuracy of several networks, a row each, under each condition; each is made once, and let go.
+
+    Args:
+        networks: one or more, in order.
+        inputs: condition -> its inputs, held fixed but for those of `attacks`.
+        attacks: condition -> what gives its inputs at a network: of the same samples, in order.
+        renew: what becomes of a network before anything else.
     """
     rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
     groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
-    for point in coordinates.tolist():
-        here = renew(
-            subject.at(
-                {name: _moved(subject.weights[name], point, directions, name) for name in directions[0]}
-            )
-        )
+    for here in map(renew, networks):
         for name, batches in inputs.items():
             rows[name].append(_row(here, batches, attacks.get(name), groups[name]))
     return {name: _slice(torch.stack(rows[name]), groups[name]) for name in inputs}
@@ -106,17 +128,20 @@ def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params],
 def _row(
     here: Subject, inputs: Batches, attack: Callable[[Subject], Batches] | None, group: Tensor
 ) -> Tensor:
-    """Mean, standard error, accuracy, and the means of the groups; fp64, on the CPU."""
+    """Mean, standard error, accuracy, and the means of the groups, of losses and of correct ones; fp64, on the CPU."""
+    sizes = torch.bincount(group)
     try:
         found = sample_losses(here, attack(here) if attack else inputs)
     except NotFinite:  # the loss overflows, so that there is no attack
-        return torch.full((3 + len(torch.bincount(group)),), float("nan"), dtype=torch.float64)
-    losses = found.loss.double().cpu()
+        return torch.full((3 + 2 * len(sizes),), float("nan"), dtype=torch.float64)
+    losses, correct = found.loss.double().cpu(), found.correct.double().cpu()
     spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
-    summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, found.correct.double().mean().cpu()])
-    return torch.cat([summary, torch.bincount(group, losses) / torch.bincount(group)])
+    summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, correct.mean()])
+    return torch.cat([summary, *(torch.bincount(group, of_each) / sizes for of_each in (losses, correct))])
 
 
 def _slice(rows: Tensor, group: Tensor) -> Slice:
+    sizes = torch.bincount(group).double().numpy()
     loss, stderr, accuracy = rows[:, :3].numpy().T
-    return Slice(loss, stderr, accuracy, rows[:, 3:].numpy(), torch.bincount(group).double().numpy())
+    group_loss, group_accuracy = np.split(rows[:, 3:].numpy(), 2, axis=1)
+    return Slice(loss, stderr, accuracy, group_loss, group_accuracy, sizes)

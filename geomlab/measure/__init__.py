@@ -6,5 +6,16 @@ from geomlab.measure.curvature import Curvature
 from geomlab.measure.drift import Drift
 from geomlab.measure.features import FeatureGeometry
 from geomlab.measure.landscape import Landscape
+from geomlab.measure.paths import Paths
 
-__all__ = ["Accuracy", "Curvature", "Drift", "FeatureGeometry", "Joint", "Landscape", "Measurement", "Single"]
+__all__ = [
+    "Accuracy",
+    "Curvature",
+    "Drift",
+    "FeatureGeometry",
+    "Joint",
+    "Landscape",
+    "Measurement",
+    "Paths",
+    "Single",
+]

@@ -16,10 +16,11 @@ from geomlab.features.extraction import extract, normalised
 from geomlab.landscape import directions
 from geomlab.measure.base import Single, dataset
 from geomlab.subject import Subject
+from geomlab.typing import Features
 
-_MIN_SAMPLES = 8  # below this no interval of CKA means anything
+MIN_SAMPLES = 8  # below this no interval of CKA means anything
 Pair = tuple[float, float]
-_UNDEFINED: Pair = (float("nan"), float("nan"))
+UNDEFINED: Pair = (float("nan"), float("nan"))
 _SIMILARITIES = (
     "cka_to_clean",
     "gram_drift",
@@ -106,12 +107,12 @@ class FeatureGeometry(Single):
             (a, sa), (b, sb) = _mean(dims), _mean(clean_dims)
             change = (a - b, float(np.hypot(sa, sb)))
         return {
-            "cka_to_clean": _similarity(similarity.cka, x, clean, batches.paired),
-            "gram_drift": _similarity(similarity.gram_drift, x, clean, batches.paired),
+            "cka_to_clean": with_error(similarity.cka, x, clean, paired=batches.paired),
+            "gram_drift": with_error(similarity.gram_drift, x, clean, paired=batches.paired),
             "centroid_cosine": cosine,
             "lid": _mean(dims),
             "delta_lid": change,
-            "gram_volume": _mean(manifold.gram_volume(clean, x, bent)) if batches.paired else _UNDEFINED,
+            "gram_volume": _mean(manifold.gram_volume(clean, x, bent)) if batches.paired else UNDEFINED,
         }
 
     def _against(self, x: Tensor, theirs: Tensor | None) -> dict[str, Pair]:
@@ -121,7 +122,7 @@ class FeatureGeometry(Single):
             "procrustes": similarity.procrustes,
         }
         return {
-            f"reference_{name}": _UNDEFINED if theirs is None else _similarity(measure, x, theirs, True)
+            f"reference_{name}": UNDEFINED if theirs is None else with_error(measure, x, theirs, paired=True)
             for name, measure in measures.items()
         }
 
@@ -137,8 +138,8 @@ class FeatureGeometry(Single):
             )
         if self._k(batches) < self.k:
             found.append(f"LID uses k = {self._k(batches)} instead of {self.k}: too few samples")
-        if len(batches) < _MIN_SAMPLES:
-            found.append(f"{len(batches)} samples are too few for similarities; use at least {_MIN_SAMPLES}")
+        if len(batches) < MIN_SAMPLES:
+            found.append(f"{len(batches)} samples are too few for similarities; use at least {MIN_SAMPLES}")
         return found
 
 
@@ -146,7 +147,7 @@ def _undefined(rows: dict[str, dict[str, Pair]], batches: Batches, lost: list[st
     """Sentences on numbers that are not defined for a reason no other warning gives."""
     found = []
     for measure in next(iter(rows.values())):
-        few = measure in _SIMILARITIES and len(batches) < _MIN_SAMPLES
+        few = measure in _SIMILARITIES and len(batches) < MIN_SAMPLES
         if few or (measure in _NEED_TWINS and not batches.paired):
             continue
         known = lost if measure.startswith("reference_") else []
@@ -164,9 +165,17 @@ def shared_layers(reference: Subject, layers: list[str]) -> list[str]:
     return [name for name in layers if name in there]
 
 
-def _similarity(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, paired: bool) -> Pair:
-    if not paired or len(x) < _MIN_SAMPLES:
-        return _UNDEFINED
+def with_error(measure: Callable[[Tensor, Tensor], Tensor], x: Features, y: Tensor, *, paired: bool) -> Pair:
+    """A similarity of two representations and its standard error; NaN of other samples, or of too few.
+
+    Args:
+        measure: of `features.similarity`.
+        x: (n, d) features.
+        y: (m, d') features.
+        paired: whether both are of the same samples.
+    """
+    if not paired or len(x) < MIN_SAMPLES:
+        return UNDEFINED
     return _jackknifed(lambda rows: measure(x[rows], y[rows]), len(x))
 
 
@@ -187,4 +196,4 @@ def _two_samples(x: Tensor, labels: Tensor, y: Tensor, other: Tensor) -> Pair:
 def _mean(values: Tensor) -> Pair:
     """Mean and standard error over the samples where the value is defined."""
     defined = values[torch.isfinite(values)].numpy()
-    return stats.mean_stderr(defined) if len(defined) else _UNDEFINED
+    return stats.mean_stderr(defined) if len(defined) else UNDEFINED

@@ -22,6 +22,7 @@ from geomlab.linalg.operator import Operator
 from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.landscape import Landscape
+from geomlab.measure.paths import Paths
 from geomlab.risk import sample_losses
 from geomlab.subject import Subject
 
@@ -44,16 +45,18 @@ class Forecast:
         most: seconds that it takes at most, where no eigenvalue converges.
         memory: bytes at once, those of the weights and images not counted.
         parts: what takes the memory, in bytes.
+        once: seconds beside these that are spent once for all conditions.
     """
 
     usual: float
     most: float
     memory: float
     parts: dict[str, float]
+    once: float = 0.0
 
 
 def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Forecast:
-    """Time and memory of a measure whose cost grows with its settings: curvature and landscape; of others nothing.
+    """Time and memory of a measure whose cost grows with its settings: curvature, landscape, paths; of others nothing.
 
     A product and a forward pass of some samples are timed, and taken to be linear in the samples. It is right to about
     a factor of three; other work on the machine is not foreseen.
@@ -71,6 +74,11 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
             passes = measurement.points + PRODUCT * measurement.products
             seconds = passes * once * len(batches) / len(pilot)
             return Forecast(seconds, seconds, 0, {})
+        case Paths():
+            once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
+            a_pass = once * len(batches) / len(pilot)
+            shared, each = measurement.passes(len(batches))
+            return Forecast(each * a_pass, each * a_pass, 0, {}, shared * a_pass)
         case _:
             return Forecast(0, 0, 0, {})
 

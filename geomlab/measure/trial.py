@@ -17,6 +17,7 @@ from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.features import FeatureGeometry
 from geomlab.measure.landscape import Landscape
+from geomlab.measure.paths import Paths
 from geomlab.risk import value_and_gradient
 from geomlab.subject import Subject
 from geomlab.typing import Images
@@ -41,14 +42,15 @@ def try_derivatives(measurement: Measurement, subject: Subject, batches: Batches
         UserError: if the logits depend on weights that torch does not know of, which would pass for a gradient of
             zero, or on none at all; or if a derivative fails.
     """
-    if not isinstance(measurement, Curvature | FeatureGeometry | Landscape):
+    if not isinstance(measurement, Curvature | FeatureGeometry | Landscape | Paths):
         return
-    order = measurement.derivatives if isinstance(measurement, Landscape) else 1
+    order = measurement.derivatives if isinstance(measurement, Landscape | Paths) else 1
     if not order:
         return
     pair = batches.take(torch.arange(2, device=batches.labels.device))
     names = params.select(subject.weights, measurement.subspace)
-    leave = f"leave {measurement.name} out of --measure"
+    trained = isinstance(measurement, Paths)
+    leave = "have no path but --path linear" if trained else f"leave {measurement.name} out of --measure"
     with _refused(
         f"{subject.name}: the gradient in its weights failed", f"mend its forward pass, or {leave}"
     ):

@@ -43,9 +43,14 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
     return "\n".join(line for line in lines if not line.endswith(": "))
 
 
-def moved(data: xr.Dataset) -> str:
-    """Lines that say what became of adversarial inputs and of batch normalisation where the weights moved."""
-    return "\n".join(filter(None, [_attacked(data), _statistics(data)]))
+def moved(data: xr.Dataset, variable: str = "line_loss") -> str:
+    """Lines that say what became of adversarial inputs and of batch normalisation where the weights moved.
+
+    Args:
+        data: measurement `landscape` or `paths`, of one or several checkpoints and conditions.
+        variable: that a condition has if it was measured.
+    """
+    return "\n".join(filter(None, [_attacked(data, variable), _statistics(data)]))
 
 
 def _statistics(data: xr.Dataset) -> str:
@@ -53,9 +58,9 @@ def _statistics(data: xr.Dataset) -> str:
     return f"statistics of batch normalisation: {found}" if found else ""
 
 
-def _attacked(data: xr.Dataset) -> str:
+def _attacked(data: xr.Dataset, variable: str) -> str:
     found: dict[str, list[str]] = {}
-    for condition, one in select.per_condition(data, "line_loss"):
+    for condition, one in select.per_condition(data, variable):
         if kind(condition) == "adversarial" and "inputs" in one:
             found.setdefault(select.words(one, "inputs"), []).append(condition)
     return "; ".join(f"{', '.join(names)}: {inputs}" for inputs, names in found.items() if inputs)

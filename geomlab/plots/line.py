@@ -133,12 +133,4 @@ def _range(data: xr.Dataset, variable: str, scale: Scale) -> dict[str, object]:
     """One range for all checkpoints."""
     if variable == "line_accuracy":
         return {"range": [-0.02, 1.02]}
-    y = select.numbers(data, variable)
-    y = y[np.isfinite(y)]
-    if scale.kind == "log":
-        return {
-            **scale.plotly_axis(y),
-            "range": [float(np.log10(y.min()) - 0.05), float(np.log10(y.max()) + 0.05)],
-        }
-    margin = 0.05 * float(y.max() - y.min() or 1.0)
-    return {"range": [float(y.min()) - margin, float(y.max()) + margin]}
+    return scale.plotly_range(select.numbers(data, variable))

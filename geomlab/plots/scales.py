@@ -63,6 +63,18 @@ class Scale:
             "ticktext": [label(t) for t in ticks],
         }
 
+    def plotly_range(self, values: ArrayLike) -> dict[str, Any]:
+        """Settings of a plotly axis, linear or logarithmic, that shows all finite values with a margin."""
+        y = np.asarray(values, dtype=np.float64)
+        y = y[np.isfinite(y)]
+        if self.kind == "log":
+            return {
+                **self.plotly_axis(y),
+                "range": [float(np.log10(y.min()) - 0.05), float(np.log10(y.max()) + 0.05)],
+            }
+        margin = 0.05 * float(y.max() - y.min() or 1.0)
+        return {"range": [float(y.min()) - margin, float(y.max()) + margin]}
+
 
 def choose(values: ArrayLike) -> Scale:
     """The scale for a set of numbers; those that are not finite are left out."""

@@ -14,6 +14,7 @@ from geomlab.plots import (
     density,
     layers,
     line,
+    paths,
     plane,
     sampling,
     select,
@@ -146,6 +147,20 @@ KINDS = (
         "plane shows mean curvature only: eigenvalues along which the loss is sharpest are rarely in it.",
         plane.figure,
         plane.interactive,
+    ),
+    Kind(
+        "paths",
+        "Loss landscape",
+        "paths",
+        "loss",
+        paths.TITLE,
+        "From the reference, t = 0, to the network, t = 1. The dotted line joins the losses of the two ends; the "
+        "largest rise above it, upright, is the barrier: none means that one valley holds both. Curves were "
+        "trained to be low, on other samples than these. Bands are 95 %, of the loss symmetric in its logarithm. "
+        "Below, where it was asked for, CKA of the features along the path to the reference's and to the network's, on "
+        "the same inputs.",
+        paths.figure,
+        paths.interactive,
     ),
     Kind(
         "features",

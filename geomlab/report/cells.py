@@ -29,7 +29,7 @@ def cell(results: Results, measurement: str, checkpoint: str, condition: str | N
     if not isinstance(one["warnings"].item(), str):
         return None
     # The conditions of one network share layers and grid, so that a NaN there is a value; networks need not.
-    joined = ("layer", "step", "alpha", "beta") if data.sizes["checkpoint"] > 1 else ()
+    joined = ("layer", "step", "alpha", "beta", "path", "t") if data.sizes["checkpoint"] > 1 else ()
     for dim in ("eigen", "sample", "part", *joined):
         if dim in one.dims:
             one = one.dropna(dim, how="all", subset=[name for name in one.data_vars if dim in one[name].dims])

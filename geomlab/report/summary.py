@@ -19,7 +19,7 @@ REFERENCE = {
     "gram_drift": "reference_gram_drift",
     "procrustes": "reference_procrustes",
 }
-GROUPS = ("layers", "per_layer", "per_layer_absolute")  # whose keys are names of layers
+GROUPS = ("layers", "per_layer", "per_layer_absolute", "along")  # whose keys are names of layers, or of paths
 Json = dict[str, Any]
 Holes = dict[str, tuple[tuple[str, ...], int]]
 
@@ -50,6 +50,7 @@ def summarise(results: Results, checkpoint: str | None = None) -> Json:
             for condition, one in cells(results, "curvature", name)
         },
         "landscape": {condition: _landscape(one) for condition, one in cells(results, "landscape", name)},
+        **_paths(results, name),
         "features": _features(results, name, with_reference=manifest["reference"] is not None),
         "drift": _drift(cell(results, "drift", name, None)),
     }
@@ -244,7 +245,7 @@ def _landscape(one: xr.Dataset) -> Json:
         "direction_norm": vector(one, "direction_norm"),
         "relative_norm": vector(one, "relative_norm"),
         "inputs": text(one, "inputs"),
-        **({"batchnorm": text(one, "batchnorm")} if text(one, "batchnorm") else {}),
+        **_statistics(one),
         "params": text(one, "params"),
         "n": count(one),
     }
@@ -297,6 +298,57 @@ def _of_slices(one: xr.Dataset) -> Json:
         },
         "axes_cosine": scalar(one, "axes_cosine"),
     }
+
+
+def _paths(results: Results, checkpoint: str) -> Json:
+    """Paths from the reference, where they were asked for."""
+    found = {condition: _along(one) for condition, one in cells(results, "paths", checkpoint)}
+    return {"paths": found} if found else {}
+
+
+def _along(one: xr.Dataset) -> Json:
+    return {
+        "t": vector(one, "t"),
+        "along": {str(path): _path(one.sel(path=path)) for path in one["path"].values},
+        "distance": scalar(one, "distance"),
+        "inputs": text(one, "inputs"),
+        **_statistics(one),
+        "params": text(one, "params"),
+        "n": count(one),
+        "n_trained": count(one, "n_trained"),
+    }
+
+
+def _statistics(one: xr.Dataset) -> Json:
+    """What became of statistics of batch normalisation, of a network that has them."""
+    said = text(one, "batchnorm")
+    return {"batchnorm": said} if said else {}
+
+
+def _path(at: xr.Dataset) -> Json:
+    """Of one path; features where they were compared, training where there was any."""
+
+    def number(name: str) -> Json:
+        return {
+            "value": scalar(at, name),
+            **{end: scalar(at, f"{name}_{end}") for end in ("low", "high")},
+        }
+
+    features = [name for name in ("cka_to_start", "cka_to_end") if np.isfinite(vector(at, name)).any()]
+    found: Json = {name: vector(at, name) for name in ("loss", "loss_stderr", "accuracy")}
+    found |= {name: number(name) for name in ("barrier", "accuracy_barrier")}
+    found |= {name: scalar(at, name) for name in ("length", "relative_length")}
+    found |= {name: vector(at, name) for one in features for name in (one, f"{one}_stderr")}
+    steps = count(at, "steps")
+    if steps:
+        found["training"] = {
+            "steps": steps,
+            "left_out": count(at, "steps_left_out"),
+            "loss_before": scalar(at, "training_loss_before"),
+            "loss_after": scalar(at, "training_loss_after"),
+            "barrier": number("training_barrier"),
+        }
+    return found
 
 
 def _features(results: Results, checkpoint: str, *, with_reference: bool) -> Json:
@@ -369,7 +421,7 @@ def _pattern(path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """A path with its condition as `*`, and its layer too: one warning then speaks for all of them."""
     parts, at = list(path), 2 if path[:2] == ("features", "reference") else 1
     conditions: tuple[str, ...] = ()
-    if path[0] in ("conditions", "curvature", "landscape", "features") and len(parts) > at:
+    if path[0] in ("conditions", "curvature", "landscape", "paths", "features") and len(parts) > at:
         conditions = (parts[at],)
         parts[at] = "*"
     if parts[-1] in ("value", "stderr", "low", "high") and parts[-2] not in GROUPS:  # of one number

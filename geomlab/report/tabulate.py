@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from geomlab.report import curvature_tables, landscape_tables
+from geomlab.report import curvature_tables, landscape_tables, path_tables
 from geomlab.report.cells import cell, count, scalar
 from geomlab.report.entries import (
     ONE_ERROR,
@@ -39,6 +39,7 @@ def tabulate(results: Results) -> dict[str, Table]:
         "accuracy": accuracy_table,
         **curvature_tables.TABLES,
         **landscape_tables.TABLES,
+        **path_tables.TABLES,
         "features": features_table,
         "features_layers": features_layers_table,
         "reference": reference_table,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -41,6 +42,7 @@ def describe(results: Results, checkpoint: str | None = None) -> list[str]:
         _shared(results, name),
         _spread(found["curvature"], clean),
         _layers(found["curvature"], clean),
+        _paths(dict(cells(results, "paths", name)), results.manifests[name]["reference"]),
         _features(found["features"], clean),
         _reference(found["features"], results.manifests[name]["reference"]),
         _drift(cell(results, "drift", name, None)),
@@ -151,6 +153,24 @@ def _layers(found: dict[str, xr.Dataset], clean: str | None) -> str:
         f"Curvature per parameter on clean inputs is largest in {peak['layer'].item()}: "
         f"κ = {stderr_cell(peak, 'layer_kappa')}."
     )
+
+
+def _paths(found: dict[str, xr.Dataset], reference: dict[str, str] | None) -> str:
+    """How high each path rises under each condition."""
+    if not found or not reference:
+        return ""
+    by_path: dict[str, list[str]] = {}
+    for name, one in found.items():
+        for path in one["path"].values:
+            high = interval_cell(one.sel(path=path), "barrier")
+            if math.isfinite(high.value):
+                by_path.setdefault(str(path), []).append(f"{replace(high, n=None)} {under(name)}")
+    along = "; ".join(f"{path} {listed(parts)}" for path, parts in by_path.items())
+    told = (
+        f"From the reference, {reference['name']}, to this network the loss rises above the straight line between "
+        f"the two losses by, in nats: {along}"
+    )
+    return f"{told}." if along else ""
 
 
 def _features(found: dict[str, xr.Dataset], clean: str | None) -> str:

@@ -15,7 +15,7 @@ from geomlab.errors import UserError
 from geomlab.landscape import directions
 from geomlab.measure import Landscape
 from geomlab.measure.landscape.axes import Place, parsed, steps
-from geomlab.measure.landscape.measurement import TILE
+from geomlab.measure.tiled import TILE
 from geomlab.risk import sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -70,7 +70,7 @@ def test_the_slice_curves_as_the_hessian_says_along_every_direction(spec: str, d
     measurement = Landscape(
         axes=(spec, "random"), reference=REFERENCE.to("cpu", dtype), trajectory=passed(dtype), **FEW
     )
-    found = models.slices(measurement, subject, batches)
+    found = models.alone(measurement, subject, batches)
     assert warnings(found) == []
     np.testing.assert_allclose(
         found["curvature"],
@@ -89,7 +89,7 @@ def test_the_slice_curves_as_the_hessian_says_along_every_direction(spec: str, d
 def test_a_network_with_kinks_is_said_to_differ_from_its_hessian() -> None:
     """A ReLU's second derivative is 0 almost everywhere, and the slope of the loss changes at every kink."""
     subject = models.subject(nn.Sequential(nn.Flatten(), nn.Linear(72, 40), nn.ReLU(), nn.Linear(40, 3)))
-    found = models.slices(Landscape(axes=("random", "random"), **FEW), subject, INPUTS)
+    found = models.alone(Landscape(axes=("random", "random"), **FEW), subject, INPUTS)
     (first, *_) = warnings(found)
     assert first.startswith("along d0 the slice curves by")
     assert first.endswith("the loss has kinks there, or one of the two is wrong")
@@ -104,7 +104,7 @@ def test_eigenvectors_are_on_the_axes_they_are_asked_for() -> None:
         (("eigenvector:1", "eigenvector:bottom"), (sharp, flat)),
         (("eigenvector:bottom", "eigenvector:1"), (flat, sharp)),
     ):
-        found = models.slices(Landscape(axes=axes, **FEW), SUBJECT, INPUTS)
+        found = models.alone(Landscape(axes=axes, **FEW), SUBJECT, INPUTS)
         np.testing.assert_allclose(found["curvature"], expected, rtol=1e-2)
         assert [
             f"λ = {value:.3g}" in str(name)
@@ -112,13 +112,13 @@ def test_eigenvectors_are_on_the_axes_they_are_asked_for() -> None:
         ]
         assert abs(float(found["axes_cosine"])) < 1e-3
         np.testing.assert_allclose(found["direction_norm"], np.sqrt(2 / np.abs(expected)), rtol=1e-2)
-    first = models.slices(Landscape(axes=("eigenvector:1", "random:length=1e-6"), **FEW), SUBJECT, INPUTS)
+    first = models.alone(Landscape(axes=("eigenvector:1", "random:length=1e-6"), **FEW), SUBJECT, INPUTS)
     plane = first["plane_loss"]
     assert float(plane.std("alpha").mean()) > 100 * float(plane.std("beta").mean())
 
 
 def test_the_line_to_the_reference_passes_through_it() -> None:
-    found = models.slices(
+    found = models.alone(
         Landscape(axes=("reference", "random"), reference=REFERENCE, line_points=21, plane_points=3),
         SUBJECT,
         INPUTS,
@@ -130,7 +130,7 @@ def test_the_line_to_the_reference_passes_through_it() -> None:
     assert (found["step"].values[0], found["step"].values[-1]) == (-1.5, 0.5)
     assert float(found["direction_norm"][0]) == pytest.approx(0.2 * directions.norm(SUBJECT.weights))
     assert float(found["barrier"]) >= 0
-    assert math.isnan(float(models.slices(Landscape(**FEW), SUBJECT, INPUTS)["barrier"]))
+    assert math.isnan(float(models.alone(Landscape(**FEW), SUBJECT, INPUTS)["barrier"]))
 
 
 @pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 0), (torch.float64, 1e-13)])
@@ -140,7 +140,7 @@ def test_a_step_to_another_network_arrives_there(dtype: torch.dtype, off: float)
     noise = directions.gaussian(SUBJECT.weights, generator(9, "other"), "none")
     other = SUBJECT.at({name: 0.1 * w + noise[name] for name, w in SUBJECT.weights.items()}).to("cpu", dtype)
     measurement = Landscape(axes=("reference", "random"), reference=other, line_points=21, plane_points=3)
-    found = models.slices(measurement, subject, batches)
+    found = models.alone(measurement, subject, batches)
     for step, network in ((-1, other), (0, subject)):
         at = np.argmin(np.abs(found["step"].values - step))
         exact = sample_losses(network, batches).loss.double().mean()
@@ -151,7 +151,7 @@ def test_a_step_to_another_network_arrives_there(dtype: torch.dtype, off: float)
 def test_of_two_other_networks_the_plane_goes_through_all_three(dtype: torch.dtype) -> None:
     subject, others = SUBJECT.to("cpu", dtype), passed(dtype)[:2]
     measurement = Landscape(axes=("pca:1", "pca:2"), trajectory=others, **FEW)
-    found = models.slices(measurement, subject, INPUTS.to(SUBJECT.device, dtype))
+    found = models.alone(measurement, subject, INPUTS.to(SUBJECT.device, dtype))
     assert list(found["waypoint"].values) == ["step 0", "step 1"]
     at = found["waypoint_step"].values
     assert at[0, 0] == pytest.approx(1)
@@ -170,7 +170,7 @@ def test_of_two_other_networks_the_plane_goes_through_all_three(dtype: torch.dty
 
 
 def test_other_networks_are_placed_on_any_plane() -> None:
-    found = models.slices(
+    found = models.alone(
         Landscape(
             axes=("reference", "random"), reference=REFERENCE, trajectory=(REFERENCE, *passed()), **FEW
         ),
@@ -181,15 +181,13 @@ def test_other_networks_are_placed_on_any_plane() -> None:
     assert float(found["waypoint_off_plane"][0]) < 1e-9
     shares = (found["waypoint_off_plane"] / found["waypoint_distance"]).values[1:]
     assert ((shares > 0.05) & (shares < 0.9)).all()
-    assert "waypoint_step" not in models.slices(Landscape(**FEW), SUBJECT, INPUTS)
+    assert "waypoint_step" not in models.alone(Landscape(**FEW), SUBJECT, INPUTS)
 
 
 def test_a_length_is_that_of_a_step_and_a_right_angle_is_one() -> None:
     axes = ("reference", "random:layer,length=0.7")
     oblique, right = (
-        models.slices(
-            Landscape(axes=axes, orthogonal=orthogonal, reference=REFERENCE, **FEW), SUBJECT, INPUTS
-        )
+        models.alone(Landscape(axes=axes, orthogonal=orthogonal, reference=REFERENCE, **FEW), SUBJECT, INPUTS)
         for orthogonal in (False, True)
     )
     assert abs(float(oblique["axes_cosine"])) > 1e-3
@@ -237,7 +235,7 @@ def test_tiles_that_are_there_are_not_computed_again() -> None:
             super().write(condition, number, arrays)
 
     measurement = Landscape(line_points=9, plane_points=13)
-    whole = models.slices(measurement, SUBJECT, INPUTS)
+    whole = models.alone(measurement, SUBJECT, INPUTS)
     tiles = Cut()
     with pytest.raises(KeyboardInterrupt):
         measurement.together(SUBJECT, {"clean": INPUTS}, INPUTS, tiles)
@@ -254,7 +252,7 @@ def test_tiles_that_are_there_are_not_computed_again() -> None:
 def test_losses_that_overflow_are_kept_and_counted() -> None:
     subject = models.subject(models.softmax_regression(), torch.float32)
     batches = INPUTS.to(subject.device, torch.float32)
-    found = models.slices(Landscape(axes=("random:none,length=1e39", "random"), **FEW), subject, batches)
+    found = models.alone(Landscape(axes=("random:none,length=1e39", "random"), **FEW), subject, batches)
     assert not np.isfinite(found["line_loss"]).all()
     assert math.isfinite(float(found["line_loss"].sel(step=0)))
     assert "points of the landscape have a loss that is not finite" in warnings(found)[0]
@@ -317,25 +315,25 @@ def test_a_direction_may_move_some_of_the_parameters_beside_one_that_moves_all()
     assert {name for name, tensor in few.direction.items() if tensor.any()} == {"4.weight", "4.bias"}
     alone = parsed("eigenvector:1")(place().within("^4"), 0)
     torch.testing.assert_close(few.direction["4.weight"], alone.direction["4.weight"])
-    found = models.slices(measurement, SUBJECT, INPUTS)
+    found = models.alone(measurement, SUBJECT, INPUTS)
     assert float(found["curvature"][0]) < float(found["curvature"][1])  # Cauchy's interlacing
     assert str(found["direction"].values[0]).endswith(", in ^4")
 
 
 def test_an_eigenvector_too_many_is_refused() -> None:
     with pytest.raises(UserError, match=r"eigenvector:9: the subspace has 3 dimensions only"):
-        models.slices(Landscape("4.bias", axes=("eigenvector:9", "random"), **FEW), SUBJECT, INPUTS)
+        models.alone(Landscape("4.bias", axes=("eigenvector:9", "random"), **FEW), SUBJECT, INPUTS)
 
 
 def test_a_step_beyond_all_numbers_is_refused() -> None:
     with pytest.raises(UserError, match=r"a step of 1e\+200 is too long for numbers"):
-        models.slices(Landscape(axes=("random:length=1e200", "random"), **FEW), SUBJECT, INPUTS)
+        models.alone(Landscape(axes=("random:length=1e200", "random"), **FEW), SUBJECT, INPUTS)
 
 
 @pytest.mark.parametrize("network", [models.Custom(models.CutSquare), models.Bag()])
 def test_a_network_without_second_derivative_is_sliced_and_not_checked(network: nn.Module) -> None:
     subject = models.subject(network)
-    found = models.slices(Landscape(**FEW), subject, INPUTS)
+    found = models.alone(Landscape(**FEW), subject, INPUTS)
     assert np.isfinite(found["curvature"]).all()
     assert np.isnan(found["curvature_by_hessian"]).all()
     assert warnings(found)[0].startswith("the curvature of the slice is not checked against dᵀHd: ")

@@ -14,7 +14,17 @@ import xarray as xr
 from geomlab import params
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.trace import Traces, traces
-from geomlab.measure import Accuracy, Curvature, Drift, FeatureGeometry, Landscape, Measurement, Single
+from geomlab.measure import (
+    Accuracy,
+    Curvature,
+    Drift,
+    FeatureGeometry,
+    Joint,
+    Landscape,
+    Measurement,
+    Paths,
+    Single,
+)
 from geomlab.measure.curvature.warn import sentences
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -27,6 +37,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "accuracy": Accuracy(),
     "curvature": Curvature(k=4, probes=5, reference=MOVED, eigensolver="pyhessian"),
     "landscape": Landscape(line_points=5, plane_points=3, trajectory=(MOVED,)),
+    "paths": Paths(MOVED, ("linear", "bezier:steps=3,cka=yes"), count=5),
     "features": FeatureGeometry(MOVED, k=5),
     "drift": Drift(MOVED),
 }
@@ -36,8 +47,8 @@ def measure(name: str, subject: Subject = SUBJECT) -> xr.Dataset:
     measurement = MEASUREMENTS[name]
     if isinstance(measurement, Single):
         return measurement(subject, INPUTS, generator(0, name))
-    assert isinstance(measurement, Landscape)
-    return models.slices(measurement, subject, INPUTS)
+    assert isinstance(measurement, Joint)
+    return models.alone(measurement, subject, INPUTS)
 
 
 def documented(name: str) -> set[str]:
@@ -185,7 +196,7 @@ def test_a_subspace_of_vectors_gives_a_flat_slice_and_says_so(scale: int) -> Non
     subject = SUBJECT.at(
         {name: scale * SUBJECT.weights[name] for name in params.select(SUBJECT.weights, "bias$")}
     )
-    flat = models.slices(Landscape("bias$", line_points=3, plane_points=3), subject, INPUTS)
+    flat = models.alone(Landscape("bias$", line_points=3, plane_points=3), subject, INPUTS)
     assert np.ptp(flat["line_loss"].values) == np.ptp(flat["plane_loss"].values) == 0
     assert json.loads(str(flat["warnings"].item())) == [
         "--params 'bias$' selects no matrix that is not zero, and only matrices move, by their own norm: "

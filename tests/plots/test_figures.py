@@ -16,6 +16,7 @@ from geomlab.plots import (
     density,
     layers,
     line,
+    paths,
     plane,
     sampling,
     spectrum,
@@ -343,3 +344,30 @@ def test_a_density_that_is_nowhere_known_is_drawn_empty(one: Results) -> None:
         data[name] = data[name] * np.nan
     assert not density.figure(data).axes[0].lines[1:]
     assert not density.interactive(data).data
+
+
+def test_a_path_has_the_line_between_its_ends_and_its_barrier(one: Results) -> None:
+    ax = axes()
+    data = clean(one, "paths").sel(path="linear")
+    artists = paths.plot(data, ax)
+    assert len(artists) == 4 * 5
+    _, curve, straight, upright = artists[:4]
+    loss, t = data["loss"].sel(condition="clean").values, data["t"].values
+    np.testing.assert_array_equal(curve.get_ydata(), loss)  # type: ignore[union-attr]
+    np.testing.assert_allclose(straight.get_ydata(), loss[0] + t * (loss[-1] - loss[0]))  # type: ignore[union-attr]
+    ((x, low), (_, high)) = upright.get_segments()[0]  # type: ignore[union-attr]
+    assert (x, high - low) == (0.5, pytest.approx(float(data["barrier"].sel(condition="clean"))))
+
+
+def test_features_along_paths_have_panels_only_where_they_were_compared(one: Results, two: Results) -> None:
+    titles = [ax.get_title(loc="left") for ax in paths.figure(one["paths"]).axes]
+    assert titles == ["linear", "bezier:steps=200", *["bezier:steps=200"] * 2]
+    labels = [ax.get_ylabel() for ax in paths.figure(one["paths"]).axes]
+    assert labels == ["cross-entropy (nats)", "", "CKA to reference", "CKA to network"]
+    drawn = paths.figure(two["paths"]).axes
+    assert [ax.get_title(loc="left") for ax in drawn][:2] == ["ft-s0: linear", "ft-s0: bezier:steps=200"]
+    without = one["paths"].drop_vars(["cka_to_start", "cka_to_end"])
+    assert len(paths.figure(without).axes) == 2
+    assert [a.text for a in paths.interactive(without).layout.annotations] == ["linear", "bezier:steps=200"]
+    hidden = {name: loss.where(loss["t"] != 0.5) for name, loss in without[["loss"]].items()}
+    assert len(paths.plot(without.assign(hidden).isel(checkpoint=0, path=0), axes())) == 20

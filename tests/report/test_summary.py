@@ -130,3 +130,28 @@ def test_one_of_several_checkpoints(two: Results) -> None:
     assert summarise(two, "grace-s0")["checkpoint"]["name"] == "grace-s0"
     assert np.isfinite(summarise(two)["curvature"]["clean"]["trace"]["value"])
     assert not any(math.isinf(x) for x in summarise(two)["curvature"]["clean"]["eigenvalues"])
+
+
+def test_paths_are_there_with_what_was_asked_for(summary: dict[str, Any], one: Results) -> None:
+    line, curve = summary["paths"]["pgd"]["along"].values()
+    cell = one["paths"].sel(checkpoint="grace-s0", condition="pgd", path="bezier:steps=200")
+    assert curve["loss"] == cell["loss"].values.tolist()
+    assert curve["barrier"] == {
+        "value": cell["barrier"],
+        "low": cell["barrier_low"],
+        "high": cell["barrier_high"],
+    }
+    assert curve["training"]["left_out"] == 3
+    assert keys(curve) - keys(line) == {
+        "training",
+        *(f"cka_to_{x}" for x in ("start", "start_stderr", "end", "end_stderr")),
+    }
+    assert not [line for line in summary["warnings"] if line.startswith("paths")]
+
+
+def test_numbers_of_paths_that_are_not_finite_are_named_together(one: Results) -> None:
+    data = one["paths"].copy(deep=True)
+    data["relative_length"].loc[{"condition": ["clean", "pgd"]}] = np.nan
+    changed = summarise(Results(one.folder, one.manifests, {**one.data, "paths": data}))
+    said = "paths.{clean,pgd}.along.*.relative_length: 4 numbers are not finite, written as null"
+    assert said in changed["warnings"]

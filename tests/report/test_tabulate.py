@@ -28,6 +28,7 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "overlap": 10,
             "slices_curvature": 10,
             "trajectory": 3,
+            "paths": 10,
         }
     }
 

@@ -45,3 +45,10 @@ def test_how_sure_lambda_max_is_and_what_is_shared_is_said(one: Results) -> None
     shared = next(s for s in sentences if s.startswith("Of the top eigenspace on clean inputs "))
     assert "under pgd" in shared
     assert f"two halves of the clean samples share {float(clean['halves_overlap']):.2g}" in shared
+
+
+def test_how_high_paths_rise_is_said(one: Results) -> None:
+    (sentence,) = (s for s in describe(one) if "rises above the straight line" in s)
+    assert sentence.startswith("From the reference, zero-shot, to this network the loss rises")
+    assert "in nats: linear 2.00 [1.80, 2.20] on clean inputs, 12.0 [10.8, 13.2] under pgd" in sentence
+    assert "; bezier:steps=200 0.100 [0.090, 0.110] on clean inputs" in sentence

@@ -1,6 +1,6 @@
 """Loss slices of a network: along which directions, under which inputs, and what they amount to."""
 
 from geomlab.measure.landscape.axes import KNOWN
-from geomlab.measure.landscape.measurement import ATTACKS, BATCHNORMS, Landscape
+from geomlab.measure.landscape.measurement import ATTACKS, Landscape
 
-__all__ = ["ATTACKS", "BATCHNORMS", "KNOWN", "Landscape"]
+__all__ = ["ATTACKS", "KNOWN", "Landscape"]

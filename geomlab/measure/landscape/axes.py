@@ -114,10 +114,9 @@ class Place:
             UserError: naming the first that one lacks.
         """
         for other in others:
-            theirs = other.weights
-            lacking = [n for n, w in self.weights.items() if n not in theirs or theirs[n].shape != w.shape]
-            if lacking:
-                raise UserError(f"directions of the slices: {other.name} has no {lacking[0]} of that shape")
+            lost = params.lacking(self.weights, other.weights)
+            if lost:
+                raise UserError(f"directions of the slices: {other.name} has no {lost[0]} of that shape")
 
 
 Make = Callable[[Place, int], Axis]

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from geomlab import params
-from geomlab.batchnorm import Renew, reestimate, statistics_of
+from geomlab.batchnorm import renewal, statistics_of
 from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
 from geomlab.landscape import directions, numbers, trajectory
@@ -18,14 +18,14 @@ from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.landscape.axes import Axis, Place, check, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
+from geomlab.measure.tiled import in_tiles
 from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.stats import Array
 from geomlab.subject import Subject
 
 MEMORY = 4 * GIBIBYTE  # bytes for the graphs of the products that directions and the check need: ours
-ATTACKS = BATCHNORMS = ("fixed", "anew")
-OWN, TAKEN_ANEW = "those of the checkpoint", "taken anew on clean inputs at each point"  # statistics
-TILE = 64  # points that are stored at a time: ours
+ATTACKS = ("fixed", "anew")
+STATISTICS = {"fixed": "those of the checkpoint", "anew": "taken anew on clean inputs at each point"}
 FLAT = (
     "--params '{}' selects no matrix that is not zero, and only matrices move, by their own norm: the slice is flat by "
     "construction"
@@ -44,7 +44,7 @@ class Landscape(Joint):
         axes: SPECs of the two directions; the line is along the first.
         orthogonal: whether the second direction loses its part along the first.
         attack: of `ATTACKS`: adversarial inputs crafted at the centre and held fixed, or attacked anew at every point.
-        batchnorm: of `BATCHNORMS`: statistics of the checkpoint, or taken anew on clean inputs at every point.
+        batchnorm: of `geomlab.batchnorm.MODES`: statistics of the checkpoint, or taken anew at every point.
         line_points: points of the line, odd.
         plane_points: points a side of the plane, odd.
         seed: of the directions.
@@ -96,7 +96,7 @@ class Landscape(Joint):
     def check(self, subject: Subject, clean: Batches) -> None:
         """Whether directions and statistics can be made, as far as the networks alone tell; see `Measurement`."""
         check(self.axes, self._place(subject, clean))
-        self._renewal(subject, clean)
+        renewal(self.batchnorm, subject, clean)
 
     def together(
         self,
@@ -111,8 +111,13 @@ class Landscape(Joint):
         names, pair = place.names, self._pair(place)
         others = self._others(place, pair)
         anew = attacks if self.attack == "anew" else {}
-        renew = self._renewal(subject, clean)
-        found = _evaluated(subject, inputs, pair, self._points(pair), tiles, anew, renew)
+        along, renew = [axis.direction for axis in pair], renewal(self.batchnorm, subject, clean)
+        found = in_tiles(
+            inputs,
+            self._points(pair),
+            tiles,
+            lambda missing, points: evaluate(subject, missing, along, points, anew, renew),
+        )
         return {
             name: self._labelled(subject, batches, names, pair, found[name], name in anew).assign(others)
             for name, batches in inputs.items()
@@ -121,10 +126,6 @@ class Landscape(Joint):
     def _place(self, subject: Subject, clean: Batches) -> Place:
         names = params.select(subject.weights, self.subspace)
         return Place(subject, clean, names, self.reference, self.trajectory, self.seed, self.memory)
-
-    def _renewal(self, subject: Subject, clean: Batches) -> Renew:
-        """What becomes of the network at a point before its loss is taken."""
-        return reestimate(subject, clean) if self.batchnorm == "anew" else lambda here: here
 
     def _others(self, place: Place, pair: list[Axis]) -> dict[str, Any]:
         """Where the networks of the trajectory lie, in the order in which they were given."""
@@ -204,7 +205,7 @@ class Landscape(Joint):
             "samples_sha256": batches.samples,
         }
         if statistics_of(subject.module):
-            values["batchnorm"] = TAKEN_ANEW if self.batchnorm == "anew" else OWN
+            values["batchnorm"] = STATISTICS[self.batchnorm]
         coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
         coords["group"] = np.arange(len(found.group_n))
         return dataset(values, coords, [*self._warnings(found, lengths), *centre.warnings])
@@ -250,27 +251,3 @@ def _cosine(pair: list[Axis]) -> float:
     if not first * second:
         return float("nan")
     return directions.inner(pair[0].direction, pair[1].direction) / (first * second)
-
-
-def _evaluated(
-    subject: Subject,
-    inputs: Mapping[str, Batches],
-    pair: list[Axis],
-    points: torch.Tensor,
-    tiles: Tiles,
-    attacks: Mapping[str, Realise],
-    renew: Renew,
-) -> dict[str, Slice]:
-    """All points, a tile at a time; those that were stored before are not computed again."""
-    pieces: dict[str, list[Slice]] = {name: [] for name in inputs}
-    for number, some in enumerate(points.split(TILE)):
-        held = {name: tiles.read(name, number) for name in inputs}
-        missing = {name: inputs[name] for name, one in held.items() if one is None}
-        along = [axis.direction for axis in pair]
-        made = evaluate(subject, missing, along, some, attacks, renew) if missing else {}
-        for name, one in made.items():
-            tiles.write(name, number, vars(one))
-            held[name] = vars(one)
-        for name, arrays in held.items():
-            pieces[name].append(Slice(**(arrays or {})))
-    return {name: Slice.joined(some) for name, some in pieces.items()}

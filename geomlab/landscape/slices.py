@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from geomlab.data.batches import Batches
 from geomlab.errors import NotFinite
-from geomlab.risk import sample_losses
+from geomlab.risk import SampleLosses, sample_losses
 from geomlab.stats import Array, group_of
 from geomlab.subject import Subject
 from geomlab.typing import Float, Params
@@ -74,6 +75,7 @@ def evaluate(
     coordinates: Float[Tensor, "points axes"],
     attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
     renew: Callable[[Subject], Subject] = lambda here: here,
+    gather: Callable[[Callable[[], SampleLosses]], SampleLosses] = lambda work: work(),
 ) -> dict[str, Slice]:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
 
@@ -87,12 +89,14 @@ def evaluate(
         coordinates: points, in units of the directions.
         attacks: condition -> what gives its inputs at the network of a point: of the same samples, in order.
         renew: what becomes of the network of a point before anything else, as in `geomlab.batchnorm`.
+        gather: gives the losses of all samples from what gives those of a share, where `inputs` are one process's:
+            `geomlab.landscape.parallel.over_samples`.
     """
     networks = (
         subject.at({name: _moved(subject.weights[name], point, directions, name) for name in directions[0]})
         for point in coordinates.tolist()
     )
-    return at_each(networks, inputs, attacks, renew)
+    return at_each(networks, inputs, attacks, renew, gather)
 
 
 def at_each(
@@ -100,6 +104,7 @@ def at_each(
     inputs: Mapping[str, Batches],
     attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
     renew: Callable[[Subject], Subject] = lambda here: here,
+    gather: Callable[[Callable[[], SampleLosses]], SampleLosses] = lambda work: work(),
 ) -> dict[str, Slice]:
     """Loss and accuracy of several networks, a row each, under each condition; each is made once, and let go.
 
@@ -108,13 +113,13 @@ def at_each(
         inputs: condition -> its inputs, held fixed but for those of `attacks`.
         attacks: condition -> what gives its inputs at a network: of the same samples, in order.
         renew: what becomes of a network before anything else.
+        gather: as of `evaluate`.
     """
-    rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
-    groups = {name: torch.from_numpy(group_of(len(batches))) for name, batches in inputs.items()}
+    rows: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in inputs}
     for here in map(renew, networks):
         for name, batches in inputs.items():
-            rows[name].append(_row(here, batches, attacks.get(name), groups[name]))
-    return {name: _slice(torch.stack(rows[name]), groups[name]) for name in inputs}
+            rows[name].append(_row(gather(partial(_losses, here, batches, attacks.get(name)))))
+    return {name: _slice(rows[name]) for name in inputs}
 
 
 def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params], name: str) -> Tensor:
@@ -125,23 +130,31 @@ def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params],
     return moved.to(weight)
 
 
-def _row(
-    here: Subject, inputs: Batches, attack: Callable[[Subject], Batches] | None, group: Tensor
-) -> Tensor:
-    """Mean, standard error, accuracy, and the means of the groups, of losses and of correct ones; fp64, on the CPU."""
-    sizes = torch.bincount(group)
+def _losses(here: Subject, inputs: Batches, attack: Callable[[Subject], Batches] | None) -> SampleLosses:
+    """Of each sample; NaN of all where the loss overflows, so that there is no attack."""
     try:
-        found = sample_losses(here, attack(here) if attack else inputs)
-    except NotFinite:  # the loss overflows, so that there is no attack
-        return torch.full((3 + 2 * len(sizes),), float("nan"), dtype=torch.float64)
+        return sample_losses(here, attack(here) if attack else inputs)
+    except NotFinite:
+        unknown = torch.full((len(inputs),), float("nan"))
+        return SampleLosses(unknown, unknown > 0)
+
+
+def _row(found: SampleLosses) -> tuple[Tensor, Tensor]:
+    """Mean, standard error, accuracy, and the means of the groups, of losses and of correct ones; and their sizes.
+
+    All in fp64, on the CPU; NaN where a loss is.
+    """
     losses, correct = found.loss.double().cpu(), found.correct.double().cpu()
+    group = torch.from_numpy(group_of(len(losses)))
+    sizes = torch.bincount(group)
     spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
     summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, correct.mean()])
-    return torch.cat([summary, *(torch.bincount(group, of_each) / sizes for of_each in (losses, correct))])
+    row = torch.cat([summary, *(torch.bincount(group, of_each) / sizes for of_each in (losses, correct))])
+    return row.masked_fill(losses.isnan().any(), float("nan")), sizes
 
 
-def _slice(rows: Tensor, group: Tensor) -> Slice:
-    sizes = torch.bincount(group).double().numpy()
-    loss, stderr, accuracy = rows[:, :3].numpy().T
-    group_loss, group_accuracy = np.split(rows[:, 3:].numpy(), 2, axis=1)
-    return Slice(loss, stderr, accuracy, group_loss, group_accuracy, sizes)
+def _slice(found: Sequence[tuple[Tensor, Tensor]]) -> Slice:
+    rows = torch.stack([row for row, _ in found]).numpy()
+    loss, stderr, accuracy = rows[:, :3].T
+    group_loss, group_accuracy = np.split(rows[:, 3:], 2, axis=1)
+    return Slice(loss, stderr, accuracy, group_loss, group_accuracy, found[0][1].double().numpy())

@@ -12,6 +12,7 @@ from geomlab.linalg.operator import Operator
 from geomlab.typing import Float, Vector
 
 Group = dist.ProcessGroup | None
+FAILED = "it failed in another process of the group, whose own message says why"
 T = TypeVar("T")
 
 
@@ -96,7 +97,7 @@ def _together(work: Callable[[], T], group: Group) -> T:
         _failures(1, group)
         raise
     if _failures(0, group):
-        raise UserError("it failed in another process of the group, whose own message says why")
+        raise UserError(FAILED)
     return done
 
 

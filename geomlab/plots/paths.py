@@ -31,6 +31,7 @@ from geomlab.plots.style import (
 from geomlab.stats import Z95, positive_interval
 
 TITLE = "Loss along paths from the reference to the network"
+BARRIER = "dotted: straight between the losses at the ends; the stroke up from there is the barrier"
 LABELS = {"loss": "cross-entropy (nats)", "cka_to_start": "CKA to reference", "cka_to_end": "CKA to network"}
 ACROSS = 3  # panels side by side
 ALONG = "t (0: reference, 1: network)"
@@ -100,7 +101,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Panels of `plot`, a path each; below the losses of a checkpoint its CKA, where that was asked for."""
     panels = list(_panels(data))
     rows, across = (max(one.place[i] for one in panels) + 1 for i in (0, 1))
-    heading = lines(title, moved(data, "loss"), _trained(data))
+    heading = lines(title, moved(data, "loss"), _trained(data), BARRIER)
     fig = new_figure(PAGE, 1.15 + 1.65 * rows, heading)
     axes = fig.subplots(rows, across, squeeze=False)
     drawn: dict[str, list[Axes]] = {}
@@ -142,7 +143,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         fig.update_xaxes(title_text=ALONG, range=[-0.02, 1.02], **where)
         fig.update_yaxes(title_text=LABELS[panel.variable] if _labelled(panel, panels) else "", **where)
         fig.update_yaxes(**_range(data, panel.variable), **where)
-    return finish(fig, lines(title, moved(data, "loss"), _trained(data)), 90 + 300 * rows)
+    return finish(fig, lines(title, moved(data, "loss"), _trained(data), BARRIER), 90 + 300 * rows)
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,11 @@ def test_ratios_carry_the_errors_of_both(two: Results) -> None:
 
 
 def test_the_comparison_is_said_in_words(two: Results) -> None:
-    accuracy, sharpness = describe_comparison(two)
+    accuracy, bent, sharpness = describe_comparison(two)
+    # The made-up curvatures along d₀ are 3/9.5/1.15 and 3/9.5 on clean inputs, to 10 % that both share.
+    assert "Curvature along d₀ of grace-s0 less that of ft-s0, in nats per squared distance: −0.0412" in bent
+    assert "[−0.0453, −0.0371] on clean inputs, " in bent
+    assert "≈" not in bent.partition("A difference")[0]
     assert accuracy.startswith("Accuracy of grace-s0 less that of ft-s0, in points: ")
     assert "λmax of grace-s0 over that of ft-s0" in sharpness
     assert sharpness.count("(not converged)") == [

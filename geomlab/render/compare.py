@@ -122,6 +122,16 @@ def describe_comparison(results: Results) -> list[str]:
                 f"Accuracy of {checkpoint} less that of {base}, in points: {listed(points)}. "
                 "A difference under twice its error is marked ≈."
             )
+        bent = [
+            f"{_signed(row[3])} {under(str(row[1]))}"
+            for row in slices_table(results).rows
+            if (row[0], row[2]) == (checkpoint, "curvature along d0")
+        ]
+        if bent:
+            sentences.append(
+                f"Curvature along d₀ of {checkpoint} less that of {base}, in nats per squared distance: "
+                f"{listed(bent)}. A difference whose interval holds 0 is marked ≈."
+            )
         factors = [
             f"{_factor(row[2])} {under(str(row[1]))}{'' if row[5] == 'yes' else ' (not converged)'}"
             for row in ratios
@@ -186,7 +196,11 @@ def _signed(entry: Entry) -> str:
     """A difference with its sign; one that does not stand out of its error is marked."""
     if not isinstance(entry, Cell):
         return str(entry)
-    mark = "" if abs(entry.value) > 2 * _number(entry.error) else "≈ "
+    if isinstance(entry.error, tuple):
+        told = entry.error[0] > 0 or entry.error[1] < 0
+    else:
+        told = abs(entry.value) > 2 * _number(entry.error)
+    mark = "" if told else "≈ "
     return f"{mark}{'+' if entry.value > 0 else ''}{entry}"
 
 

@@ -25,7 +25,7 @@ SECTIONS = {
     "Comparison": ("differences", "ratios"),
     "Accuracy": ("accuracy",),
     "Curvature": tuple(curvature_tables.TABLES),
-    "Loss landscape": (*landscape_tables.TABLES, *path_tables.TABLES),
+    "Loss landscape": ("slices_differences", *landscape_tables.TABLES, *path_tables.TABLES),
     "Features": ("features", "features_layers", "reference"),
     "Drift": ("drift",),
 }

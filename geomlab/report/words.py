@@ -42,12 +42,30 @@ def describe(results: Results, checkpoint: str | None = None) -> list[str]:
         _shared(results, name),
         _spread(found["curvature"], clean),
         _layers(found["curvature"], clean),
+        _slices(found["landscape"]),
         _paths(dict(cells(results, "paths", name)), results.manifests[name]["reference"]),
         _features(found["features"], clean),
         _reference(found["features"], results.manifests[name]["reference"]),
         _drift(cell(results, "drift", name, None)),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def _slices(found: dict[str, xr.Dataset]) -> str:
+    parts = []
+    for name, one in found.items():
+        width = interval_cell(one, "width")
+        if math.isfinite(width.value):
+            bound = math.isinf(scalar(one, "width_high"))
+            parts.append(f"{f'at least {width.value:.3g}' if bound else width} {under(name)}")
+    if not parts:
+        return ""
+    first = next(iter(found.values()))
+    along = text(first.sel(axis=0), "direction") if "axis" in first["direction"].dims else None
+    return (
+        f"Along d₀ ({along}) the loss is at most {scalar(first, 'rise'):g} nats above the network's over a distance in "
+        f"weight space of {listed(parts)}."
+    )
 
 
 def _accuracy(found: dict[str, xr.Dataset]) -> str:

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import numpy as np
+
 from geomlab.report.words import describe, listed
 from geomlab.results import Results, open_results
 from tests.synthetic import write_folder
@@ -28,6 +30,20 @@ def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
     sentences = describe(open_results(write_folder(tmp_path, measurements=["accuracy"], reference=False)))
     assert len(sentences) == 1
     assert sentences[0].startswith("Accuracy is ")
+
+
+def test_the_width_of_the_basin_is_said_and_where_it_is_only_a_bound(one: Results) -> None:
+    sentence = next(s for s in describe(one) if s.startswith("Along d₀"))
+    assert (
+        "(random, filter-normalised) the loss is at most 0.1 nats above the network's over a distance"
+        in sentence
+    )
+    width = float(one["landscape"]["width"].sel(checkpoint="grace-s0", condition="clean"))
+    assert f" {width:.2f} [{0.9 * width:.2f}, {1.1 * width:.2f}] on clean inputs, " in sentence
+    open_ended = one["landscape"].copy(deep=True)
+    open_ended["width_high"] = open_ended["width_high"] + np.inf
+    results = Results(one.folder, one.manifests, {"landscape": open_ended})
+    assert f"at least {width:.3g} on clean inputs" in describe(results)[0]
 
 
 def test_lists() -> None:

@@ -15,7 +15,7 @@ from geomlab.errors import UserError
 from geomlab.landscape import directions
 from geomlab.measure import Landscape
 from geomlab.measure.landscape.axes import Place, parsed, steps
-from geomlab.measure.landscape.measurement import TILE
+from geomlab.measure.landscape.evaluation import TILE
 from geomlab.risk import sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject

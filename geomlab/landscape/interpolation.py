@@ -1,0 +1,102 @@
+"""A surface through scattered points, smooth, and linear in their values.
+
+Around each place the polyharmonic spline r⁵ with a quadratic goes through the nearest points (Fornberg & Flyer, A
+Primer on Radial Basis Functions, 2015, ch. 5). It is of high order where the surface is smooth, and what is far away, a
+wall of the loss for example, does not reach it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from geomlab.stats import Array
+
+POWER = 5  # of the distance
+NEAREST = (
+    30  # points that a value is made of: with 50, or all, errors are the same (benchmarks/landscape.py); ours
+)
+FEWEST = 12  # that a spline goes through; of fewer the nearest counts
+EPSILON = 1e-12  # keeps the system solvable where points lie on a line
+AT_ONCE = 1000  # places whose systems are held
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """How the values at some places are made of those at points.
+
+    Attributes:
+        points: (places, k) which of the points.
+        share: (places, k) what each counts; of a place that is a point that point alone, with 1.
+    """
+
+    points: NDArray[np.intp]
+    share: Array
+
+    def of(self, values: Array) -> Array:
+        """(places, …) values out of (points, …); not finite where one of those that count is not."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            parts = self.share.reshape(*self.share.shape, *[1] * (values.ndim - 1)) * values[self.points]
+            return np.asarray(parts.sum(1))
+
+
+def weights(points: Array, places: Array, *, power: int = POWER) -> Weights:
+    """Of the nearest points, for each place.
+
+    Args:
+        points: (n, 2), all different, at least one; on scales on which distances along both axes compare.
+        places: (m, 2).
+        power: of the distance; odd, 3 or 5.
+    """
+    tree = KDTree(points)
+    k = NEAREST if len(points) >= NEAREST else len(points)
+    if k < FEWEST:
+        nearest = tree.query(places, [1])[1]
+        return Weights(nearest, np.ones(nearest.shape))
+    found, shares = [], []
+    for some in np.split(places, range(AT_ONCE, len(places), AT_ONCE)):
+        distance, index = tree.query(some, k)
+        share = _shares((points[index] - some[:, None]) / distance[:, -1, None, None], power)
+        same = distance[:, 0] == 0
+        share[same] = np.arange(k) == 0
+        found.append(index)
+        shares.append(share)
+    return Weights(np.concatenate(found), np.concatenate(shares))
+
+
+def interpolated(
+    points: Array, places: Array, values: Array, finite: NDArray[np.bool_], *, power: int = POWER
+) -> Array:
+    """Values at places; where the nearest point is not finite, its own.
+
+    Args:
+        points: (n, 2), as for `weights`.
+        places: (m, 2).
+        values: (n, …).
+        finite: (n,) which points the others are interpolated from.
+        power: of the distance.
+    """
+    nearest = KDTree(points).query(places)[1]
+    found = np.array(values[nearest], dtype=np.float64)
+    seen = finite[nearest]
+    if seen.any():
+        found[seen] = weights(points[finite], places[seen], power=power).of(values[finite])
+    return found
+
+
+def _shares(around: Array, power: int) -> Array:
+    """(places, k): of points (places, k, 2) around each place, which is at 0."""
+    x, y = around[..., 0], around[..., 1]
+    quadratic = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    size, terms = around.shape[1], quadratic.shape[-1]
+    sign = -1.0 if power % 4 == 1 else 1.0  # so that the form is positive on what the quadratic leaves
+    system = np.zeros((len(around), size + terms, size + terms))
+    system[:, :size, :size] = sign * np.linalg.norm(around[:, :, None] - around[:, None], axis=-1) ** power
+    system[:, :size, size:] = quadratic
+    system[:, size:, :size] = quadratic.transpose(0, 2, 1)
+    system[:, range(size, size + terms), range(size, size + terms)] = -EPSILON
+    right = np.zeros((len(around), size + terms, 1))
+    right[:, :size, 0] = sign * np.linalg.norm(around, axis=-1) ** power
+    right[:, size, 0] = 1.0
+    return np.asarray(np.linalg.solve(system, right)[:, :size, 0])

@@ -3,8 +3,10 @@
 Points lie on a square lattice that is made finer by centres: a point in the middle of every square, then one in the
 middle of every square that those make with the first, turned by 45°. Every point is predicted from those before it and
 then measured. The difference, the hierarchical surplus, is the error that the interpolation had there, in the middle of
-a hole; where it is large the points around it come next (as in sparse grids: Bungartz & Griebel 2004, Acta Numerica 13;
-this lattice and the rules are ours). So do those for which an interpolation of lower order disagrees.
+a hole (as in sparse grids: Bungartz & Griebel 2004, Acta Numerica 13). What it was around a hole that is left, less as
+the hole is smaller, is expected there; where that is too much its middle is measured next. The mean over several
+neighbours counts, not the largest: of a network with kinks a single surplus is nearly chance, and following each one
+takes more points than a grid (benchmarks/landscape.py --tasks ways). The lattice and the rules are ours.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,20 +15,23 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
-from geomlab.landscape.interpolation import POWER, interpolated
+from geomlab.landscape.interpolation import interpolated
 from geomlab.stats import Array
 
 Lattice = NDArray[np.int64]
 
 SIDE = 64  # spacings of the finest lattice
 COARSEST = 16  # the first points, 5 a side; two halvings by centres follow in any case: 9 a side
-SAFETY = 1.5  # times an estimate is what is held against the tolerance, and said
-FALL = 1 / 2  # of the surplus from one generation to the next, at best: of a smooth surface it is about 1/4
-LOWER = 3  # the power of the distance that the interpolation is compared with
+FIRST_HOLE = COARSEST  # those first points had wider ones, and were not predicted
+NEIGHBOURS = 9  # surpluses, whose root mean square is the expected error
+ORDER = 2  # of the error in the size of a hole, at least: of a smooth surface it is about 4
+SAFETY = (
+    2.0  # times what is expected is held against the tolerance, and said: the largest error is above the mean
+)
 CHECKS = 16  # points, or a tenth of all, at which a surface that seems good enough is tried
 SCALE = 1.0  # nats: errors are absolute up to such a loss, and relative beyond
-# All of these are ours: benchmarks/landscape.py --tasks ways.
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +130,7 @@ def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: fl
     count = sum(len(one.points) for one in rounds)
     estimates: dict[tuple[int, int], float] = {}
     for surface in surfaces.values():
-        for point, estimate in surface.open().items():
+        for point, estimate in surface.expected().items():
             estimates[point] = max(estimates.get(point, 0.0), estimate)
     wanted = sorted(point for point, estimate in estimates.items() if estimate > tolerance)
     check = not wanted
@@ -146,49 +151,43 @@ class _Surface:
         self._positions = positions
         self._points: Lattice = np.zeros((0, 2), np.int64)
         self._values: Array = np.zeros(0)
-        self._surplus: dict[tuple[int, int], float] = {}
-        self._fall: dict[tuple[int, int], float] = {}
+        self._surplus: Array = np.zeros(0)
         self._check: Array | None = None  # errors of the last round, if it was one
 
     def add(self, made: Round, values: Array) -> None:
         """Take the values of a round in, and the errors of their prediction."""
         error = self._errors(made.points, values)
-        for point, one in zip(_tuples(made.points), error.tolist(), strict=True):
-            above = [self._surplus[other] for other in _parents(point) if other in self._surplus]
-            largest = max(above, default=0.0)
-            self._fall[point] = min(max(one / largest, FALL), 1.0) if largest else 1.0
-            self._surplus[point] = one
         self._points = np.concatenate([self._points, made.points])
         self._values = np.concatenate([self._values, values])
+        self._surplus = np.concatenate([self._surplus, error])
         self._check = error if made.check else None
 
     def _errors(self, points: Lattice, values: Array) -> Array:
         """Of the prediction; 0 where that or the value is not finite."""
         if not len(self._points):
             return np.zeros(len(points))
-        predicted = self._predicted(points, POWER)
-        return np.where(np.isfinite(values), _apart(predicted, values), 0.0)
-
-    def _predicted(self, points: Lattice, power: int) -> Array:
         of = partial(place, positions=self._positions)
         finite = np.isfinite(self._values)
-        return interpolated(of(self._points), of(points), self._values, finite, power=power)
+        predicted = interpolated(of(self._points), of(points), self._values, finite)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(predicted - values) / np.maximum(SCALE, np.abs(values))
+        return np.where(np.isfinite(values) & np.isfinite(predicted), error, 0.0)
 
-    def open(self) -> dict[tuple[int, int], float]:
-        """The next points, not measured yet, and the error that is expected at each."""
-        found: dict[tuple[int, int], float] = {}
-        for point, surplus in self._surplus.items():
-            for other in _children(point):
-                if other not in self._surplus:
-                    found[other] = max(found.get(other, 0.0), SAFETY * surplus * self._fall[point])
-        doubt = self._doubt(np.array(list(found), dtype=np.int64).reshape(-1, 2))
-        return {
-            point: max(one, more) for (point, one), more in zip(found.items(), doubt.tolist(), strict=True)
-        }
-
-    def _doubt(self, points: Lattice) -> Array:
-        """By how much two orders of interpolation differ."""
-        return SAFETY * _apart(self._predicted(points, LOWER), self._predicted(points, POWER))
+    def expected(self) -> dict[tuple[int, int], float]:
+        """The middles of the holes that are left, where points were measured beside them, and the error there."""
+        known = set(_tuples(self._points))
+        middles = {other for point in known for other in _children(point)} - known
+        if not middles:
+            return {}
+        holes = sorted(middles)
+        had = np.array([_hole(point) for point in _tuples(self._points)])
+        predicted = had < FIRST_HOLE
+        near = KDTree(self._points[predicted]).query(holes, NEIGHBOURS)[1]
+        sizes = np.array([_hole(point) for point in holes])
+        smaller = np.minimum(sizes[:, None] / had[predicted][near], 1.0)
+        with np.errstate(over="ignore"):
+            squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
+        return dict(zip(holes, (SAFETY * np.sqrt(squares.mean(1))).tolist(), strict=True))
 
     def passed(self, tolerance: float) -> bool:
         """Whether the last round was a check, and it went well."""
@@ -196,18 +195,15 @@ class _Surface:
 
     def verdict(self, tolerance: float) -> Verdict:
         """Of what was measured."""
-        finest = [SAFETY * one for point, one in self._surplus.items() if not _children(point)]
+        finest = [
+            one
+            for point, one in zip(_tuples(self._points), self._surplus.tolist(), strict=True)
+            if not _children(point)
+        ]
         check = np.zeros(0) if self._check is None else self._check
-        error = float(max([*self.open().values(), *finest, *check]))
+        error = float(max([*self.expected().values(), *finest, *check]))
         check_error = float(check.max()) if len(check) else float("nan")
         return Verdict(error, len(check), check_error, self.passed(tolerance) and error <= tolerance)
-
-
-def _apart(a: Array, b: Array) -> Array:
-    """|a − b| / max(`SCALE`, |b|); 0 where a is not finite: there nothing was predicted."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(a - b) / np.maximum(SCALE, np.abs(b))
-    return np.where(np.isfinite(a), error, 0.0)
 
 
 def place(points: Lattice, positions: tuple[Array, Array]) -> Array:
@@ -240,10 +236,7 @@ def _children(point: tuple[int, int]) -> list[tuple[int, int]]:
     return [(i + a, j + b) for a, b in around if 0 <= i + a <= SIDE and 0 <= j + b <= SIDE]
 
 
-def _parents(point: tuple[int, int]) -> list[tuple[int, int]]:
-    """Those whose child a point is."""
-    i, j = point
-    half = _generation(point)[0] // 2
-    around = [(i + a, j + b) for a in (-half, 0, half) for b in (-half, 0, half) if a or b]
-    inside = [(a, b) for a, b in around if 0 <= a <= SIDE and 0 <= b <= SIDE]
-    return [other for other in inside if point in _children(other)]
+def _hole(point: tuple[int, int]) -> float:
+    """The distance of a point from those around it when it is measured, in spacings of the finest lattice."""
+    spacing, upright = _generation(point)
+    return spacing / 2**0.5 if upright else spacing / 2

@@ -41,13 +41,12 @@ class Weights:
             return np.asarray(parts.sum(1))
 
 
-def weights(points: Array, places: Array, *, power: int = POWER) -> Weights:
+def weights(points: Array, places: Array) -> Weights:
     """Of the nearest points, for each place.
 
     Args:
         points: (n, 2), all different, at least one; on scales on which distances along both axes compare.
         places: (m, 2).
-        power: of the distance; odd, 3 or 5.
     """
     tree = KDTree(points)
     k = NEAREST if len(points) >= NEAREST else len(points)
@@ -57,7 +56,7 @@ def weights(points: Array, places: Array, *, power: int = POWER) -> Weights:
     found, shares = [], []
     for some in np.split(places, range(AT_ONCE, len(places), AT_ONCE)):
         distance, index = tree.query(some, k)
-        share = _shares((points[index] - some[:, None]) / distance[:, -1, None, None], power)
+        share = _shares((points[index] - some[:, None]) / distance[:, -1, None, None])
         same = distance[:, 0] == 0
         share[same] = np.arange(k) == 0
         found.append(index)
@@ -65,9 +64,7 @@ def weights(points: Array, places: Array, *, power: int = POWER) -> Weights:
     return Weights(np.concatenate(found), np.concatenate(shares))
 
 
-def interpolated(
-    points: Array, places: Array, values: Array, finite: NDArray[np.bool_], *, power: int = POWER
-) -> Array:
+def interpolated(points: Array, places: Array, values: Array, finite: NDArray[np.bool_]) -> Array:
     """Values at places; where the nearest point is not finite, its own.
 
     Args:
@@ -75,28 +72,26 @@ def interpolated(
         places: (m, 2).
         values: (n, …).
         finite: (n,) which points the others are interpolated from.
-        power: of the distance.
     """
     nearest = KDTree(points).query(places)[1]
     found = np.array(values[nearest], dtype=np.float64)
     seen = finite[nearest]
     if seen.any():
-        found[seen] = weights(points[finite], places[seen], power=power).of(values[finite])
+        found[seen] = weights(points[finite], places[seen]).of(values[finite])
     return found
 
 
-def _shares(around: Array, power: int) -> Array:
+def _shares(around: Array) -> Array:
     """(places, k): of points (places, k, 2) around each place, which is at 0."""
     x, y = around[..., 0], around[..., 1]
     quadratic = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
     size, terms = around.shape[1], quadratic.shape[-1]
-    sign = -1.0 if power % 4 == 1 else 1.0  # so that the form is positive on what the quadratic leaves
     system = np.zeros((len(around), size + terms, size + terms))
-    system[:, :size, :size] = sign * np.linalg.norm(around[:, :, None] - around[:, None], axis=-1) ** power
+    system[:, :size, :size] = -(np.linalg.norm(around[:, :, None] - around[:, None], axis=-1) ** POWER)
     system[:, :size, size:] = quadratic
     system[:, size:, :size] = quadratic.transpose(0, 2, 1)
     system[:, range(size, size + terms), range(size, size + terms)] = -EPSILON
     right = np.zeros((len(around), size + terms, 1))
-    right[:, :size, 0] = sign * np.linalg.norm(around, axis=-1) ** power
+    right[:, :size, 0] = -(np.linalg.norm(around, axis=-1) ** POWER)
     right[:, size, 0] = 1.0
     return np.asarray(np.linalg.solve(system, right)[:, :size, 0])

@@ -40,6 +40,8 @@ class Options(TypedDict, total=False):
         directions: up to two direction SPECs of the loss slices; default random, random.
         orthogonal: whether the second direction loses its part along the first.
         attack: of the slices: fixed (default), adversarial inputs crafted at the centre; anew, at every point.
+        plane: SPEC of the slices' plane: grid (default) or adaptive:error=0.02,points=500, which measures as few points
+            as its surface needs for that error, in nats up to a loss of 1 and relative beyond.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
@@ -60,6 +62,7 @@ class Options(TypedDict, total=False):
     directions: Sequence[str]
     orthogonal: bool
     attack: str
+    plane: str
     layers: str | None
     budget: str
     samples: int | None
@@ -84,6 +87,7 @@ class Settings:
     directions: Sequence[str] = ()
     orthogonal: bool = False
     attack: str = "fixed"
+    plane: str = "grid"
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -329,6 +333,7 @@ def _plan(
                 "directions": list(settings.axes),
                 "orthogonal": settings.orthogonal,
                 "attack": settings.attack,
+                "plane": settings.plane,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
@@ -396,6 +401,7 @@ def _study(
             "axes": settings.axes,
             "orthogonal": settings.orthogonal,
             "attack": settings.attack,
+            "plane": settings.plane,
             "trajectory": trajectory,
         },
     )
@@ -418,10 +424,11 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
                 f"{store.folder}: holds results of another {what}, or of another --model; "
                 "choose another --out, or --overwrite"
             )
+    begun = {"plane": "grid", **old["settings"]}  # before there was another
     changed = [
-        f"{key} {old['settings'].get(key)} (now {value})"
+        f"{key} {begun.get(key)} (now {value})"
         for key, value in new["settings"].items()
-        if key != "batch_size" and old["settings"].get(key) != value
+        if key != "batch_size" and begun.get(key) != value
     ]
     if changed:
         raise UserError(

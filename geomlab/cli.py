@@ -63,6 +63,11 @@ def analyze(
     attack: Annotated[
         str, typer.Option(help="Of the loss slices: fixed at the centre, or anew at every point.")
     ] = "fixed",
+    plane: Annotated[
+        str,
+        typer.Option(metavar="SPEC", help="Of the loss slices: grid, or adaptive:error=0.02,points=500, as few points "
+                     "as that error of the surface needs, and at most so many."),
+    ] = "grid",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -83,7 +88,7 @@ def analyze(
         *checkpoints, out=out, reference=reference, trajectory=trajectory or (), resume=resume,
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
-        orthogonal=orthogonal, attack=attack, layers=layers, budget=budget,
+        orthogonal=orthogonal, attack=attack, plane=plane, layers=layers, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

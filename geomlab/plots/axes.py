@@ -52,6 +52,19 @@ def attacked(data: xr.Dataset) -> str:
     return "; ".join(f"{', '.join(names)}: {inputs}" for inputs, names in found.items() if inputs)
 
 
+def interpolated(data: xr.Dataset) -> str:
+    """A line that says from how many points the plane was interpolated, and how well; "" where it is a grid."""
+    points, error = (select.numbers(data, f"plane_{name}") for name in ("points", "error"))
+    if not np.isfinite(points).any():
+        return ""
+    low, high = (f"{end(points):.0f}" for end in (np.nanmin, np.nanmax))
+    many = low if low == high else f"{low}–{high}"
+    return (
+        f"plane: {many} points measured (dots), interpolated with error ≤ {np.nanmax(error):.2g} "
+        "(nats up to a loss of 1, relative beyond)"
+    )
+
+
 def waypoints(data: xr.Dataset) -> str:
     """A line that says which network each number on the plane is, and how far off it; "" where there are none."""
     if "waypoint_step" not in data:

@@ -2,8 +2,8 @@
 
 python benchmarks/curvature.py [--cases embedded-250,embedded-1000,resnet20-1000,vit-b32-8] [--device cpu|cuda]
     [--tasks product,top-1,top-10,trace,density,scaling,tries,compiled]
-    [--methods geomlab,pyhessian,curvlinops,eigenthings] [--threads 1] [--memory 12] [--vectors 12] [--limit 600] [--repeats 5]
-    [--out benchmarks/results/curvature.json]
+    [--methods geomlab,pyhessian,curvlinops,eigenthings] [--threads 1] [--memory 12] [--vectors 12] [--limit 600]
+    [--repeats 5] [--out benchmarks/results/curvature.json]
 
 What is done is written after each piece and not done again; delete the file to begin anew. A method that is not done
 after `--limit` seconds is stopped: what it took until then is a lower bound. Seconds are CPU seconds of the process on

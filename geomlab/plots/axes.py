@@ -59,10 +59,10 @@ def interpolated(data: xr.Dataset) -> str:
         return ""
     low, high = (f"{end(points):.0f}" for end in (np.nanmin, np.nanmax))
     many = low if low == high else f"{low}–{high}"
-    return (
-        f"plane: {many} points measured (dots), interpolated with error ≤ {np.nanmax(error):.2g} "
-        "(nats up to a loss of 1, relative beyond)"
-    )
+    statuses = [status for status in np.ravel(data["plane_status"].values) if isinstance(status, str)]
+    known = "≤" if all(status == "reached" for status in statuses) else "not as asked for but about"
+    error_of = f"error {known} {np.nanmax(error):.2g} (nats up to a loss of 1, relative beyond)"
+    return f"plane: {many} points measured (dots), interpolated with {error_of}"
 
 
 def waypoints(data: xr.Dataset) -> str:

@@ -19,6 +19,9 @@ NEAREST = (
 )
 FEWEST = 12  # that a spline goes through; of fewer the nearest counts
 EPSILON = 1e-12  # keeps the system solvable where points lie on a line
+LOST = (
+    1e-6  # by which shares do not add up to 1 beside points on a line, which do not tell: the nearest counts
+)
 AT_ONCE = 1000  # places whose systems are held
 
 
@@ -28,7 +31,7 @@ class Weights:
 
     Attributes:
         points: (places, k) which of the points.
-        share: (places, k) what each counts; of a place that is a point that point alone, with 1.
+        share: (places, k) what each counts; of a place that is a point that one alone, with 1.
     """
 
     points: NDArray[np.intp]
@@ -57,8 +60,8 @@ def weights(points: Array, places: Array) -> Weights:
     for some in np.split(places, range(AT_ONCE, len(places), AT_ONCE)):
         distance, index = tree.query(some, k)
         share = _shares((points[index] - some[:, None]) / distance[:, -1, None, None])
-        same = distance[:, 0] == 0
-        share[same] = np.arange(k) == 0
+        alone = (distance[:, 0] == 0) | (np.abs(share.sum(1) - 1) > LOST)
+        share[alone] = np.arange(k) == 0
         found.append(index)
         shares.append(share)
     return Weights(np.concatenate(found), np.concatenate(shares))

@@ -103,7 +103,7 @@ def measured(wanted: Plane, evaluation: Evaluation, pair: list[Axis], first: int
         if not len(made.points):
             return made, {}
         at = torch.from_numpy(np.stack([side[made.points[:, axis]] for axis, side in enumerate(sides)], 1))
-        marks = {"round": made.points, "check": np.array(made.check)}
+        marks = {"round": made.points.astype(np.float64), "check": np.array(float(made.check))}
         slices, tile = evaluation.all(at, tile, marks)
         for name, piece in slices.items():
             found[name].append(piece)

@@ -35,7 +35,7 @@ def test_an_adaptive_plane_says_what_it_is_and_goes_on_where_it_was_killed(
     said = f"plane: {points} points measured (dots), interpolated with error ≤ {error:.2g} (nats up to"
     assert said in plane.figure(landscape).get_suptitle()
     assert said in str(plane.interactive(landscape).layout.title.text)
-    dots = [trace for trace in plane.interactive(landscape).data if trace.mode == "markers"]
+    dots = [trace for trace in plane.interactive(landscape).data if trace["type"] == "scatter3d"]
     assert [len(trace.x) for trace in dots] == [points, points]
 
     process = cli.start("analyze", weights, *adaptive, "--out", out)

@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from geomlab.stats import Array
 
 POWER = 5  # of the distance
-NEAREST = 30  # points that a value is made of: with 50, or all, errors are the same (benchmarks/results/landscape_ways.json); ours
+NEAREST = 30  # that a value is made of; all do no better (benchmarks/results/landscape_ways.json); ours
 FEWEST = 12  # that a spline goes through; of fewer the nearest counts
 EPSILON = 1e-12  # keeps the system solvable where points lie on a line
 LOST = (

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
         orthogonal: whether the second direction loses its part along the first.
         attack: of slices and paths: fixed (default), adversarial inputs crafted at the checkpoint; anew, at each point.
         batchnorm: of both: fixed (default), statistics that the checkpoints have; anew, on clean inputs at each point.
+        plane: SPEC of the slices' plane: grid (default) or adaptive:error=0.02,points=500, which measures as few points
+            as its surface needs for that error, in nats up to a loss of 1 and relative beyond.
         paths: SPECs of paths from the reference to the checkpoint; default none.
         layers: regular expression of the layers whose features are compared; default the blocks.
         budget: quick, standard (default) or paper.
@@ -64,6 +66,7 @@ class Options(TypedDict, total=False):
     attack: str
     batchnorm: str
     paths: Sequence[str]
+    plane: str
     layers: str | None
     budget: str
     samples: int | None
@@ -90,6 +93,7 @@ class Settings:
     attack: str = "fixed"
     batchnorm: str = "fixed"
     paths: Sequence[str] = ()
+    plane: str = "grid"
     layers: str | None = None
     budget: str = "standard"
     samples: int | None = None
@@ -345,6 +349,7 @@ def _plan(
                 "attack": settings.attack,
                 "batchnorm": settings.batchnorm,
                 **({"paths": list(settings.paths)} if settings.paths else {}),
+                "plane": settings.plane,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
                 "budget": settings.budget,
@@ -413,6 +418,7 @@ def _study(
             "orthogonal": settings.orthogonal,
             "attack": settings.attack,
             "batchnorm": settings.batchnorm,
+            "plane": settings.plane,
             "trajectory": trajectory,
         },
         paths=settings.paths,
@@ -436,7 +442,10 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
                 f"{store.folder}: holds results of another {what}, or of another --model; "
                 "choose another --out, or --overwrite"
             )
-    then, today = old["settings"], new["settings"]
+    then, today = (
+        {"plane": "grid", "batchnorm": "fixed", **old["settings"]},
+        new["settings"],
+    )  # before there was another
     changed = [
         f"{key} {then.get(key)} (now {today.get(key)})"
         for key in {**today, **then}

@@ -71,6 +71,11 @@ def analyze(
         typer.Option(metavar="SPEC", help="From the reference to the checkpoint: linear, piecewise:bends=1,steps=100, "
                      "bezier:steps=100, each with cka=yes; may be repeated."),
     ] = None,
+    plane: Annotated[
+        str,
+        typer.Option(metavar="SPEC", help="Of the loss slices: grid, or adaptive:error=0.02,points=500, as few points "
+                     "as that error of the surface needs, and at most so many."),
+    ] = "grid",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
@@ -91,7 +96,8 @@ def analyze(
         *checkpoints, out=out, reference=reference, trajectory=trajectory or (), resume=resume,
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
-        orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, paths=path or (), layers=layers, budget=budget,
+        orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, plane=plane, paths=path or (), layers=layers,
+        budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

@@ -16,6 +16,8 @@ from geomlab.stats import Array, group_of
 from geomlab.subject import Subject
 from geomlab.typing import Float, Params
 
+SMALL = 1 << 17  # entries of a parameter that is moved together with others: ours
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -92,10 +94,8 @@ def evaluate(
         gather: gives the losses of all samples from what gives those of a share, where `inputs` are one process's:
             `geomlab.landscape.parallel.over_samples`.
     """
-    networks = (
-        subject.at({name: _moved(subject.weights[name], point, directions, name) for name in directions[0]})
-        for point in coordinates.tolist()
-    )
+    moved = _mover({name: subject.weights[name] for name in directions[0]}, directions)
+    networks = (subject.at(moved(point)) for point in coordinates.tolist())
     return at_each(networks, inputs, attacks, renew, gather)
 
 
@@ -122,11 +122,42 @@ def at_each(
     return {name: _slice(rows[name]) for name in inputs}
 
 
-def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Params], name: str) -> Tensor:
+def _mover(weights: Params, directions: Sequence[Params]) -> Callable[[Sequence[float]], dict[str, Tensor]]:
+    """What gives the weights at a point. Small ones are moved as one: there are many, and each would take its time."""
+    small = [name for name, weight in weights.items() if weight.numel() <= SMALL]
+    start, *along = (_flat([one[name] for name in small]) for one in (weights, *directions))
+
+    there, step = torch.empty_like(start), torch.empty_like(start)  # new ones would cost as much as the sums
+
+    def moved(point: Sequence[float]) -> dict[str, Tensor]:
+        found = {
+            name: _moved(weight, point, [direction[name] for direction in directions])
+            for name, weight in weights.items()
+            if weight.numel() > SMALL
+        }
+        there.copy_(start)
+        for coordinate, direction in zip(point, along, strict=True):
+            there.add_(torch.mul(direction, coordinate, out=step))
+        pieces = there.split([weights[name].numel() for name in small])
+        for name, piece in zip(small, pieces, strict=True):
+            found[name] = torch.empty_like(weights[name]).copy_(piece.view_as(weights[name]))
+        return {name: found[name] for name in weights}
+
+    return moved
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """In fp64, one after the other."""
+    return torch.cat(
+        [tensor.double().flatten() for tensor in tensors] or [torch.empty(0, dtype=torch.float64)]
+    )
+
+
+def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Tensor]) -> Tensor:
     """One parameter at a point."""
     moved = weight.double()
     for coordinate, direction in zip(point, directions, strict=True):
-        moved = moved + coordinate * direction[name].double()
+        moved = moved + coordinate * direction.double()
     return moved.to(weight)
 
 

@@ -66,7 +66,10 @@ class Tiles(Protocol):
 
 
 class Joint(Measurement):
-    """A measurement of several conditions at once, which share its work; no number depends on the others."""
+    """A measurement of several conditions at once, which share its work.
+
+    No number depends on the others, but where they choose together at which points all are measured.
+    """
 
     @abstractmethod
     def together(

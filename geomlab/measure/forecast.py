@@ -71,9 +71,10 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
             return _of_curvature(measurement, subject, batches)
         case Landscape():
             once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
-            passes = measurement.points + PRODUCT * measurement.products
-            seconds = passes * once * len(batches) / len(pilot)
-            return Forecast(seconds, seconds, 0, {})
+            a_pass = once * len(batches) / len(pilot)
+            products = PRODUCT * measurement.products
+            usual, most = measurement.points + products, measurement.most_points + products
+            return Forecast(usual * a_pass, most * a_pass, 0, {})
         case Paths():
             once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
             a_pass = once * len(batches) / len(pilot)

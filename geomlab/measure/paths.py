@@ -24,7 +24,7 @@ from geomlab.landscape.paths import Path
 from geomlab.landscape.slices import Slice, at_each
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.features import MIN_SAMPLES, UNDEFINED, with_error
-from geomlab.measure.tiled import TILE, in_tiles
+from geomlab.measure.tiled import TILE, Tiled
 from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.rng import generator
 from geomlab.spec import flag, integer, parse
@@ -205,7 +205,8 @@ class Paths(Joint):
             along = self._along(
                 one, subject, learnt, renew, partial(_read_or, tiles, next(iter(inputs)), first)
             )
-            losses = in_tiles(seen, self._points, tiles, _losses(along.path, anew, renew), first=first + 2)
+            tiled = Tiled(seen, tiles, _losses(along.path, anew, renew))
+            losses, _ = tiled.all(self._points, first + 2)
             compared = {
                 name: self._compared(along, batches, renew, partial(_read_or, tiles, name, first + 1))
                 for name, batches in seen.items()

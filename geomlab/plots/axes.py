@@ -66,6 +66,19 @@ def _attacked(data: xr.Dataset, variable: str) -> str:
     return "; ".join(f"{', '.join(names)}: {inputs}" for inputs, names in found.items() if inputs)
 
 
+def interpolated(data: xr.Dataset) -> str:
+    """A line that says from how many points the plane was interpolated, and how well; "" where it is a grid."""
+    points, error = (select.numbers(data, f"plane_{name}") for name in ("points", "error"))
+    if not np.isfinite(points).any():
+        return ""
+    low, high = (f"{end(points):.0f}" for end in (np.nanmin, np.nanmax))
+    many = low if low == high else f"{low}–{high}"
+    statuses = [status for status in np.ravel(data["plane_status"].values) if isinstance(status, str)]
+    known = "≤" if all(status == "reached" for status in statuses) else "not as asked for but about"
+    error_of = f"error {known} {np.nanmax(error):.2g} (nats up to a loss of 1, relative beyond)"
+    return f"plane: {many} points measured (dots), interpolated with {error_of}"
+
+
 def waypoints(data: xr.Dataset) -> str:
     """A line that says which network each number on the plane is, and how far off it; "" where there are none."""
     if "waypoint_step" not in data:

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.axes import directions, moved, step_html, step_label, waypoints
+from geomlab.plots.axes import directions, interpolated, moved, step_html, step_label, waypoints
 from geomlab.plots.scales import Array, label, levels
 from geomlab.plots.style import PAGE, REMARK, escape, finish, lines, new_figure, plain, short, styled
 
@@ -52,6 +52,9 @@ def plot(data: xr.Dataset, ax: Axes, marks: tuple[Array, bool] | None = None) ->
     lines = ax.contour(x, y, masked, levels=steps, colors="white", linewidths=0.4, alpha=0.8)
     ax.clabel(lines, fmt=label, fontsize=5.5, inline_spacing=2)
     ax.plot(0, 0, marker="+", color="white", markersize=6, markeredgewidth=1.2)
+    if "plane_measured" in data:
+        at, beside, _ = _points(data)
+        ax.scatter(at, beside, s=1.2, color="white", alpha=0.6, linewidths=0)
     _waypoints(data, ax)
     return filled
 
@@ -96,7 +99,8 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     for place, (_, checkpoint) in enumerate(parts):
         for name, one in select.per_condition(checkpoint, "plane_loss"):
             trace = _trace(one, steps, logarithmic, visible=name == measured[0])
-            for drawn in (trace, *_path(one, visible=name == measured[0])):
+            shown = {"visible": name == measured[0]}
+            for drawn in (trace, *_dots(one, **shown), *_path(one, **shown)):
                 fig.add_trace(drawn, row=place // across + 1, col=place % across + 1)
                 belongs.append(name)
     fig.update_scenes(
@@ -133,7 +137,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
 
 
 def _title(title: str, data: xr.Dataset) -> str:
-    return lines(title, directions(data, [0, 1]), moved(data), waypoints(data))
+    return lines(title, directions(data, [0, 1]), interpolated(data), moved(data), waypoints(data))
 
 
 def _waypoints(data: xr.Dataset, ax: Axes) -> None:
@@ -179,6 +183,14 @@ def _surface(one: xr.Dataset) -> tuple[Array, Array, Array]:
     return select.numbers(one, "alpha"), select.numbers(one, "beta"), z
 
 
+def _points(one: xr.Dataset) -> tuple[Array, Array, Array]:
+    """Where the loss was measured and not interpolated: steps along d0 and d1, and the loss."""
+    mask = one["plane_measured"].transpose("beta", "alpha").to_dataset()
+    x, y, z = _surface(one)
+    rows, columns = np.nonzero(select.numbers(mask, "plane_measured") == 1)
+    return x[columns], y[rows], z[rows, columns]
+
+
 def _trace(one: xr.Dataset, steps: Array, logarithmic: bool, *, visible: bool) -> go.Surface:
     x, y, z = _surface(one)
     accuracy = select.numbers(one["plane_accuracy"].transpose("beta", "alpha").to_dataset(), "plane_accuracy")
@@ -204,6 +216,25 @@ def _trace(one: xr.Dataset, steps: Array, logarithmic: bool, *, visible: bool) -
         hovertemplate="α = %{x:.2f}, β = %{y:.2f}<br>loss %{z:.4g}<br>accuracy %{customdata:.3f}",
         name="",
     )
+
+
+def _dots(one: xr.Dataset, *, visible: bool) -> list[go.Scatter3d]:
+    """The points that were measured, where the rest is interpolated."""
+    if "plane_measured" not in one:
+        return []
+    x, y, z = _points(one)
+    return [
+        go.Scatter3d(
+            x=x,
+            y=y,
+            z=z,
+            mode="markers",
+            marker={"color": "white", "size": 1.2},
+            showlegend=False,
+            visible=visible,
+            hoverinfo="skip",
+        )
+    ]
 
 
 def _path(one: xr.Dataset, *, visible: bool) -> list[go.Scatter3d]:

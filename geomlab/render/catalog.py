@@ -144,7 +144,8 @@ KINDS = (
         "plane_loss",
         plane.TITLE,
         "Loss at θ + α · d₀ + β · d₁; the network is at (0, 0). All conditions share one scale. A random "
-        "plane shows mean curvature only: eigenvalues along which the loss is sharpest are rarely in it.",
+        "plane shows mean curvature only: eigenvalues along which the loss is sharpest are rarely in it. Dots, if "
+        "there are any, are the points that were measured; between them it is interpolated, to the error stated.",
         plane.figure,
         plane.interactive,
     ),

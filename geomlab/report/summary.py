@@ -238,6 +238,7 @@ def _landscape(one: xr.Dataset) -> Json:
             "beta": vector(one, "beta"),
             "loss": one["plane_loss"].transpose("alpha", "beta").values.tolist(),
             "accuracy": one["plane_accuracy"].transpose("alpha", "beta").values.tolist(),
+            **_of_plane(one),
         },
         "direction": _directions(one),
         **_of_slices(one),
@@ -248,6 +249,20 @@ def _landscape(one: xr.Dataset) -> Json:
         **_statistics(one),
         "params": text(one, "params"),
         "n": count(one),
+    }
+
+
+def _of_plane(one: xr.Dataset) -> Json:
+    """How good a surface is that was interpolated."""
+    if text(one, "plane_status") is None:
+        return {}
+    return {
+        "points": count(one, "plane_points"),
+        "tolerance": scalar(one, "plane_tolerance"),
+        "error": scalar(one, "plane_error"),
+        "checked": count(one, "plane_checked"),
+        "check_error": scalar(one, "plane_check_error"),
+        "status": text(one, "plane_status"),
     }
 
 

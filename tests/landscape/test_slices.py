@@ -91,6 +91,22 @@ def test_conditions_share_the_weights_of_a_point_and_nothing_else() -> None:
         np.testing.assert_array_equal(joined.group_loss, together[name].group_loss)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_and_small_parameters_are_moved_alike(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one or several as one, with a coordinate for each direction: to the bit."""
+    subject = models.subject(models.convolution(), dtype)
+    pair = [directions.gaussian(subject.weights, generator(0, axis)) for axis in (0, 1)]
+    batches, points = models.batches(20, 8, dtype), torch.tensor([[0.3, -0.7], [-1.0, 0.0]]).double()
+    found = []
+    for size in (0, 10, 10**6):
+        monkeypatch.setattr("geomlab.landscape.slices.SMALL", size)
+        found.append(evaluate(subject, {"x": batches}, pair, points)["x"].group_loss)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_an_exception_leaves_the_network_as_it_was() -> None:
     subject = models.subject(models.convolution())
     before = params.digest({**subject.weights, **subject.buffers})

@@ -36,7 +36,7 @@ INPUTS = models.batches(40, 16)
 MEASUREMENTS: dict[str, Measurement] = {
     "accuracy": Accuracy(),
     "curvature": Curvature(k=4, probes=5, reference=MOVED, eigensolver="pyhessian"),
-    "landscape": Landscape(line_points=5, plane_points=3, trajectory=(MOVED,)),
+    "landscape": Landscape(line_points=5, plane="adaptive", trajectory=(MOVED,)),
     "paths": Paths(MOVED, ("linear", "bezier:steps=3,cka=yes"), count=5),
     "features": FeatureGeometry(MOVED, k=5),
     "drift": Drift(MOVED),

@@ -2,5 +2,6 @@
 
 from geomlab.measure.landscape.axes import KNOWN
 from geomlab.measure.landscape.measurement import ATTACKS, Landscape
+from geomlab.measure.landscape.plane import PLANES
 
-__all__ = ["ATTACKS", "KNOWN", "Landscape"]
+__all__ = ["ATTACKS", "KNOWN", "PLANES", "Landscape"]

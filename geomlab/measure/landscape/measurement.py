@@ -18,7 +18,8 @@ from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.landscape.axes import Axis, Place, check, of_directions, order_of, parsed, steps
 from geomlab.measure.landscape.centre import STENCIL, Centre, stencil
-from geomlab.measure.tiled import in_tiles
+from geomlab.measure.landscape.plane import Plane, Surface, measured, parsed_plane
+from geomlab.measure.tiled import Tiled
 from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.stats import Array
 from geomlab.subject import Subject
@@ -45,8 +46,10 @@ class Landscape(Joint):
         orthogonal: whether the second direction loses its part along the first.
         attack: of `ATTACKS`: adversarial inputs crafted at the centre and held fixed, or attacked anew at every point.
         batchnorm: of `geomlab.batchnorm.MODES`: statistics of the checkpoint, or taken anew at every point.
+        plane: SPEC of how the plane is measured: `grid`, or `adaptive` to a tolerance. Where the points of the latter
+            lie depends on all conditions that are measured together.
         line_points: points of the line, odd.
-        plane_points: points a side of the plane, odd.
+        plane_points: points a side of a grid, odd.
         seed: of the directions.
         reference: network at θ₀, for the direction of that name; or None.
         trajectory: other networks, of which `pca` directions are made, and whose places on the plane are given.
@@ -58,6 +61,7 @@ class Landscape(Joint):
     orthogonal: bool = False
     attack: str = "fixed"
     batchnorm: str = "fixed"
+    plane: str = "grid"
     line_points: int = 41
     plane_points: int = 21
     seed: int = 0
@@ -71,17 +75,35 @@ class Landscape(Joint):
     def __post_init__(self) -> None:
         for text in self.axes:
             parsed(text)
+        parsed_plane(self.plane)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """All attributes but the reference, which is part of the cell's key, and the memory; digests of networks."""
-        left = {name: value for name, value in vars(self).items() if name not in ("reference", "memory")}
-        return left | {"trajectory": [[other.name, other.digest] for other in self.trajectory]}
+        out = ("reference", "memory", "plane")
+        left = {name: value for name, value in vars(self).items() if name not in out}
+        left |= {"trajectory": [[other.name, other.digest] for other in self.trajectory]}
+        if self.adaptive is None:  # as before there was another
+            return left
+        del left["plane_points"]
+        return left | {"plane": vars(self.adaptive)}
+
+    @property
+    def adaptive(self) -> Plane | None:
+        """How the plane is measured, if not on a grid."""
+        return parsed_plane(self.plane)
 
     @property
     def points(self) -> int:
-        """At which the loss is taken."""
-        return self.line_points + self.plane_points**2 + 2 * STENCIL
+        """At which the loss is taken: usually, of a plane that is measured to a tolerance."""
+        plane = self.adaptive.usual if self.adaptive else self.plane_points**2
+        return self.line_points + plane + 2 * STENCIL
+
+    @property
+    def most_points(self) -> int:
+        """At most."""
+        plane = self.adaptive.points if self.adaptive else self.plane_points**2
+        return self.line_points + plane + 2 * STENCIL
 
     @property
     def derivatives(self) -> int:
@@ -112,14 +134,18 @@ class Landscape(Joint):
         others = self._others(place, pair)
         anew = attacks if self.attack == "anew" else {}
         along, renew = [axis.direction for axis in pair], renewal(self.batchnorm, subject, clean)
-        found = in_tiles(
-            inputs,
-            self._points(pair),
-            tiles,
-            lambda missing, points: evaluate(subject, missing, along, points, anew, renew),
-        )
+        tiled = Tiled(inputs, tiles, lambda some, points: evaluate(subject, some, along, points, anew, renew))
+        found, count = tiled.all(self._points(pair))
+        surfaces = measured(self.adaptive, tiled, pair, count) if self.adaptive else {}
         return {
-            name: self._labelled(subject, batches, names, pair, found[name], name in anew).assign(others)
+            name: self._labelled(
+                subject,
+                batches,
+                names,
+                pair,
+                self._parts(pair, found[name], surfaces.get(name)),
+                name in anew,
+            ).assign(others)
             for name, batches in inputs.items()
         }
 
@@ -152,18 +178,32 @@ class Landscape(Joint):
         ]
 
     def _points(self, pair: list[Axis]) -> torch.Tensor:
-        """Of the line, the plane, and the stencils at the centre along each axis: (points, 2)."""
+        """Of the line, the plane if it is a grid, and the stencils at the centre along each axis: (points, 2)."""
         line = steps(pair[0], self.line_points)
-        sides = [steps(axis, self.plane_points) for axis in pair]
+        grid = [] if self.adaptive else [torch.cartesian_prod(*self._sides(pair))]
         around = [stencil(axis) for axis in pair]
         return torch.cat(
             [
                 torch.stack([line, torch.zeros_like(line)], 1),
-                torch.cartesian_prod(*sides),
+                *grid,
                 torch.stack([around[0], torch.zeros_like(around[0])], 1),
                 torch.stack([torch.zeros_like(around[1]), around[1]], 1),
             ]
         )
+
+    def _sides(self, pair: list[Axis]) -> list[torch.Tensor]:
+        return [steps(axis, self.plane_points) for axis in pair]
+
+    def _parts(self, pair: list[Axis], found: Slice, surface: Surface | None) -> "_Parts":
+        """What was measured at `_points`, and of the plane."""
+        counts = [self.line_points, 0 if surface else self.plane_points**2, STENCIL, STENCIL]
+        ends = np.cumsum(counts)
+        line, plane, *around = (
+            found.take(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)
+        )
+        if surface is None:
+            surface = Surface(plane, [side.numpy() for side in self._sides(pair)])
+        return _Parts(line, surface, around)
 
     def _labelled(
         self,
@@ -171,21 +211,16 @@ class Landscape(Joint):
         batches: Batches,
         names: list[str],
         pair: list[Axis],
-        found: Slice,
+        found: "_Parts",
         anew: bool,
     ) -> xr.Dataset:
-        counts = [self.line_points, self.plane_points**2, STENCIL, STENCIL]
-        ends = np.cumsum(counts)
-        line, plane, *around = (
-            found.take(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)
-        )
+        line, plane, sides = found.line, found.plane.values, found.plane.sides
         step = steps(pair[0], self.line_points).numpy()
-        sides = [steps(axis, self.plane_points).numpy() for axis in pair]
-        shape = (self.plane_points, self.plane_points)
+        shape = (len(sides[0]), len(sides[1]))
         lengths = np.array([axis.norm for axis in pair])
         size = directions.norm({name: subject.weights[name] for name in names})
         moving = anew or self.batchnorm == "anew"
-        centre = Centre.of(subject, batches, names, pair, around, check=not moving, memory=self.memory)
+        centre = Centre.of(subject, batches, names, pair, found.around, check=not moving, memory=self.memory)
         values = {
             "line_loss": ("step", line.loss),
             "line_loss_stderr": ("step", line.stderr),
@@ -193,6 +228,7 @@ class Landscape(Joint):
             "plane_loss": (("alpha", "beta"), plane.loss.reshape(shape)),
             "plane_loss_stderr": (("alpha", "beta"), plane.stderr.reshape(shape)),
             "plane_accuracy": (("alpha", "beta"), plane.accuracy.reshape(shape)),
+            **found.plane.labelled,
             "direction": ("axis", np.array([axis.words for axis in pair])),
             "direction_norm": ("axis", lengths),
             "relative_norm": ("axis", lengths / (size or np.nan)),
@@ -207,8 +243,9 @@ class Landscape(Joint):
         if statistics_of(subject.module):
             values["batchnorm"] = STATISTICS[self.batchnorm]
         coords = {"step": step, "alpha": sides[0], "beta": sides[1], "axis": [0, 1]}
-        coords["group"] = np.arange(len(found.group_n))
-        return dataset(values, coords, [*self._warnings(found, lengths), *centre.warnings])
+        coords["group"] = np.arange(len(line.group_n))
+        said = [*self._warnings(found, lengths), *found.plane.warnings, *centre.warnings]
+        return dataset(values, coords, said)
 
     def _numbers(
         self, line: Slice, step: Array, plane: Slice, sides: list[Array], pair: list[Axis]
@@ -237,12 +274,22 @@ class Landscape(Joint):
             values[f"{name}_left_out"] = ("group", one.left_out)
         return values | {"rise": numbers.RISE, "rho": rho}
 
-    def _warnings(self, found: Slice, lengths: Array) -> list[str]:
-        bad = int((~np.isfinite(found.loss)).sum())
+    def _warnings(self, found: "_Parts", lengths: Array) -> list[str]:
+        every = [one.loss for one in (found.line, found.plane.values, *found.around)]
+        bad = int((~np.isfinite(np.concatenate(every))).sum())
         said = [f"{bad} points of the landscape have a loss that is not finite"] if bad else []
         if not lengths.any():
             said.append(FLAT.format(self.subspace))
         return said
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What was measured of one condition: the line, the plane, and the stencils at the centre."""
+
+    line: Slice
+    plane: Surface
+    around: list[Slice]
 
 
 def _cosine(pair: list[Axis]) -> float:

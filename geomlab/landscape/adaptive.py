@@ -1,0 +1,242 @@
+"""A surface to a tolerance: measured where interpolation is not good enough yet, all conditions at the same points.
+
+Points lie on a square lattice that is made finer by centres: a point in the middle of every square, then one in the
+middle of every square that those make with the first, turned by 45°. Every point is predicted from those before it and
+then measured. The difference, the hierarchical surplus, is the error that the interpolation had there, in the middle of
+a hole (as in sparse grids: Bungartz & Griebel 2004, Acta Numerica 13). What it was around a hole that is left, less as
+the hole is smaller, is expected there; where that is too much its middle is measured next. The mean over several
+neighbours counts, not the largest: of a network with kinks a single surplus is nearly chance, and following each one
+takes more points than a grid (benchmarks/landscape.py --tasks ways). The lattice and the rules are ours.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from geomlab.landscape.interpolation import interpolated
+from geomlab.stats import Array
+
+Lattice = NDArray[np.int64]
+
+SIDE = 64  # spacings of the finest lattice
+COARSEST = 16  # the first points, 5 a side; two halvings by centres follow in any case: 9 a side
+FIRST_HOLE = COARSEST  # those first points had wider ones, and were not predicted
+NEIGHBOURS = 9  # surpluses, whose root mean square is the expected error
+ORDER = 2  # of the error in the size of a hole, at least: of a smooth surface it is about 4
+SAFETY = (
+    2.0  # times what is expected is held against the tolerance, and said: the largest error is above the mean
+)
+CHECKS = 16  # points, or a tenth of all, at which a surface that seems good enough is tried
+SCALE = 1.0  # nats: errors are absolute up to such a loss, and relative beyond
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Points that are measured at a time.
+
+    Attributes:
+        points: (n, 2) on the lattice, 0 to `SIDE`.
+        check: whether they try a surface that seemed good enough.
+    """
+
+    points: Lattice
+    check: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """How good the surface of a condition is.
+
+    Attributes:
+        error: the largest that is expected anywhere: of the estimates, and of the last check.
+        checked: points of the last check, which were predicted before they were measured.
+        check_error: the largest error there.
+        reached: whether `error` is within the tolerance.
+    """
+
+    error: float
+    checked: int
+    check_error: float
+    reached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What was measured.
+
+    Attributes:
+        points: (n, 2) on the lattice, in order.
+        verdicts: condition -> how good its surface is.
+    """
+
+    points: Lattice
+    verdicts: Mapping[str, Verdict]
+
+
+Measure = Callable[[int, Round], tuple[Round, Mapping[str, Array]]]
+
+
+def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, most: int) -> Refined:
+    """Measure until the surface of each condition is within the tolerance.
+
+    An error is |interpolated − measured| / max(`SCALE`, |measured|): in nats up to a loss of 1, a share of it beyond.
+    Losses that are not finite are not interpolated, and nothing is refined for their sake.
+
+    Args:
+        measure: (number of a round, what is wanted) -> what was measured, and the losses there of each condition. It
+            may give another round than is wanted: one that was measured before, if there is one of that number, whether
+            anything is wanted or not. An empty one ends it.
+        positions: (SIDE + 1,) of the lattice along either axis, as shares of its length: 0 to 1, ascending.
+        tolerance: above 0.
+        most: points; at least those of the first rounds, 81.
+    """
+    rounds: list[Round] = []
+    surfaces: dict[str, _Surface] = {}
+    while True:
+        wanted = _next(rounds, surfaces, tolerance, most)
+        made, losses = measure(len(rounds), wanted)
+        if not len(made.points):
+            break
+        for name, values in losses.items():
+            surfaces.setdefault(name, _Surface(positions)).add(made, values)
+        rounds.append(made)
+    every = np.concatenate([one.points for one in rounds])
+    return Refined(every, {name: one.verdict(tolerance) for name, one in surfaces.items()})
+
+
+def first_rounds() -> list[Round]:
+    """5 × 5 points, the centres of their squares, and the centres of those."""
+    coarse = range(0, SIDE + 1, COARSEST)
+    points = [(i, j) for i in coarse for j in coarse]
+    rounds = [Round(np.array(points), False)]
+    known = set(points)
+    half = COARSEST // 2
+    for centres in (range(half, SIDE, COARSEST), range(0, SIDE + 1, half)):
+        points = [(i, j) for i in centres for j in centres if (i, j) not in known]
+        known.update(points)
+        rounds.append(Round(np.array(points), False))
+    return rounds
+
+
+def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: float, most: int) -> Round:
+    """Where some surface is not good enough; once all seem to be, a check of them, at centres drawn from all."""
+    first = first_rounds()
+    if len(rounds) < len(first):
+        return first[len(rounds)]
+    count = sum(len(one.points) for one in rounds)
+    estimates: dict[tuple[int, int], float] = {}
+    for surface in surfaces.values():
+        for point, estimate in surface.expected().items():
+            estimates[point] = max(estimates.get(point, 0.0), estimate)
+    wanted = sorted(point for point, estimate in estimates.items() if estimate > tolerance)
+    check = not wanted
+    if check and not all(one.passed(tolerance) for one in surfaces.values()):
+        every = sorted(estimates)
+        size = min(len(every), max(CHECKS, count // 10))
+        drawn = np.random.default_rng(count).choice(len(every), size, replace=False)
+        wanted = [every[i] for i in sorted(drawn)]
+    if count + len(wanted) > most:
+        wanted = sorted(sorted(wanted, key=lambda point: -estimates[point])[: most - count])
+    return Round(np.array(wanted, dtype=np.int64).reshape(-1, 2), check)
+
+
+class _Surface:
+    """One condition: the values so far, and what they say of the error."""
+
+    def __init__(self, positions: tuple[Array, Array]) -> None:
+        self._positions = positions
+        self._points: Lattice = np.zeros((0, 2), np.int64)
+        self._values: Array = np.zeros(0)
+        self._surplus: Array = np.zeros(0)
+        self._check: Array | None = None  # errors of the last round, if it was one
+
+    def add(self, made: Round, values: Array) -> None:
+        """Take the values of a round in, and the errors of their prediction."""
+        error = self._errors(made.points, values)
+        self._points = np.concatenate([self._points, made.points])
+        self._values = np.concatenate([self._values, values])
+        self._surplus = np.concatenate([self._surplus, error])
+        self._check = error if made.check else None
+
+    def _errors(self, points: Lattice, values: Array) -> Array:
+        """Of the prediction; 0 where that or the value is not finite."""
+        if not len(self._points):
+            return np.zeros(len(points))
+        of = partial(place, positions=self._positions)
+        finite = np.isfinite(self._values)
+        predicted = interpolated(of(self._points), of(points), self._values, finite)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(predicted - values) / np.maximum(SCALE, np.abs(values))
+        return np.where(np.isfinite(values) & np.isfinite(predicted), error, 0.0)
+
+    def expected(self) -> dict[tuple[int, int], float]:
+        """The middles of the holes that are left, where points were measured beside them, and the error there."""
+        known = set(_tuples(self._points))
+        middles = {other for point in known for other in _children(point)} - known
+        if not middles:
+            return {}
+        holes = sorted(middles)
+        had = np.array([_hole(point) for point in _tuples(self._points)])
+        predicted = had < FIRST_HOLE
+        near = KDTree(self._points[predicted]).query(holes, NEIGHBOURS)[1]
+        sizes = np.array([_hole(point) for point in holes])
+        smaller = np.minimum(sizes[:, None] / had[predicted][near], 1.0)
+        with np.errstate(over="ignore"):
+            squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
+        return dict(zip(holes, (SAFETY * np.sqrt(squares.mean(1))).tolist(), strict=True))
+
+    def passed(self, tolerance: float) -> bool:
+        """Whether the last round was a check, and it went well."""
+        return self._check is not None and bool(self._check.max() <= tolerance)
+
+    def verdict(self, tolerance: float) -> Verdict:
+        """Of what was measured."""
+        finest = [
+            one
+            for point, one in zip(_tuples(self._points), self._surplus.tolist(), strict=True)
+            if not _children(point)
+        ]
+        check = np.zeros(0) if self._check is None else self._check
+        error = float(max([*self.expected().values(), *finest, *check]))
+        check_error = float(check.max()) if len(check) else float("nan")
+        return Verdict(error, len(check), check_error, self.passed(tolerance) and error <= tolerance)
+
+
+def place(points: Lattice, positions: tuple[Array, Array]) -> Array:
+    """(n, 2) shares of the axes' lengths."""
+    return np.stack([along[points[:, axis]] for axis, along in enumerate(positions)], 1)
+
+
+def _tuples(points: Lattice) -> list[tuple[int, int]]:
+    return [(i, j) for i, j in points.tolist()]
+
+
+def _generation(point: tuple[int, int]) -> tuple[int, bool]:
+    """The spacing that a point halves, and whether it is the centre of an upright square of that side.
+
+    The largest power of two in both coordinates is half of the spacing; of a centre it is in both alike.
+    """
+    i, j = (value & -value if value else SIDE for value in point)
+    return 2 * min(i, j), i == j
+
+
+def _children(point: tuple[int, int]) -> list[tuple[int, int]]:
+    """The centres of the squares that have this point and others as corners, one generation on."""
+    spacing, upright = _generation(point)
+    first = spacing > COARSEST  # of them only the squares between them count
+    half = COARSEST // 2 if first else spacing // 2 if upright else spacing // 4
+    straight = [(half, 0), (-half, 0), (0, half), (0, -half)]
+    oblique = [(half, half), (half, -half), (-half, half), (-half, -half)]
+    around = (straight if upright and not first else oblique) if half else []
+    i, j = point
+    return [(i + a, j + b) for a, b in around if 0 <= i + a <= SIDE and 0 <= j + b <= SIDE]
+
+
+def _hole(point: tuple[int, int]) -> float:
+    """The distance of a point from those around it when it is measured, in spacings of the finest lattice."""
+    spacing, upright = _generation(point)
+    return spacing / 2**0.5 if upright else spacing / 2

@@ -30,6 +30,7 @@ ORDER = 2  # of the error in the size of a hole, at least: of a smooth surface i
 SAFETY = (
     2.0  # times what is expected is held against the tolerance, and said: the largest error is above the mean
 )
+RAISED = 2.0  # that expectations are raised by at once, where a check says that they were too low
 CHECKS = 16  # points, or a tenth of all, at which a surface that seems good enough is tried
 SCALE = 1.0  # nats: errors are absolute up to such a loss, and relative beyond
 
@@ -102,7 +103,7 @@ def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, m
         if not len(made.points):
             break
         for name, values in losses.items():
-            surfaces.setdefault(name, _Surface(positions)).add(made, values)
+            surfaces.setdefault(name, _Surface(positions, tolerance)).add(made, values)
         rounds.append(made)
     every = np.concatenate([one.points for one in rounds])
     return Refined(every, {name: one.verdict(tolerance) for name, one in surfaces.items()})
@@ -147,8 +148,9 @@ def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: fl
 class _Surface:
     """One condition: the values so far, and what they say of the error."""
 
-    def __init__(self, positions: tuple[Array, Array]) -> None:
-        self._positions = positions
+    def __init__(self, positions: tuple[Array, Array], tolerance: float) -> None:
+        self._positions, self._tolerance = positions, tolerance
+        self._safety = SAFETY
         self._points: Lattice = np.zeros((0, 2), np.int64)
         self._values: Array = np.zeros(0)
         self._surplus: Array = np.zeros(0)
@@ -161,6 +163,8 @@ class _Surface:
         self._values = np.concatenate([self._values, values])
         self._surplus = np.concatenate([self._surplus, error])
         self._check = error if made.check else None
+        if made.check:  # which failed where expectations were too low
+            self._safety *= min(max(1.0, float(error.max()) / self._tolerance), RAISED)
 
     def _errors(self, points: Lattice, values: Array) -> Array:
         """Of the prediction; 0 where that or the value is not finite."""
@@ -187,7 +191,7 @@ class _Surface:
         smaller = np.minimum(sizes[:, None] / had[predicted][near], 1.0)
         with np.errstate(over="ignore"):
             squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
-        return dict(zip(holes, (SAFETY * np.sqrt(squares.mean(1))).tolist(), strict=True))
+        return dict(zip(holes, (self._safety * np.sqrt(squares.mean(1))).tolist(), strict=True))
 
     def passed(self, tolerance: float) -> bool:
         """Whether the last round was a check, and it went well."""

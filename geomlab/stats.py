@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,9 +144,12 @@ def jackknife(
     return jackknife_error(np.array(left_out, dtype=np.float64))
 
 
+@cache
 def group_of(n: int, groups: int = GROUPS) -> NDArray[np.intp]:
     """(n,) the group of each sample, at random but always alike: samples may come in turns, say one of each class."""
-    return np.random.default_rng(0).permutation(n) % min(groups, n)
+    group = np.random.default_rng(0).permutation(n) % min(groups, n)
+    group.flags.writeable = False
+    return group
 
 
 def debiased(statistic: Callable[[NDArray[np.intp]], Sequence[float]], n: int) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Subject:
     def _run(self, images: Images, weights: Params) -> Any:
         """What the module gives, whatever that is."""
         state = {**self.weights, **weights, **self.buffers}
-        return functional_call(self.module, state, (self._normalise(images),))
+        return functional_call(self.module, state, (self._normalise(images),), tie_weights=_tied(self.module))
 
     def outputs(self, images: Images) -> int:
         """Number of classes, by trying the network on a few images.
@@ -273,6 +274,20 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
         return from_network(network, name=checkpoint.name, architecture=model, config=config)
     except UserError as error:
         raise UserError(f"{checkpoint.path or checkpoint.name}: {error}") from error
+
+
+_TIED: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def _tied(module: nn.Module) -> bool:
+    """Whether a tensor of the module has several names; looked at once, which takes as long as a small network."""
+    if module not in _TIED:
+        every = [
+            *module.named_parameters(remove_duplicate=False),
+            *module.named_buffers(remove_duplicate=False),
+        ]
+        _TIED[module] = len({id(tensor) for _, tensor in every}) < len(every)
+    return _TIED[module]
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import geomlab
-from geomlab.plots import plane
+from geomlab.plots import plane, surface
 from tests import cli
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -34,9 +34,13 @@ def test_an_adaptive_plane_says_what_it_is_and_goes_on_where_it_was_killed(
     points, error = found["clean"]["plane"]["points"], max(one["plane"]["error"] for one in found.values())
     said = f"plane: {points} points measured (dots), interpolated with error ≤ {error:.2g} (nats up to"
     assert said in plane.figure(landscape).get_suptitle()
-    assert said in str(plane.interactive(landscape).layout.title.text)
-    dots = [trace for trace in plane.interactive(landscape).data if trace["type"] == "scatter3d"]
-    assert [len(trace.x) for trace in dots] == [points, points]
+    assert said in str(surface.interactive(landscape).layout.title.text)
+    dots = [
+        trace
+        for trace in surface.interactive(landscape).data
+        if "scatter" in trace.type and trace.mode == "markers"
+    ]
+    assert [len(trace.x) for trace in dots] == [points, points, 1, 1]  # and a mark on each
 
     process = cli.start("analyze", weights, *adaptive, "--out", out)
     until = time.monotonic() + 120

@@ -176,7 +176,7 @@ def _row(found: SampleLosses) -> tuple[Tensor, Tensor]:
     All in fp64, on the CPU; NaN where a loss is.
     """
     losses, correct = found.loss.double().cpu(), found.correct.double().cpu()
-    group = torch.from_numpy(group_of(len(losses)))
+    group = torch.tensor(group_of(len(losses)))
     sizes = torch.bincount(group)
     spread = losses.std() if len(losses) > 1 else losses.new_tensor(float("nan"))
     summary = torch.stack([losses.mean(), spread / len(losses) ** 0.5, correct.mean()])

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from geomlab.plots import select
-from geomlab.plots.style import kind
+from geomlab.plots.style import kind, lines
 
 LISTED = 6  # networks of a trajectory that a figure names: of more the table does
 
@@ -41,6 +41,11 @@ def directions(data: xr.Dataset, axes: Sequence[int]) -> str:
         step = f"one step is {length} in weight space" if length else ""
         lines.append(f"d{axis}: " + "; ".join(filter(None, [_words(data, axis), step])))
     return "\n".join(line for line in lines if not line.endswith(": "))
+
+
+def heading(title: str, data: xr.Dataset) -> str:
+    """The title of a picture of the plane, and lines that say what its axes, points and inputs are."""
+    return lines(title, directions(data, [0, 1]), interpolated(data), moved(data), waypoints(data))
 
 
 def moved(data: xr.Dataset, variable: str = "line_loss") -> str:

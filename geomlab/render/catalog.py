@@ -20,6 +20,7 @@ from geomlab.plots import (
     select,
     spectrum,
     subspaces,
+    surface,
 )
 from geomlab.results import Results
 
@@ -36,7 +37,7 @@ class Kind:
         title: a few words.
         caption: what one sees and how to read it.
         figure: the paper's version.
-        interactive: the browser's version.
+        interactive: the browser's version; None where another kind's shows the same.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Kind:
     title: str
     caption: str
     figure: Callable[[xr.Dataset, str], Figure]
-    interactive: Callable[[xr.Dataset, str], go.Figure]
+    interactive: Callable[[xr.Dataset, str], go.Figure] | None
 
 
 KINDS = (
@@ -147,7 +148,17 @@ KINDS = (
         "plane shows mean curvature only: eigenvalues along which the loss is sharpest are rarely in it. Dots, if "
         "there are any, are the points that were measured; between them it is interpolated, to the error stated.",
         plane.figure,
-        plane.interactive,
+        surface.interactive,
+    ),
+    Kind(
+        "surface",
+        "Loss landscape",
+        "landscape",
+        "plane_loss",
+        surface.TITLE,
+        "The same plane from the side, all conditions on one scale.",
+        surface.figure,
+        None,
     ),
     Kind(
         "paths",

@@ -184,6 +184,7 @@ def _sections(results: Results, tables: Mapping[str, Table]) -> list[Section]:
             Picture(kind.name, kind.title, f"{kind.caption} {line}.", kind.interactive(data, "")),
         )
         for kind, data, line in pictures(results)
+        if kind.interactive is not None
     ]
     sections = [
         Section(

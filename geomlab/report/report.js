@@ -24,6 +24,19 @@
     place.append(label);
   };
 
+  // What is hovered over on the contours is marked on the surface beside them too, and the other way round.
+  const link = (plot, { linked, logarithmic }) => {
+    const move = (row, x, y, z) => {
+      const at = (value) => [[value], [value]];
+      window.Plotly.restyle(plot, { x: at(x), y: at(y) }, [row.flat, row.solid]);
+      window.Plotly.restyle(plot, { z: [[z]] }, [row.solid]);
+    };
+    plot.on("plotly_hover", ({ points: [{ curveNumber, x, y, z, data }] }) => {
+      const row = linked.find(({ hovered }) => hovered.includes(curveNumber));
+      if (row) move(row, x, y, data.type === "contour" && logarithmic ? 10 ** z : z);
+    });
+  };
+
   for (const plot of document.querySelectorAll(".plot")) {
     const { data, layout } = figures[plot.dataset.figure];
     const menus = layout.updatemenus || [];
@@ -32,6 +45,7 @@
     window.Plotly.newPlot(plot, data, { ...layout, template: look() }, config);
     const place = document.getElementById(`controls-${plot.dataset.figure}`);
     menus.forEach((menu) => addMenu(place, plot, menu));
+    if (layout.meta?.linked) link(plot, layout.meta);
   }
   const paint = (template) => {
     for (const plot of document.querySelectorAll(".plot")) window.Plotly.relayout(plot, { template });

@@ -1,5 +1,6 @@
 """Every kind of picture, of one checkpoint and of two, in both libraries."""
 
+import io
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from geomlab.plots import (
     spectrum,
     style,
     subspaces,
+    surface,
 )
 from geomlab.plots.axes import waypoints
+from geomlab.plots.scales import levels
 from geomlab.render.catalog import KINDS, Kind, pictures
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
@@ -78,6 +81,8 @@ def test_no_text_leaves_the_figure(of_one: Figure, of_two: Figure) -> None:
 
 
 def test_there_is_a_version_for_a_browser(kind: Kind, one: Results, two: Results) -> None:
+    if kind.interactive is None:
+        return
     assert kind.interactive(one[kind.measurement], "A\nb").layout.title.text.startswith("A<br><sup>b</sup>")
     assert len(kind.interactive(two[kind.measurement], "").data) > 1
 
@@ -269,8 +274,26 @@ def test_a_plane_without_a_finite_value_is_said_to_be_so(one: Results) -> None:
 
 def test_the_plane_is_drawn_with_alpha_across(one: Results) -> None:
     cell = clean(one, "landscape").sel(condition="clean")
-    surface = plane.interactive(one["landscape"]).data[0]
-    np.testing.assert_allclose(surface.z[3][7], cell["plane_loss"].isel(alpha=7, beta=3))
+    flat, _, solid, *_ = surface.interactive(one["landscape"]).data
+    expected = float(cell["plane_loss"].isel(alpha=7, beta=3))
+    np.testing.assert_allclose(solid.z[3][7], expected)
+    np.testing.assert_allclose([10 ** flat.z[3][7], flat.customdata[3][7][0]], expected)
+    (ax, *_) = surface.figure(one["landscape"]).axes
+    assert ax.get_xlim() == pytest.approx((-1, 1), abs=0.2)
+    assert ax.get_zlim() == pytest.approx(np.log10(levels(one["landscape"]["plane_loss"].values)[0][[0, -1]]))
+
+
+def test_what_is_hovered_over_is_linked_to_marks_on_both(one: Results) -> None:
+    figure = surface.interactive(one["landscape"])
+    (row,) = figure.layout.meta["linked"]
+    kinds = [figure.data[i].type for i in row["hovered"]]
+    assert kinds == len(one.conditions) * ["contour", "surface"]
+    assert [figure.data[row[name]].type for name in ("flat", "solid")] == ["scatter", "scatter3d"]
+    assert figure.layout.meta["logarithmic"] is True
+
+
+def test_a_plane_that_overflows_in_parts_has_a_surface(one: Results) -> None:
+    surface.figure(clean(one, "landscape").sel(condition=["pgd"])).savefig(io.BytesIO())
 
 
 def test_the_plane_shows_the_networks_of_a_trajectory_and_says_how_far_off_they_are(one: Results) -> None:
@@ -287,11 +310,12 @@ def test_the_plane_shows_the_networks_of_a_trajectory_and_says_how_far_off_they_
 
 
 def test_the_networks_of_a_trajectory_lie_on_the_surface_and_none_beyond_it(one: Results) -> None:
-    surface, path = plane.interactive(one["landscape"]).data[:2]
-    at = [np.argmin(np.abs(surface.x - 0.5)), np.argmin(np.abs(surface.y - 0.25))]
-    assert path.z[1] == pytest.approx(surface.z[at[1]][at[0]], rel=0.1)
+    _, flat, solid, path = surface.interactive(one["landscape"]).data[:4]
+    at = [np.argmin(np.abs(solid.x - 0.5)), np.argmin(np.abs(solid.y - 0.25))]
+    assert path.z[1] == pytest.approx(solid.z[at[1]][at[0]], rel=0.1)
     assert np.isnan(path.z[2])
-    assert path.visible == surface.visible
+    np.testing.assert_allclose([flat.x, flat.y], [[0.9, 0.5, 2.0], [-0.6, 0.2, 0.0]])
+    assert path.visible == flat.visible == solid.visible
 
 
 def test_of_a_long_trajectory_the_table_has_the_names(one: Results) -> None:
@@ -300,11 +324,10 @@ def test_of_a_long_trajectory_the_table_has_the_names(one: Results) -> None:
 
 
 def test_the_plane_has_a_menu_of_conditions(one: Results) -> None:
-    (menu,) = plane.interactive(one["landscape"]).layout.updatemenus
+    (menu,) = surface.interactive(one["landscape"]).layout.updatemenus
     assert [button.label for button in menu.buttons] == list(one.conditions)
-    assert menu.buttons[1].args[0]["visible"] == [False, False, True, True] + 6 * [
-        False
-    ]  # surface and trajectory
+    # Contours and surface, each with the trajectory; the two marks are of all.
+    assert menu.buttons[1].args[0]["visible"] == 4 * [False] + 4 * [True] + 12 * [False] + 2 * [True]
 
 
 def test_alignment_leaves_clean_out_and_marks_what_did_not_move(one: Results) -> None:

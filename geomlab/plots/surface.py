@@ -236,7 +236,8 @@ def _flat_path(one: xr.Dataset, *, visible: bool) -> list[go.Scatter]:
     """The networks of a trajectory at the points of the plane nearest to them."""
     if "waypoint_step" not in one:
         return []
-    return [go.Scatter(**_of_waypoints(one), line={"color": "black", "width": 2}, visible=visible)]
+    white = {"line": {"color": "white", "width": 2}, "textfont": {"color": "white"}}
+    return [go.Scatter(**_of_waypoints(one), **white, visible=visible)]
 
 
 def _path(one: xr.Dataset, *, visible: bool) -> list[go.Scatter3d]:

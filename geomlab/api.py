@@ -145,8 +145,8 @@ class Settings:
             raise UserError(
                 f"a slice has two directions, got {len(self.directions)}: {', '.join(self.directions)}"
             )
-        labels = [parsed(text).label for text in self.paths]
-        if len(set(labels)) < len(labels):
+        wanted = [(one.kind, one.bends, one.steps) for one in map(parsed, self.paths)]
+        if len(set(wanted)) < len(wanted):
             raise UserError(f"a path is given twice: {', '.join(self.paths)}")
         if not 0 < self.memory * 2**30 < 2**63:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")

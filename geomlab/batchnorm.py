@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from geomlab.data.batches import Batches
@@ -37,8 +37,8 @@ def reestimate(subject: Subject, batches: Batches) -> Renew:
 
     As `torch.optim.swa_utils.update_bn` does (Izmailov et al. 2018, arXiv 1803.05407, section 3.2): one pass over the
     inputs, each layer normalising by its batch; mean and variance are the averages over batches, here by their number
-    of samples. Dropout stays off, and nothing is written into the network. They depend on how the inputs are split into
-    batches, and a variance is that within them.
+    of samples, and over the calls of a layer that is called more than once. Dropout stays off, and nothing is written
+    into the network. They depend on how the inputs are split into batches, and a variance is that within them.
 
     Args:
         subject: the network, elsewhere in parameter space perhaps.
@@ -57,17 +57,21 @@ def reestimate(subject: Subject, batches: Batches) -> Renew:
     kept = [
         f"{name}.{part}" for name in layers for part in ("running_mean", "running_var", "num_batches_tracked")
     ]
-    normalising = [module.get_submodule(name).train() for name in layers]
+    seen: dict[nn.Module, int] = {}
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[layer] = seen.get(layer, 0) + len(inputs[0])
+        setattr(layer, "momentum", len(inputs[0]) / seen[layer])  # noqa: B010 (typed as a submodule)
+
+    for name in layers:
+        module.get_submodule(name).train().register_forward_pre_hook(count)
 
     @torch.no_grad()
     def renew(here: Subject) -> Subject:
         own = {name: here.buffers[name].clone() for name in kept}
         training = replace(here, module=module, buffers={**here.buffers, **own})
-        seen = 0
+        seen.clear()
         for images, _ in batches:
-            seen += len(images)
-            for layer in normalising:
-                setattr(layer, "momentum", len(images) / seen)  # noqa: B010 (typed as a submodule)
             training(images)
         return replace(here, buffers={**here.buffers, **own})
 

@@ -206,7 +206,8 @@ def jackknife_difference(a: tuple[float, Array], b: tuple[float, Array], *, pair
         paired: whether both are of the same samples in the same groups: what they share is then not in the error.
 
     Returns:
-        With NaN for what cannot be told, from a single group or from numbers that are not finite.
+        With NaN for what cannot be told: from a single group, from numbers that are not finite, or from numbers that
+        differ and that no group of samples changes, as those that have come to a bound of theirs.
     """
     (x, without_x), (y, without_y) = a, b
     groups = min(len(without_x), len(without_y))
@@ -217,8 +218,10 @@ def jackknife_difference(a: tuple[float, Array], b: tuple[float, Array], *, pair
             error = float(jackknife_error(without_x - without_y))
         else:
             error = float(np.hypot(jackknife_error(without_x), jackknife_error(without_y)))
-    half, apart = t95(groups) * error, abs(x - y)
-    p = 2 * float(stdtr(groups - 1, -apart / error)) if error else float(apart == 0)
+    if not error:
+        return Difference(0.0, 0.0, 0.0, 1.0) if x == y else Difference(x - y, np.nan, np.nan, np.nan)
+    half = t95(groups) * error
+    p = 2 * float(stdtr(groups - 1, -abs(x - y) / error))
     return Difference(x - y, x - y - half, x - y + half, p)
 
 

@@ -39,6 +39,30 @@ def test_they_are_those_of_torch_where_batches_are_even() -> None:
     assert not any(layer.training for layer in SUBJECT.module.modules())
 
 
+class Twice(nn.Module):
+    """One layer of batch normalisation, called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = (
+            nn.BatchNorm2d(models.SHAPE[0]),
+            nn.Linear(models.batches().images[0].numel(), 3),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.norm(images) ** 2).flatten(1))
+
+
+def test_calls_of_one_layer_are_averaged_as_torch_does() -> None:
+    subject = models.subject(Twice())
+    found = reestimate(subject, INPUTS)(subject)
+    theirs = Twice().double()
+    theirs.load_state_dict({**subject.weights, **subject.buffers})
+    update_bn([subject._normalise(images) for images, _ in INPUTS], theirs)
+    for name in ("norm.running_mean", "norm.running_var"):
+        torch.testing.assert_close(found.buffers[name], theirs.get_buffer(name))
+
+
 def test_a_sample_counts_the_same_in_a_smaller_batch() -> None:
     layer = nn.Sequential(
         nn.BatchNorm2d(models.SHAPE[0]), nn.Flatten(), nn.Linear(models.batches().images[0].numel(), 3)

@@ -108,6 +108,8 @@ def test_the_test_of_a_difference_rejects_as_often_as_it_says_and_sees_what_is_s
 def test_a_difference_that_cannot_be_told_is_not_a_number() -> None:
     exact = (1.0, np.ones(20))
     assert jackknife_difference(exact, exact, paired=True).p == 1
-    assert jackknife_difference(exact, (2.0, np.full(20, 2.0)), paired=True).p == 0
+    saturated = jackknife_difference(exact, (-1.0, np.full(20, -1.0)), paired=True)
+    assert saturated.value == 2
+    assert np.isnan([saturated.low, saturated.high, saturated.p]).all()
     assert np.isnan(jackknife_difference((1.0, np.ones(1)), (2.0, np.ones(1)), paired=True).p)
     assert np.isnan(jackknife_difference(exact, (2.0, np.full(20, np.nan)), paired=True).p)

@@ -84,6 +84,10 @@ def of_line(distance: Array, found: Slice, *, rho: float) -> dict[str, Number]:
         name: with_interval(partial(of, distance), found) for name, of in zip(OF_LINE, measures, strict=True)
     }
     found_of |= {name: not_below_zero(found_of[name]) for name in ("width", "roughness")}
+    if (
+        abs(found_of["asymmetry"].value) == 1
+    ):  # its bound, which no other sample changes: that says nothing of the error
+        found_of["asymmetry"] = replace(found_of["asymmetry"], low=np.nan, high=np.nan)
     if goes_on(distance, found.loss):
         found_of["width"] = replace(found_of["width"], high=float("inf"))
     return found_of

@@ -100,11 +100,11 @@ def _numbers_of_slices(a: xr.Dataset, b: xr.Dataset, paired: bool) -> Iterator[t
 def _slices_apart(
     title: str, name: str, a: xr.Dataset, b: xr.Dataset, paired: bool
 ) -> Iterator[tuple[str, Difference]]:
-    """Nothing where one has no such number, a bound of it only, or none without each group, as in older results."""
+    """Nothing where one has no such number, only a bound of it, no interval, or, in older results, no groups."""
     left_out = f"{name}_left_out"
     if not all(left_out in one and math.isfinite(scalar(one, name)) for one in (a, b)):
         return
-    if any(math.isinf(scalar(one, f"{name}_high")) for one in (a, b)):
+    if not all(math.isfinite(scalar(one, f"{name}_high")) for one in (a, b)):
         return
     pairs = [(scalar(one, name), one[left_out].values[: min(GROUPS, count(one) or 0)]) for one in (a, b)]
     yield title, jackknife_difference(*pairs, paired=paired)
@@ -149,8 +149,8 @@ def differing_settings(results: Results) -> list[str]:
     """Sentences on settings that the checkpoints do not share: differences may come of them."""
     sentences = []
     keys = (
-        "data", "params", "matrix", "directions", "orthogonal", "attack", "batchnorm", "layers", "budget", "samples",
-        "seed", "dtype", "device",
+        "data", "params", "matrix", "directions", "orthogonal", "attack", "batchnorm", "plane", "trajectory", "layers",
+        "budget", "samples", "seed", "dtype", "device",
     )  # fmt: skip
     for key in keys:
         values = {name: str(manifest["settings"].get(key)) for name, manifest in results.manifests.items()}

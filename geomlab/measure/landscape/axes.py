@@ -50,12 +50,14 @@ class Axis:
         low: the slice begins there, in steps.
         high: and ends there.
         words: what the direction is.
+        arrives: whether the reference is at −1.
     """
 
     direction: Params
     low: float
     high: float
     words: str
+    arrives: bool = False
 
     @cached_property
     def norm(self) -> float:
@@ -164,7 +166,13 @@ def parsed(text: str) -> Make:
     if spec.option("length") is not None and not length:
         raise UserError(f"'{text}': length, of one step in weight space, must be above 0")
     subspace = spec.option("params")
-    return lambda place, axis: _of_length(_inside(make, subspace, place, axis), text, length)
+    return lambda place, axis: _said(_of_length(_inside(make, subspace, place, axis), text, length))
+
+
+def _said(axis: Axis) -> Axis:
+    """With words on where the reference is."""
+    more = "; the reference is at −1; WiSE-FT's α = 1 + step" if axis.arrives else ""
+    return replace(axis, words=axis.words + more)
 
 
 def _rank(spec: Spec) -> int | None:
@@ -177,7 +185,13 @@ def _inside(make: Make, subspace: str | None, place: Place, axis: int) -> Axis:
         return make(place, axis)
     made = make(place.within(subspace), axis)
     still = {name: weight.new_zeros(()).expand_as(weight) for name, weight in place.weights.items()}
-    return replace(made, direction=still | dict(made.direction), words=f"{made.words}, in {subspace}")
+    whole = made.direction.keys() == still.keys()
+    return replace(
+        made,
+        direction=still | dict(made.direction),
+        words=f"{made.words}, in {subspace}",
+        arrives=made.arrives and whole,
+    )
 
 
 def _which(spec: Spec) -> int:
@@ -198,7 +212,8 @@ def _of_length(axis: Axis, text: str, length: float) -> Axis:
         raise UserError(
             f"'{text}': a step of {factor * axis.norm:.1g} is too long for numbers; give a shorter length"
         )
-    return replace(axis, direction=directions.scaled(axis.direction, factor))
+    arrives = axis.arrives and not length
+    return replace(axis, direction=directions.scaled(axis.direction, factor), arrives=arrives)
 
 
 def _random(kind: str, place: Place, axis: int) -> Axis:
@@ -253,13 +268,13 @@ def _reference(place: Place, axis: int) -> Axis:
     place.check_alike([place.reference])
     theirs = place.reference.weights
     step = {name: weight.double() - theirs[name].double() for name, weight in place.weights.items()}
-    words = "away from the reference, which is at −1; WiSE-FT's α = 1 + step"
+    words = "away from the reference"
     others = place.reference.buffers
     if any(
         not torch.equal(others[name], own) for name, own in place.subject.buffers.items() if name in others
     ):
         words += "; its buffers, as statistics of batch normalisation, differ and do not move"
-    return Axis(step, -PAST, 2 - PAST, words)
+    return Axis(step, -PAST, 2 - PAST, words, arrives=True)
 
 
 def _principal(which: int, place: Place, axis: int) -> Axis:
@@ -281,6 +296,10 @@ def _principal(which: int, place: Place, axis: int) -> Axis:
 def _lora(rank: int | None, place: Place, axis: int) -> Axis:
     if place.reference is None:
         raise UserError("direction 'lora': there is no network that was adapted; give --reference")
+    if any("lora_" in name for name in place.names):
+        raise UserError(
+            "direction 'lora': the factors are parameters of this network; use random:layer,params=lora_"
+        )
     place.check_alike([place.reference])
     noise = generator(place.seed, "direction", axis)
     try:

@@ -264,7 +264,7 @@ class Landscape(Joint):
             found["area"] = numbers.not_below_zero(area)
             if numbers.spills_over(*distances, plane.loss):
                 found["area"] = replace(found["area"], high=float("inf"))
-        if self.axes[0] == "reference":
+        if pair[0].arrives:
             found["barrier"] = numbers.with_interval(lambda loss: numbers.barrier(step, loss, -1, 0), line)
         undefined = numbers.undefined(len(line.group_n))
         values: dict[str, Any] = {}
@@ -279,7 +279,11 @@ class Landscape(Joint):
         bad = int((~np.isfinite(np.concatenate(every))).sum())
         said = [f"{bad} points of the landscape have a loss that is not finite"] if bad else []
         if not lengths.any():
-            said.append(FLAT.format(self.subspace))
+            return [*said, FLAT.format(self.subspace)]
+        for number in np.flatnonzero(lengths == 0):
+            said.append(
+                f"direction d{number} ({self.axes[number]}) moves no parameter: nothing is known along it"
+            )
         return said
 
 

@@ -40,7 +40,7 @@ class Plane:
     def usual(self) -> int:
         """Points that it usually takes; an error a quarter as large takes about twice as many."""
         wanted = USUAL * math.sqrt(ERROR / self.error)
-        return min(self.points, max(FEWEST, round(wanted)))
+        return round(min(self.points, max(FEWEST, wanted)))
 
 
 def parsed_plane(text: str) -> Plane | None:

@@ -1,9 +1,13 @@
 """A folder of results: one NetCDF file a cell, and `study.json`, which says what the cells are of."""
 
 import json
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -46,7 +50,9 @@ class Store:
         """
         dataset = dataset.assign_attrs(schema=SCHEMA, key=key.to_json())
         # In memory first: HDF5 does not come back from a full disk.
-        write_bytes(self.path(key), bytes(dataset.to_netcdf(engine="h5netcdf")))
+        with _undisturbed():
+            content = bytes(dataset.to_netcdf(engine="h5netcdf"))
+        write_bytes(self.path(key), content)
 
     def read(self, file: str) -> xr.Dataset:
         """One cell by file name, in memory.
@@ -253,6 +259,26 @@ def set_aside(root: Path) -> str:
     return f"; the results from before are in {root / REPLACED}" if (root / REPLACED).exists() else ""
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end: an h5netcdf file that they catch half open complains when it goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal comes here
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    held = {one: handler for one, handler in handlers.items() if callable(handler)}
+    for one in held:
+        signal.signal(one, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        for one, handler in held.items():
+            signal.signal(one, handler)
+    for number, frame in caught[:1]:
+        held[signal.Signals(number)](number, frame)
+
+
 def _read(path: Path) -> xr.Dataset | None:
     """A file of a cell, None where it is missing or damaged.
 
@@ -260,7 +286,8 @@ def _read(path: Path) -> xr.Dataset | None:
         UserError: if it may not be read: that is no reason to compute it anew.
     """
     try:
-        return xr.load_dataset(path, engine="h5netcdf")
+        with _undisturbed():
+            return xr.load_dataset(path, engine="h5netcdf")
     except MemoryError:
         raise
     except PermissionError as error:

@@ -1,7 +1,9 @@
 """One folder of cells: what is there, what is missing, what is not to be trusted."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,3 +134,21 @@ def test_names_are_told_apart_by_the_first_folders_that_do(
     names: list[str], folders: list[list[str]], expected: list[str]
 ) -> None:
     assert distinct(names, *folders) == expected
+
+
+def test_ctrl_c_waits_until_a_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, make, before = [], xr.Dataset.to_netcdf, signal.getsignal(signal.SIGINT)
+
+    def interrupted(dataset: xr.Dataset, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        whole.append(make(dataset, **options))
+        return whole[0]
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).write(KEY, CELL)
+    assert len(whole) == 1
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    Store(tmp_path).write(KEY, CELL)
+    xr.testing.assert_identical(Store(tmp_path).read(KEY.file)["loss"], CELL["loss"])

@@ -442,10 +442,8 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
                 f"{store.folder}: holds results of another {what}, or of another --model; "
                 "choose another --out, or --overwrite"
             )
-    then, today = (
-        {"plane": "grid", "batchnorm": "fixed", **old["settings"]},
-        new["settings"],
-    )  # before there was another
+    before = {"plane": "grid", "batchnorm": "fixed"}  # there was another
+    then, today = before | old["settings"], new["settings"]
     changed = [
         f"{key} {then.get(key)} (now {today.get(key)})"
         for key in {**today, **then}

@@ -7,9 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from geomlab.errors import UserError
 from geomlab.landscape.slices import Slice
-from geomlab.linalg.distributed import FAILED, Group
+from geomlab.linalg.distributed import Group, together
 from geomlab.risk import SampleLosses
 from geomlab.typing import Float
 
@@ -67,14 +66,7 @@ def over_samples(work: Callable[[], SampleLosses], group: Group = None) -> Sampl
 
 def _exchanged(work: Callable[[], T], group: Group) -> list[T]:
     """What each process has, in all of them; where one fails the others do not wait for it."""
-    every: list[tuple[T] | None] = [None] * dist.get_world_size(group)
-    try:
-        own: tuple[T] | None = (work(),)
-    except Exception:
-        dist.all_gather_object(every, None, group=group)
-        raise
-    dist.all_gather_object(every, own, group=group)
-    done = [one[0] for one in every if one is not None]
-    if len(done) < len(every):
-        raise UserError(FAILED)
-    return done
+    done = together(work, group)
+    every = [done] * dist.get_world_size(group)
+    dist.all_gather_object(every, done, group=group)
+    return every

@@ -12,7 +12,6 @@ from geomlab.linalg.operator import Operator
 from geomlab.typing import Float, Vector
 
 Group = dist.ProcessGroup | None
-FAILED = "it failed in another process of the group, whose own message says why"
 T = TypeVar("T")
 
 
@@ -43,7 +42,7 @@ class AllReduced(Operator):
 
     def __init__(self, build: Callable[[], Operator], samples: int, *, group: Group = None) -> None:
         self._group = group
-        self.local = _together(build, group)
+        self.local = together(build, group)
         self.dim, self.dtype, self.device = self.local.dim, self.local.dtype, self.local.device
         own = torch.tensor([samples, self.dim], dtype=torch.long, device=_device(group))
         every = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
@@ -81,7 +80,7 @@ class AllReduced(Operator):
         Raises:
             UserError: if it failed in another process.
         """
-        total = _together(own, self._group).mul(self.weight).contiguous()
+        total = together(own, self._group).mul(self.weight).contiguous()
         # An all-reduce may leave other last bits in other processes; the sum of one, handed on, cannot.
         first = 0 if self._group is None else dist.get_global_rank(self._group, 0)
         dist.reduce(total, first, group=self._group)
@@ -89,7 +88,7 @@ class AllReduced(Operator):
         return total
 
 
-def _together(work: Callable[[], T], group: Group) -> T:
+def together(work: Callable[[], T], group: Group) -> T:
     """Do this process's part, and raise if any process failed in its own: the others would wait for ever."""
     try:
         done = work()
@@ -97,7 +96,7 @@ def _together(work: Callable[[], T], group: Group) -> T:
         _failures(1, group)
         raise
     if _failures(0, group):
-        raise UserError(FAILED)
+        raise UserError("it failed in another process of the group, whose own message says why")
     return done
 
 

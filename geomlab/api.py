@@ -23,6 +23,18 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
 
 
 DIRECTIONS = ("random", "random")
+SLICES = ("landscape",)
+# Options that say how only some measures are made, and those measures.
+CHANGES = {
+    "matrix": ("curvature",),
+    "eigensolver": ("curvature",),
+    "directions": SLICES,
+    "orthogonal": SLICES,
+    "plane": SLICES,
+    "attack": (*SLICES, "paths"),
+    "batchnorm": (*SLICES, "paths"),
+    "layers": ("features",),
+}
 
 
 class Options(TypedDict, total=False):
@@ -394,6 +406,7 @@ def _study(
         specs = [*(specs if old else ()), *settings.conditions]
     if settings.measures:
         names = [*(names if old else ()), *settings.measures]
+    _check_changes(settings, [*names, *(["paths"] if settings.paths else [])], trajectory)
     conditions = parse_conditions(
         list(dict.fromkeys(specs)),
         source,
@@ -460,6 +473,23 @@ def _earlier(old: dict[str, Any] | None, now: dict[str, str]) -> list[dict[str, 
     """Versions of libraries that cells of a resumed study may have been computed with, but for the present ones."""
     before = [*old.get("earlier_versions", []), old["versions"]] if old else []
     return [one for i, one in enumerate(before) if one != now and one not in before[:i]]
+
+
+def _check_changes(settings: Settings, measures: Sequence[str], trajectory: "Sequence[Subject]") -> None:
+    """Refuse an option that says how something is measured that is not measured.
+
+    Raises:
+        UserError: naming it.
+    """
+    usual = Settings()
+    given = [name for name in CHANGES if getattr(settings, name) != getattr(usual, name)]
+    wanted = {name: CHANGES[name] for name in given} | ({"trajectory": SLICES} if trajectory else {})
+    for name, changed in wanted.items():
+        if not set(changed) & set(measures):
+            option = "direction" if name == "directions" else name
+            raise UserError(
+                f"--{option} changes nothing of {', '.join(measures)}; add {changed[0]} to --measure, or leave it out"
+            )
 
 
 def _source(read: "Checkpoint", data: str | None) -> "Source":

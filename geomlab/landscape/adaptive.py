@@ -24,7 +24,6 @@ Lattice = NDArray[np.int64]
 
 SIDE = 64  # spacings of the finest lattice
 COARSEST = 16  # the first points, 5 a side; two halvings by centres follow in any case: 9 a side
-FIRST_HOLE = COARSEST  # those first points had wider ones, and were not predicted
 NEIGHBOURS = 9  # surpluses, whose root mean square is the expected error
 ORDER = 2  # of the error in the size of a hole, at least: of a smooth surface it is about 4
 SAFETY = (
@@ -124,7 +123,7 @@ def first_rounds() -> list[Round]:
 
 
 def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: float, most: int) -> Round:
-    """Where some surface is not good enough; once all seem to be, a check of them, at centres drawn from all."""
+    """Where some surface is not good enough; once all seem to be, a check of them."""
     first = first_rounds()
     if len(rounds) < len(first):
         return first[len(rounds)]
@@ -136,13 +135,24 @@ def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: fl
     wanted = sorted(point for point, estimate in estimates.items() if estimate > tolerance)
     check = not wanted
     if check and not all(one.passed(tolerance) for one in surfaces.values()):
-        every = sorted(estimates)
-        size = min(len(every), max(CHECKS, count // 10))
-        drawn = np.random.default_rng(count).choice(len(every), size, replace=False)
-        wanted = [every[i] for i in sorted(drawn)]
+        wanted = _drawn(rounds, sorted(estimates), max(CHECKS, count // 10))
     if count + len(wanted) > most:
-        wanted = sorted(sorted(wanted, key=lambda point: -estimates[point])[: most - count])
+        wanted = sorted(sorted(wanted, key=lambda point: -estimates.get(point, 0.0))[: most - count])
     return Round(np.array(wanted, dtype=np.int64).reshape(-1, 2), check)
+
+
+def _drawn(rounds: list[Round], holes: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """So many points, if there are, at which a surface is tried, at random.
+
+    Half are middles of holes, where errors are large. The others are any of the lattice that were not measured: what
+    repeats from one middle to the next would look well at all of them.
+    """
+    known = {point for one in rounds for point in _tuples(one.points)}
+    others = [(i, j) for i in range(SIDE + 1) for j in range(SIDE + 1) if (i, j) not in known]
+    draw = np.random.default_rng(len(known))
+    middles = [holes[i] for i in draw.permutation(len(holes))[: size // 2]]
+    rest = [others[i] for i in draw.permutation(len(others)) if others[i] not in set(middles)]
+    return sorted([*middles, *rest[: size - len(middles)]])
 
 
 class _Surface:
@@ -154,17 +164,27 @@ class _Surface:
         self._points: Lattice = np.zeros((0, 2), np.int64)
         self._values: Array = np.zeros(0)
         self._surplus: Array = np.zeros(0)
+        self._hole: Array = np.zeros(
+            0
+        )  # the distance of each from the nearest, in spacings, when it was predicted
         self._check: Array | None = None  # errors of the last round, if it was one
 
     def add(self, made: Round, values: Array) -> None:
         """Take the values of a round in, and the errors of their prediction."""
-        error = self._errors(made.points, values)
+        error, hole = self._errors(made.points, values), self._holes(made.points)
         self._points = np.concatenate([self._points, made.points])
         self._values = np.concatenate([self._values, values])
         self._surplus = np.concatenate([self._surplus, error])
+        self._hole = np.concatenate([self._hole, hole])
         self._check = error if made.check else None
         if made.check:  # which failed where expectations were too low
             self._safety *= min(max(1.0, float(error.max()) / self._tolerance), RAISED)
+
+    def _holes(self, points: Lattice) -> Array:
+        """Distances from what was measured, in spacings; infinite where nothing was."""
+        if not len(self._points):
+            return np.full(len(points), np.inf)
+        return np.asarray(KDTree(self._points).query(points)[0])
 
     def _errors(self, points: Lattice, values: Array) -> Array:
         """Of the prediction; 0 where that or the value is not finite."""
@@ -180,15 +200,12 @@ class _Surface:
     def expected(self) -> dict[tuple[int, int], float]:
         """The middles of the holes that are left, where points were measured beside them, and the error there."""
         known = set(_tuples(self._points))
-        middles = {other for point in known for other in _children(point)} - known
-        if not middles:
+        holes = sorted({other for point in _refined(known) for other in _children(point)} - known)
+        if not holes:
             return {}
-        holes = sorted(middles)
-        had = np.array([_hole(point) for point in _tuples(self._points)])
-        predicted = had < FIRST_HOLE
+        predicted = self._hole < np.inf
         near = KDTree(self._points[predicted]).query(holes, NEIGHBOURS)[1]
-        sizes = np.array([_hole(point) for point in holes])
-        smaller = np.minimum(sizes[:, None] / had[predicted][near], 1.0)
+        smaller = np.minimum(self._holes(np.array(holes))[:, None] / self._hole[predicted][near], 1.0)
         with np.errstate(over="ignore"):
             squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
         return dict(zip(holes, (self._safety * np.sqrt(squares.mean(1))).tolist(), strict=True))
@@ -199,11 +216,7 @@ class _Surface:
 
     def verdict(self, tolerance: float) -> Verdict:
         """Of what was measured."""
-        finest = [
-            one
-            for point, one in zip(_tuples(self._points), self._surplus.tolist(), strict=True)
-            if not _children(point)
-        ]
+        finest = self._surplus[self._hole <= 1]  # which nothing is measured beside any more
         check = np.zeros(0) if self._check is None else self._check
         error = float(max([*self.expected().values(), *finest, *check]))
         check_error = float(check.max()) if len(check) else float("nan")
@@ -240,7 +253,10 @@ def _children(point: tuple[int, int]) -> list[tuple[int, int]]:
     return [(i + a, j + b) for a, b in around if 0 <= i + a <= SIDE and 0 <= j + b <= SIDE]
 
 
-def _hole(point: tuple[int, int]) -> float:
-    """The distance of a point from those around it when it is measured, in spacings of the finest lattice."""
-    spacing, upright = _generation(point)
-    return spacing / 2**0.5 if upright else spacing / 2
+def _refined(known: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Of the points those that the lattice was refined to: the first ones, and middles beside such."""
+    found = fresh = {point for one in first_rounds() for point in _tuples(one.points)} & known
+    while fresh:
+        fresh = ({other for point in fresh for other in _children(point)} & known) - found
+        found = found | fresh
+    return found

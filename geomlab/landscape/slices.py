@@ -17,6 +17,7 @@ from geomlab.subject import Subject
 from geomlab.typing import Float, Params
 
 SMALL = 1 << 17  # entries of a parameter that is moved together with others: ours
+ALIGNMENT = 32  # entries, of 2 bytes or more, in the 64 bytes at whose multiples torch begins a tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,42 +124,54 @@ def at_each(
 
 
 def _mover(weights: Params, directions: Sequence[Params]) -> Callable[[Sequence[float]], dict[str, Tensor]]:
-    """What gives the weights at a point. Small ones are moved as one: there are many, and each would take its time."""
-    small = [name for name, weight in weights.items() if weight.numel() <= SMALL]
-    start, *along = (_flat([one[name] for name in small]) for one in (weights, *directions))
+    """What gives the weights at a point. Small ones are moved as one: there are many, and each would take its time.
 
-    there, step = torch.empty_like(start), torch.empty_like(start)  # new ones would cost as much as the sums
+    Where a point has all coordinates but the last in common with the one before, as along a grid's second side, what
+    those add up to is kept.
+    """
+    dtype = next(iter(weights.values())).dtype
+    begins: dict[str, int] = {}  # of the small ones, in the memory that they share
+    end = 0
+    for name, weight in weights.items():
+        if weight.numel() <= SMALL and weight.is_contiguous() and weight.dtype == dtype:
+            begins[name] = end
+            end += -(-weight.numel() // ALIGNMENT) * ALIGNMENT
+    start, *along = (_together(one, begins, end) for one in (weights, *directions))
+    row, there = torch.empty_like(start), torch.empty_like(start)  # new ones would cost as much as the sums
+    summed: Sequence[float] | None = None  # the coordinates in `row`
 
     def moved(point: Sequence[float]) -> dict[str, Tensor]:
-        found = {
-            name: _moved(weight, point, [direction[name] for direction in directions])
-            for name, weight in weights.items()
-            if weight.numel() > SMALL
-        }
-        there.copy_(start)
-        for coordinate, direction in zip(point, along, strict=True):
-            there.add_(torch.mul(direction, coordinate, out=step))
-        pieces = there.split([weights[name].numel() for name in small])
-        for name, piece in zip(small, pieces, strict=True):
-            found[name] = torch.empty_like(weights[name]).copy_(piece.view_as(weights[name]))
-        return {name: found[name] for name in weights}
+        nonlocal summed
+        *first, last = point
+        if summed != first:
+            summed = first
+            _sum(row.copy_(start), first, along[:-1])
+        together = torch.add(row, along[-1], alpha=last, out=there).to(dtype, copy=True)
+        found = {}
+        for name, weight in weights.items():
+            if name in begins:
+                found[name] = together.as_strided(weight.shape, weight.stride(), begins[name])
+            else:
+                ways = [direction[name].double() for direction in directions]
+                found[name] = _sum(weight.to(torch.float64, copy=True), point, ways).to(weight)
+        return found
 
     return moved
 
 
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """In fp64, one after the other."""
-    return torch.cat(
-        [tensor.double().flatten() for tensor in tensors] or [torch.empty(0, dtype=torch.float64)]
-    )
+def _together(tensors: Params, begins: Mapping[str, int], end: int) -> Tensor:
+    """(end,) those that `begins` names, in fp64."""
+    found = next(iter(tensors.values())).new_zeros(end, dtype=torch.float64)
+    for name, begin in begins.items():
+        found[begin : begin + tensors[name].numel()] = tensors[name].flatten()
+    return found
 
 
-def _moved(weight: Tensor, point: Sequence[float], directions: Sequence[Tensor]) -> Tensor:
-    """One parameter at a point."""
-    moved = weight.double()
-    for coordinate, direction in zip(point, directions, strict=True):
-        moved = moved + coordinate * direction.double()
-    return moved.to(weight)
+def _sum(start: Tensor, point: Sequence[float], along: Sequence[Tensor]) -> Tensor:
+    """start + Σ_a point_a · along_a, in its place."""
+    for coordinate, direction in zip(point, along, strict=True):
+        start.add_(direction, alpha=coordinate)
+    return start
 
 
 def _losses(here: Subject, inputs: Batches, attack: Callable[[Subject], Batches] | None) -> SampleLosses:

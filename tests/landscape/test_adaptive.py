@@ -96,6 +96,14 @@ def test_what_is_not_reached_is_said_and_the_points_are_kept_to() -> None:
     assert verdict.error > 0.01
 
 
+def test_what_repeats_with_the_lattice_is_seen() -> None:
+    """It is 0 at all of the first points and at the middles beside them."""
+    waves = lambda x, y: 0.1 * np.sin(16 * np.pi * x) ** 2  # noqa: E731
+    refined, losses = measured({"x": waves}, 0.02, 600)
+    assert not refined.verdicts["x"].reached
+    assert refined.verdicts["x"].error > errors(refined, losses["x"], waves).max() > 0.02
+
+
 def test_a_surface_of_noise_ends_at_the_finest_lattice() -> None:
     refined, _ = measured({"x": lambda x, y: np.sin(1e6 * x + 3e6 * y)}, 0.01, 10**6)
     assert len(refined.points) == (SIDE + 1) ** 2

@@ -70,7 +70,7 @@ class Landscape(Joint):
     memory: float = MEMORY
 
     name = "landscape"
-    revision = 4
+    revision = 5
 
     def __post_init__(self) -> None:
         for text in self.axes:

@@ -11,18 +11,16 @@ a CPU, which other work on the machine does not change, and wall seconds on a GP
 """
 
 import argparse
-import json
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from side_by_side import cases, meter, scaling, solvers, tasks, tries
-
-from geomlab.environment import machine, versions
+from side_by_side.report import Report
 
 CASES = "embedded-250,embedded-1000,resnet20-1000,vit-b32-8"
+PACKAGES = ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings", "timm")
 TASKS = "product,top-1,top-10,trace,density,scaling,tries,compiled"
 
 
@@ -46,7 +44,7 @@ def main() -> None:
     meter.GPU = torch.device(args.device).type == "cuda"
     solvers.MEMORY = args.memory * solvers.GIBIBYTE
     solvers.VECTORS = args.vectors * solvers.GIBIBYTE
-    report = Report(args)
+    report = Report(args.out, facts(args), PACKAGES)
     chosen = args.tasks.split(",")
     for name in args.cases.split(","):
         case = cases.build(name, args.device)
@@ -57,13 +55,34 @@ def main() -> None:
         report.add(("scaling",), lambda: scaling.fits(args.device, args.repeats))
 
 
-def run(report: "Report", case: cases.Case, task: str, args: argparse.Namespace) -> None:
+def facts(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a run."""
+    return {
+        "command": "python benchmarks/curvature.py",
+        "tolerance": tasks.TOLERANCE,
+        "trace_accuracy": tasks.ACCURACY,
+        "density": {"probes": tasks.PROBES, "steps": tasks.STEPS},
+        "limit": args.limit,
+        "threads": args.threads,
+        "memory_gib": args.memory,
+        "vectors_gib": args.vectors,
+        "seconds": "wall" if meter.GPU else "cpu",
+        "device": torch.cuda.get_device_name(args.device) if meter.GPU else "cpu",
+    }
+
+
+def run(report: Report, case: cases.Case, task: str, args: argparse.Namespace) -> None:
     """One task of one case, by each method."""
+
+    def add(name: Sequence[str], work: Callable[[], Mapping[str, Any]]) -> None:
+        settings = {"limit": args.limit, "threads": args.threads}  # of this run
+        report.add(("cases", case.name, *name), lambda: {**work(), **settings})
+
     if task == "product":
-        report.add(("cases", case.name, task), lambda: tasks.product(case, args.repeats))
+        add((task,), lambda: tasks.product(case, args.repeats))
     if task in ("tries", "compiled"):
-        add = lambda name, work: report.add(("cases", case.name, "tries", name), work)  # noqa: E731
-        (tries.run if task == "tries" else tries.compile_it)(case, args.repeats, add)
+        ways = tries.run if task == "tries" else tries.compile_it
+        ways(case, args.repeats, lambda name, work: add(("tries", name), work))
     known = {"trace": tasks.TRACES, "density": tasks.DENSITIES}.get(task, solvers.SOLVERS)
     for method in [m for m in known if m.partition(",")[0] in args.methods.split(",")]:
         work: Callable[[], Any] | None = None
@@ -74,59 +93,7 @@ def run(report: "Report", case: cases.Case, task: str, args: argparse.Namespace)
             measure = getattr(tasks, task)
             work = lambda method=method, measure=measure: measure(case, method, args.limit)  # noqa: E731
         if work is not None:
-            report.add(("cases", case.name, task, method), work)
-
-
-class Report:
-    """The result file, written after each piece."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.path = args.out
-        self.content: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.content |= {
-            "command": "python benchmarks/curvature.py",
-            "tolerance": tasks.TOLERANCE,
-            "trace_accuracy": tasks.ACCURACY,
-            "density": {"probes": tasks.PROBES, "steps": tasks.STEPS},
-            "limit": args.limit,
-            "seed": 0,
-            "threads": args.threads,
-            "memory_gib": args.memory,
-            "vectors_gib": args.vectors,
-            "seconds": "wall" if meter.GPU else "cpu",
-            "device": torch.cuda.get_device_name(args.device) if meter.GPU else "cpu",
-            "machine": machine(),
-            "versions": versions(),
-        }
-        for name in ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings", "timm"):
-            self.content["versions"][name] = version(name)
-
-    def describe(self, case: cases.Case) -> None:
-        found = self.content.setdefault("cases", {}).setdefault(case.name, {})
-        found |= {"images": len(case.batches), "parameters": case.dim, "dtype": str(case.subject.dtype)}
-
-    def add(self, where: tuple[str, ...], work: Callable[[], Any]) -> None:
-        """Do a piece of work unless it is there, and write it."""
-        place = self.content
-        for name in where[:-1]:
-            place = place.setdefault(name, {})
-        if where[-1] in place:
-            return
-        print("…", *where, flush=True)
-        settings = {"limit": self.content["limit"], "threads": self.content["threads"]}  # of this run
-        place[where[-1]] = {**work(), **settings}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
-        print(json.dumps(shortened(place[where[-1]])), flush=True)
-
-
-def shortened(entry: Any) -> Any:
-    """Without long lists, for the eye."""
-    if isinstance(entry, dict):
-        return {name: shortened(value) for name, value in entry.items() if name != "before"}
-    if isinstance(entry, list) and len(entry) > 2:
-        return [*entry[:2], f"… {len(entry)}"]
-    return entry
+            add((task, method), work)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,33 @@
 """Planes side by side: ours on a grid and adaptively, loss-landscapes, and the loop of tomgoldstein/loss-landscape.
 
 python benchmarks/landscape.py [--cases embedded-200,resnet20-100] [--tasks error,cost,ways] [--truth 400] [--repeats 7]
-    [--side 51] [--no-walk] [--threads 1] [--out benchmarks/results/landscape.json]
+    [--side 51] [--no-walk] [--threads 1] [--device cpu|cuda] [--out benchmarks/results/landscape.json]
 
 One process, the same data in one batch, the same plane of two random, filter-normalised directions (`ways` also along
 eigenvectors). Errors are those of `geomlab.landscape.adaptive`, in nats up to a loss of 1 and relative beyond, at
-random places that nobody has measured. Forward passes are counted; seconds are CPU seconds of the process. Finished
-pieces are written at once and not done again; delete the file to begin anew.
+random places that nobody has measured. Forward passes are counted; seconds are CPU seconds of the process, or wall
+seconds on a GPU. Finished pieces are written at once and not done again; delete the file to begin anew.
 """
 
 import argparse
-import json
 import shlex
 import statistics
 import sys
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.interpolate import CloughTocher2DInterpolator, LinearNDInterpolator, RBFInterpolator
-from side_by_side import cases, planes
+from side_by_side import cases, meter, planes
 from side_by_side.meter import clock
+from side_by_side.report import Report
 
-from geomlab.environment import machine, versions
 from geomlab.rng import generator
 
-TOLERANCES = (0.03, 0.02, 0.0125, 0.011, 0.01)
+PACKAGES = ("loss-landscapes", "adaptive", "scipy")
+TOLERANCES = [float(f"{one:.3g}") for one in np.geomspace(0.03, 0.009, 12)]
 MOST = 900  # points of ours
 POINTS = 4  # a side, of what is timed
 
@@ -49,17 +48,31 @@ def main() -> None:
         help="whether loss-landscapes walks its whole grid, which takes as long as ours",
     )
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--device", default="cpu")
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/landscape.json"))
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    report = Report(args)
+    torch.backends.cudnn.allow_tf32 = False  # as of matrix products by default
+    meter.GPU = torch.device(args.device).type == "cuda"
+    report = Report(args.out, facts(args), PACKAGES)
     for name in args.cases.split(","):
-        case = cases.build(name, "cpu")
+        case = cases.build(name, args.device)
         report.describe(case)
         plane = planes.Plane.of(case, ("random", "random"))
         for task in args.tasks.split(","):
             work = {"error": error, "cost": cost, "ways": ways}[task]
-            report.add(name, task, lambda work=work, plane=plane: work(plane, args))  # type: ignore[misc]
+            report.add(("cases", name, task), lambda work=work, plane=plane: work(plane, args))  # type: ignore[misc]
+
+
+def facts(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a run."""
+    return {
+        "command": shlex.join(["python", "benchmarks/landscape.py", *sys.argv[1:]]),
+        "side": args.side,
+        "threads": args.threads,
+        "seconds": "wall" if meter.GPU else "cpu",
+        "device": torch.cuda.get_device_name(args.device) if meter.GPU else "cpu",
+    }
 
 
 def error(plane: planes.Plane, args: argparse.Namespace) -> dict[str, Any]:
@@ -82,22 +95,32 @@ def error(plane: planes.Plane, args: argparse.Namespace) -> dict[str, Any]:
         found["loss-landscapes"] = of_loss_landscapes(plane, args.side, places, truth)
     found["adaptive"] = {}
     for tolerance in TOLERANCES:
-        points, values, verdict = planes.adaptive(plane, tolerance, MOST)
-        reached = planes.errors(planes.through(points, values, places), truth)
-        entry = {"passes": len(points), **reached, "stated": verdict.error, "reached": verdict.reached}
-        found["adaptive"][str(tolerance)] = entry | {
+        points, samples, verdict = planes.adaptive(plane, tolerance, MOST)
+        found["adaptive"][str(tolerance)] = {
+            "passes": len(points),
+            **planes.errors(planes.through(points, samples, places), truth),
+            "stated": verdict.error,
+            "reached": verdict.reached,
             "check_error": verdict.check_error,
             "checked": verdict.checked,
+            "through mean losses": planes.errors(planes.through_means(points, samples, places), truth),
         }
-    for way in ("linear", "cubic"):
-        goal = found["grid"][way]
-        good = [
-            entry["passes"]
-            for entry in found["adaptive"].values()
-            if entry["rms"] <= goal["rms"] and entry["max"] <= goal["max"]
-        ]
-        found[f"fewer passes at the error of the {way} grid"] = len(grid) / min(good) if good else None
+    found["at the error of the linear grid"] = like(found["grid"]["linear"], found["adaptive"].values())
+    found["fewer passes"] = len(grid) / found["at the error of the linear grid"]["passes"]
     return found
+
+
+def like(goal: dict[str, float], entries: Collection[dict[str, Any]]) -> dict[str, float]:
+    """Passes at which a power law through the errors of all tolerances has those of a goal, both of them.
+
+    A single tolerance that happens to do well would be luck: points depend on the errors of those before them.
+    """
+    found = {}
+    passes = np.log([entry["passes"] for entry in entries])
+    for kind in ("rms", "max"):
+        slope, constant = np.polyfit(passes, np.log([entry[kind] for entry in entries]), 1)
+        found[kind] = float(np.exp((np.log(goal[kind]) - constant) / slope))
+    return found | {"passes": max(found.values())}
 
 
 def of_loss_landscapes(
@@ -129,6 +152,7 @@ def cost(plane: planes.Plane, args: argparse.Namespace) -> dict[str, Any]:
     grid, forward = planes.square(POINTS), plane.forward()
     works: dict[str, Callable[[], Any]] = {
         "geomlab": lambda: plane.ours(grid),
+        "geomlab, adaptive": lambda: plane.ours(grid, keep_samples=True),
         "plain loop": lambda: plane.plain(grid),
         "loss-landscapes": lambda: plane.loss_landscapes(POINTS),
     }
@@ -167,22 +191,26 @@ def tried(plane: planes.Plane, args: argparse.Namespace) -> dict[str, Any]:
 
     for side in (9, 13, 17, 23):
         grid = planes.square(side)
-        losses = plane.at(grid)
+        samples = plane.samples(grid)
+        losses = samples.mean(1)
         for method in ("linear", "cubic", "quintic"):
             add(f"grid, {method}", side**2, planes.of_grid(losses, places, method))
         add("grid, Clough-Tocher", side**2, CloughTocher2DInterpolator(grid, losses)(places))
         add("grid, thin plate", side**2, RBFInterpolator(grid, losses)(places))
         add("grid, r⁵ of all points", side**2, RBFInterpolator(grid, losses, kernel="quintic")(places))
-        add("grid, r⁵ of 30 points", side**2, planes.through(grid, losses, places))
+        add("grid, r⁵ of 50 points", side**2, planes.through_means(grid, samples, places))
+        add("grid, margins, r⁵ of 50 points", side**2, planes.through(grid, samples, places))
         knots = (1 - np.cos(np.pi * np.linspace(0, 1, side))) / 2
         at = np.stack(np.meshgrid(knots, knots, indexing="ij"), -1).reshape(-1, 2)
         inverse = np.linalg.inv(np.polynomial.chebyshev.chebvander(2 * knots - 1, side - 1))
         terms = inverse @ plane.at(at).reshape(side, side) @ inverse.T
         add("Chebyshev", side**2, np.polynomial.chebyshev.chebval2d(*(2 * places - 1).T, terms))
     for tolerance in (0.03, 0.02, 0.01):
-        points, losses, _ = planes.adaptive(plane, tolerance, MOST)
-        add("adaptive, ours", len(points), planes.through(points, losses, places))
-        add("adaptive, ours, Clough-Tocher", len(points), CloughTocher2DInterpolator(points, losses)(places))
+        points, samples, _ = planes.adaptive(plane, tolerance, MOST)
+        losses = samples.mean(1)
+        add("adaptive, ours", len(points), planes.through(points, samples, places))
+        add("adaptive, mean losses", len(points), planes.through_means(points, samples, places))
+        add("adaptive, Clough-Tocher", len(points), CloughTocher2DInterpolator(points, losses)(places))
     for count in (150, 300, 500):
         points, losses = learnt(plane, count)
         add("adaptive.Learner2D, linear", count, LinearNDInterpolator(points, losses)(places))
@@ -211,46 +239,6 @@ def timed(work: Callable[[], Any]) -> float:
     start = clock()
     work()
     return clock() - start
-
-
-class Report:
-    """The result file, written after each piece."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.path = args.out
-        self.content: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.content |= {
-            "command": shlex.join(["python", "benchmarks/landscape.py", *sys.argv[1:]]),
-            "side": args.side,
-            "seed": 0,
-            "threads": args.threads,
-            "seconds": "cpu",
-            "machine": machine(),
-            "versions": versions()
-            | {name: installed(name) for name in ("loss-landscapes", "adaptive", "scipy")},
-        }
-
-    def describe(self, case: cases.Case) -> None:
-        found = self.content.setdefault("cases", {}).setdefault(case.name, {})
-        found |= {"images": len(case.batches), "parameters": case.dim, "dtype": str(case.subject.dtype)}
-
-    def add(self, case: str, task: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Do a piece of work unless it is there, and write it."""
-        place = self.content["cases"][case]
-        if task in place:
-            return
-        print("…", case, task, flush=True)
-        place[task] = work()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n")
-        print(json.dumps(place[task], ensure_ascii=False), flush=True)
-
-
-def installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

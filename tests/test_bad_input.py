@@ -186,9 +186,15 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
             (*MODEL, *DATA, "--measure", "accuracy,features", "--direction", "gradient"),
             ("--direction changes nothing of accuracy, features", "add landscape to --measure"),
         ),
-        ((*MODEL, *DATA, "--measure", "landscape", "--matrix", "gauss-newton"), ("--matrix changes nothing",)),
+        (
+            (*MODEL, *DATA, "--measure", "landscape", "--matrix", "gauss-newton"),
+            ("--matrix changes nothing",),
+        ),
         ((*MODEL, *DATA, "--measure", "curvature", "--attack", "anew"), ("--attack changes nothing",)),
-        ((*MODEL, *DATA, "--measure", "curvature", "--trajectory", str(FT)), ("--trajectory changes nothing",)),
+        (
+            (*MODEL, *DATA, "--measure", "curvature", "--trajectory", str(FT)),
+            ("--trajectory changes nothing",),
+        ),
         ((*MODEL, *DATA, "--budget", "huge"), ("no budget 'huge'", "quick, standard, paper")),
         ((*MODEL, *DATA, "--dtype", "bf16"), ("no dtype 'bf16'", "float32, float64")),
         ((*MODEL, *DATA, "--params", "lora"), ("selects none of the 4 parameters",)),

@@ -14,8 +14,8 @@ from scipy.interpolate import RegularGridInterpolator
 from torch.nn import functional as F
 
 from geomlab.landscape.adaptive import SIDE, Round, Verdict, place, refine
-from geomlab.landscape.interpolation import interpolated
-from geomlab.landscape.slices import evaluate
+from geomlab.landscape.interpolation import interpolated, losses_between
+from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.landscape.axes import Axis, Place, parsed
 from side_by_side.cases import Case
 
@@ -30,12 +30,12 @@ class Plane:
     Attributes:
         case: network and inputs.
         axes: its two directions.
-        known: losses by point.
+        known: losses of the samples by point.
     """
 
     case: Case
     axes: Sequence[Axis]
-    known: dict[tuple[float, float], float] = field(default_factory=dict)
+    known: dict[tuple[float, float], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: Case, texts: Sequence[str]) -> "Plane":
@@ -46,19 +46,25 @@ class Plane:
         low, high = (np.array([getattr(axis, end) for axis in self.axes]) for end in ("low", "high"))
         return torch.from_numpy(low + (high - low) * shares)
 
-    def ours(self, shares: Array) -> Array:
+    def ours(self, shares: Array, *, keep_samples: bool = False) -> Slice:
         """Losses at points, anew."""
         along = [axis.direction for axis in self.axes]
-        found = evaluate(self.case.subject, {"": self.case.batches}, along, self.coordinates(shares))
-        return found[""].loss
+        inputs = {"": self.case.batches}
+        where = self.coordinates(shares)
+        return evaluate(self.case.subject, inputs, along, where, keep_samples=keep_samples)[""]
 
-    def at(self, shares: Array) -> Array:
-        """The same, of those that are not known yet."""
+    def samples(self, shares: Array) -> Array:
+        """(points, samples) losses, measured where they are not known yet."""
         asked = [(float(a), float(b)) for a, b in shares]
         new = [point for point in dict.fromkeys(asked) if point not in self.known]
         if new:
-            self.known.update(zip(new, self.ours(np.array(new)).tolist(), strict=True))
+            found = self.ours(np.array(new), keep_samples=True).sample_loss
+            self.known.update(zip(new, found, strict=True))
         return np.array([self.known[point] for point in asked])
+
+    def at(self, shares: Array) -> Array:
+        """(points,) their means."""
+        return self.samples(shares).mean(1)
 
     def forward(self) -> Callable[[], float]:
         """A bare pass of the data."""
@@ -121,20 +127,26 @@ def square(side: int) -> Array:
 
 
 def adaptive(plane: Plane, tolerance: float, most: int) -> tuple[Array, Array, Verdict]:
-    """Points, losses there, and the verdict of ours."""
+    """Points, the samples' losses there, and the verdict of ours."""
     losses: list[Array] = []
 
     def measure(_: int, wanted: Round) -> tuple[Round, dict[str, Array]]:
         if len(wanted.points):
-            losses.append(plane.at(place(wanted.points, LATTICE)))
+            losses.append(plane.samples(place(wanted.points, LATTICE)))
         return wanted, {"": losses[-1]}
 
     found = refine(measure, (LATTICE[0], LATTICE[1]), tolerance, most)
     return place(found.points, LATTICE), np.concatenate(losses), found.verdicts[""]
 
 
-def through(points: Array, losses: Array, places: Array) -> Array:
+def through(points: Array, samples: Array, places: Array) -> Array:
     """Our surface."""
+    return losses_between(points, places, samples, np.isfinite(samples.sum(1))).mean(1)
+
+
+def through_means(points: Array, samples: Array, places: Array) -> Array:
+    """The same splines through the mean losses."""
+    losses = samples.mean(1)
     return interpolated(points, places, losses, np.isfinite(losses))
 
 

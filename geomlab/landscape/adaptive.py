@@ -4,7 +4,8 @@ Points lie on a square lattice that is made finer by centres: a point in the mid
 middle of every square that those make with the first, turned by 45°. Every point is predicted from those before it and
 then measured. The difference, the hierarchical surplus, is the error that the interpolation had there, in the middle of
 a hole (as in sparse grids: Bungartz & Griebel 2004, Acta Numerica 13). What it was around a hole that is left, less as
-the hole is smaller, is expected there; where that is too much its middle is measured next. The mean over several
+the hole is smaller, is expected there, and some times that, as the errors since were above what was expected of them,
+is held against the tolerance; where it is too much the hole's middle is measured next. The mean over several
 neighbours counts, not the largest: of a network with kinks a single surplus is nearly chance, and following each one
 takes more points than a grid (benchmarks/landscape.py --tasks ways). The lattice and the rules are ours.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from geomlab.landscape.interpolation import interpolated
+from geomlab.landscape.interpolation import losses_between
 from geomlab.stats import Array
 
 Lattice = NDArray[np.int64]
@@ -26,11 +27,11 @@ SIDE = 64  # spacings of the finest lattice
 COARSEST = 16  # the first points, 5 a side; two halvings by centres follow in any case: 9 a side
 NEIGHBOURS = 9  # surpluses, whose root mean square is the expected error
 ORDER = 2  # of the error in the size of a hole, at least: of a smooth surface it is about 4
-SAFETY = (
-    2.0  # times what is expected is held against the tolerance, and said: the largest error is above the mean
-)
-RAISED = 2.0  # that expectations are raised by at once, where a check says that they were too low
-CHECKS = 16  # points, or a tenth of all, at which a surface that seems good enough is tried
+RATIOS = 40  # errors around a place, over what was expected of each:
+QUANTILE = 0.95  # of them is how many times the error expected there is held against the tolerance,
+LEAST, MOST = 2.0, 3.0  # within these bounds; ours, as all of this
+CHECKS = 16  # points at least at which a surface that seems good enough is tried, or
+SHARE = 20  # one for so many
 SCALE = 1.0  # nats: errors are absolute up to such a loss, and relative beyond
 
 
@@ -87,9 +88,9 @@ def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, m
     Losses that are not finite are not interpolated, and nothing is refined for their sake.
 
     Args:
-        measure: (number of a round, what is wanted) -> what was measured, and the losses there of each condition. It
-            may give another round than is wanted: one that was measured before, if there is one of that number, whether
-            anything is wanted or not. An empty one ends it.
+        measure: (number of a round, what is wanted) -> what was measured, and (points, samples) the losses there of
+            each condition. It may give another round than is wanted: one that was measured before, if there is one of
+            that number, whether anything is wanted or not. An empty one ends it.
         positions: (SIDE + 1,) of the lattice along either axis, as shares of its length: 0 to 1, ascending.
         tolerance: above 0.
         most: points; at least those of the first rounds, 81.
@@ -101,8 +102,8 @@ def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, m
         made, losses = measure(len(rounds), wanted)
         if not len(made.points):
             break
-        for name, values in losses.items():
-            surfaces.setdefault(name, _Surface(positions, tolerance)).add(made, values)
+        for name, of_samples in losses.items():
+            surfaces.setdefault(name, _Surface(positions)).add(made, of_samples)
         rounds.append(made)
     every = np.concatenate([one.points for one in rounds])
     return Refined(every, {name: one.verdict(tolerance) for name, one in surfaces.items()})
@@ -135,7 +136,7 @@ def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: fl
     wanted = sorted(point for point, estimate in estimates.items() if estimate > tolerance)
     check = not wanted
     if check and not all(one.passed(tolerance) for one in surfaces.values()):
-        wanted = _drawn(rounds, sorted(estimates), max(CHECKS, count // 10))
+        wanted = _drawn(rounds, sorted(estimates), max(CHECKS, count // SHARE))
     if count + len(wanted) > most:
         wanted = sorted(sorted(wanted, key=lambda point: -estimates.get(point, 0.0))[: most - count])
     return Round(np.array(wanted, dtype=np.int64).reshape(-1, 2), check)
@@ -156,29 +157,49 @@ def _drawn(rounds: list[Round], holes: list[tuple[int, int]], size: int) -> list
 
 
 class _Surface:
-    """One condition: the values so far, and what they say of the error."""
+    """One condition: the losses so far, and what they say of the error."""
 
-    def __init__(self, positions: tuple[Array, Array], tolerance: float) -> None:
-        self._positions, self._tolerance = positions, tolerance
-        self._safety = SAFETY
+    def __init__(self, positions: tuple[Array, Array]) -> None:
+        self._positions = positions
         self._points: Lattice = np.zeros((0, 2), np.int64)
-        self._values: Array = np.zeros(0)
+        self._losses: list[Array] = []  # (points, samples) of each round
         self._surplus: Array = np.zeros(0)
-        self._hole: Array = np.zeros(
+        self._hole: Array = np.zeros(0)  # distance of each from those before it, in spacings
+        self._ratios: Array = np.zeros(
             0
-        )  # the distance of each from the nearest, in spacings, when it was predicted
+        )  # of the error of each to what was expected there, NaN where nothing was
         self._check: Array | None = None  # errors of the last round, if it was one
 
-    def add(self, made: Round, values: Array) -> None:
-        """Take the values of a round in, and the errors of their prediction."""
-        error, hole = self._errors(made.points, values), self._holes(made.points)
+    def add(self, made: Round, losses: Array) -> None:
+        """Take the losses of a round in, and the errors of their prediction."""
+        error, hole = self._errors(made.points, losses), self._holes(made.points)
+        ratio = np.full(len(error), np.nan)
+        if len(self._losses) >= len(first_rounds()):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = error / self._around(made.points)
+        self._ratios = np.concatenate([self._ratios, ratio])
         self._points = np.concatenate([self._points, made.points])
-        self._values = np.concatenate([self._values, values])
+        self._losses.append(losses)
         self._surplus = np.concatenate([self._surplus, error])
         self._hole = np.concatenate([self._hole, hole])
         self._check = error if made.check else None
-        if made.check:  # which failed where expectations were too low
-            self._safety *= min(max(1.0, float(error.max()) / self._tolerance), RAISED)
+
+    def _safety(self, points: Lattice) -> Array:
+        """How many times as large as expected errors around points are, nearly always."""
+        known = np.isfinite(self._ratios)
+        if known.sum() < RATIOS:
+            return np.full(len(points), LEAST)
+        near = KDTree(self._points[known]).query(points, RATIOS)[1]
+        return np.asarray(np.clip(np.quantile(self._ratios[known][near], QUANTILE, axis=1), LEAST, MOST))
+
+    def _around(self, points: Lattice) -> Array:
+        """The root mean square of the surpluses around points, less as their holes are smaller."""
+        predicted = self._hole < np.inf
+        near = KDTree(self._points[predicted]).query(points, NEIGHBOURS)[1]
+        smaller = np.minimum(self._holes(points)[:, None] / self._hole[predicted][near], 1.0)
+        with np.errstate(over="ignore"):
+            squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
+        return np.asarray(np.sqrt(squares.mean(1)))
 
     def _holes(self, points: Lattice) -> Array:
         """Distances from what was measured, in spacings; infinite where nothing was."""
@@ -186,16 +207,17 @@ class _Surface:
             return np.full(len(points), np.inf)
         return np.asarray(KDTree(self._points).query(points)[0])
 
-    def _errors(self, points: Lattice, values: Array) -> Array:
-        """Of the prediction; 0 where that or the value is not finite."""
+    def _errors(self, points: Lattice, losses: Array) -> Array:
+        """Of the prediction of the mean; 0 where that or the mean is not finite."""
         if not len(self._points):
             return np.zeros(len(points))
         of = partial(place, positions=self._positions)
-        finite = np.isfinite(self._values)
-        predicted = interpolated(of(self._points), of(points), self._values, finite)
+        before = np.concatenate(self._losses)
+        predicted = losses_between(of(self._points), of(points), before, np.isfinite(before.sum(1))).mean(1)
         with np.errstate(invalid="ignore", over="ignore"):
-            error = np.abs(predicted - values) / np.maximum(SCALE, np.abs(values))
-        return np.where(np.isfinite(values) & np.isfinite(predicted), error, 0.0)
+            measured = losses.mean(1)
+            error = np.abs(predicted - measured) / np.maximum(SCALE, np.abs(measured))
+        return np.where(np.isfinite(measured) & np.isfinite(predicted), error, 0.0)
 
     def expected(self) -> dict[tuple[int, int], float]:
         """The middles of the holes that are left, where points were measured beside them, and the error there."""
@@ -203,12 +225,8 @@ class _Surface:
         holes = sorted({other for point in _refined(known) for other in _children(point)} - known)
         if not holes:
             return {}
-        predicted = self._hole < np.inf
-        near = KDTree(self._points[predicted]).query(holes, NEIGHBOURS)[1]
-        smaller = np.minimum(self._holes(np.array(holes))[:, None] / self._hole[predicted][near], 1.0)
-        with np.errstate(over="ignore"):
-            squares = (self._surplus[predicted][near] * smaller**ORDER) ** 2
-        return dict(zip(holes, (self._safety * np.sqrt(squares.mean(1))).tolist(), strict=True))
+        at = np.array(holes)
+        return dict(zip(holes, (self._safety(at) * self._around(at)).tolist(), strict=True))
 
     def passed(self, tolerance: float) -> bool:
         """Whether the last round was a check, and it went well."""

@@ -1,26 +1,32 @@
-"""A surface through scattered points, smooth, and linear in their values.
+"""A surface through scattered points, smooth, and linear in their values; and one of losses, which is not.
 
 Around each place the polyharmonic spline r⁵ with a quadratic goes through the nearest points (Fornberg & Flyer, A
 Primer on Radial Basis Functions, 2015, ch. 5). It is of high order where the surface is smooth, and what is far away, a
 wall of the loss for example, does not reach it.
+
+A loss of a sample, −log p of its label, is a softplus of log (1 − p)/p, the margin that the other classes have over the
+label. A margin is as smooth as the logits; the loss bends besides, wherever a sample turns from right to wrong. So the
+margins of all samples are interpolated and their losses averaged (ours; errors of both ways: benchmarks/landscape.py).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.spatial import KDTree
 
 from geomlab.stats import Array
 
 POWER = 5  # of the distance
-NEAREST = 30  # that a value is made of; all do no better (benchmarks/results/landscape_ways.json); ours
+NEAREST = 50  # that a value is made of; all do no better (benchmarks/results/landscape_ways.json); ours
 FEWEST = 12  # that a spline goes through; of fewer the nearest counts
 EPSILON = 1e-12  # keeps the system solvable where points lie on a line
 LOST = (
     1e-6  # by which shares do not add up to 1 beside points on a line, which do not tell: the nearest counts
 )
 AT_ONCE = 1000  # places whose systems are held
+RIGHT = 1e-7  # a loss that is not told from less in single precision: below it the margin is not known, and as here
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +43,12 @@ class Weights:
 
     def of(self, values: Array) -> Array:
         """(places, …) values out of (points, …); not finite where one of those that count is not."""
+        places, k = self.points.shape
+        rows = csr_array(
+            (self.share.ravel(), self.points.ravel(), np.arange(0, places * k + 1, k)), (places, len(values))
+        )
         with np.errstate(invalid="ignore", over="ignore"):
-            parts = self.share.reshape(*self.share.shape, *[1] * (values.ndim - 1)) * values[self.points]
-            return np.asarray(parts.sum(1))
+            return np.asarray(rows @ values)
 
 
 def weights(points: Array, places: Array) -> Weights:
@@ -80,6 +89,21 @@ def interpolated(points: Array, places: Array, values: Array, finite: NDArray[np
     if seen.any():
         found[seen] = weights(points[finite], places[seen]).of(values[finite])
     return found
+
+
+def losses_between(points: Array, places: Array, losses: Array, finite: NDArray[np.bool_]) -> Array:
+    """Losses of each sample at places; at a point what they are there, to rounding, if above `RIGHT`.
+
+    Args:
+        points: (n, 2), as for `weights`.
+        places: (m, 2).
+        losses: (n, samples) cross-entropies.
+        finite: (n,) which points the others are interpolated from.
+    """
+    with np.errstate(invalid="ignore"):
+        known = np.maximum(losses, RIGHT)
+        margins = known + np.log(-np.expm1(-known))
+        return np.asarray(np.logaddexp(0, interpolated(points, places, margins, finite)))
 
 
 def _shares(around: Array) -> Array:

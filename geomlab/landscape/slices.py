@@ -32,6 +32,7 @@ class Slice:
             any number of a slice is known by the jackknife, without the losses of all samples.
         group_accuracy: (points, groups) the same of the fraction correct.
         group_n: (groups,) their sizes.
+        sample_loss: (points, samples) of each sample; (points, 0) where they are not kept.
     """
 
     loss: Array
@@ -40,10 +41,24 @@ class Slice:
     group_loss: Array
     group_accuracy: Array
     group_n: Array
+    sample_loss: Array
 
     def take(self, rows: slice | Array) -> "Slice":
         """Some of the points."""
         return Slice(**{name: getattr(self, name)[rows] for name in OF_POINTS}, group_n=self.group_n)
+
+    @classmethod
+    def of_samples(cls, losses: Array, accuracy: Array, group_accuracy: Array) -> "Slice":
+        """Of losses (points, samples), which are not kept; see the attributes."""
+        count = losses.shape[1]
+        group = group_of(count)
+        sizes = np.bincount(group).astype(np.float64)
+        members = np.eye(len(sizes))[group] / sizes
+        with np.errstate(invalid="ignore"):  # where losses are infinite
+            stderr = losses.std(1, ddof=1) / count**0.5 if count > 1 else np.full(len(losses), np.nan)
+            return cls(
+                losses.mean(1), stderr, accuracy, losses @ members, group_accuracy, sizes, losses[:, :0]
+            )
 
     @classmethod
     def joined(cls, pieces: Sequence["Slice"]) -> "Slice":
@@ -57,7 +72,8 @@ class Slice:
     @property
     def errors(self) -> "Slice":
         """The same with the fraction of wrong answers in place of the cross-entropy."""
-        return replace(self, loss=1 - self.accuracy, group_loss=1 - self.group_accuracy)
+        wrong = {"loss": 1 - self.accuracy, "group_loss": 1 - self.group_accuracy}
+        return replace(self, **wrong, sample_loss=self.sample_loss[:, :0])
 
     @property
     def without_each(self) -> Array:
@@ -68,7 +84,14 @@ class Slice:
             return np.asarray(((total[:, None] - self.group_loss * self.group_n) / kept).T)
 
 
-OF_POINTS = ("loss", "stderr", "accuracy", "group_loss", "group_accuracy")  # fields with a row a point
+OF_POINTS = (
+    "loss",
+    "stderr",
+    "accuracy",
+    "group_loss",
+    "group_accuracy",
+    "sample_loss",
+)  # fields with a row a point
 
 
 def evaluate(
@@ -79,6 +102,8 @@ def evaluate(
     attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
     renew: Callable[[Subject], Subject] = lambda here: here,
     gather: Callable[[Callable[[], SampleLosses]], SampleLosses] = lambda work: work(),
+    *,
+    keep_samples: bool = False,
 ) -> dict[str, Slice]:
     """Loss and accuracy at θ + Σ_a coordinate_a · direction_a, of each condition. The subject is not changed.
 
@@ -94,10 +119,11 @@ def evaluate(
         renew: what becomes of the network of a point before anything else, as in `geomlab.batchnorm`.
         gather: gives the losses of all samples from what gives those of a share, where `inputs` are one process's:
             `geomlab.landscape.parallel.over_samples`.
+        keep_samples: whether the loss of each sample is kept.
     """
     moved = _mover({name: subject.weights[name] for name in directions[0]}, directions)
     networks = (subject.at(moved(point)) for point in coordinates.tolist())
-    return at_each(networks, inputs, attacks, renew, gather)
+    return at_each(networks, inputs, attacks, renew, gather, keep_samples=keep_samples)
 
 
 def at_each(
@@ -106,6 +132,8 @@ def at_each(
     attacks: Mapping[str, Callable[[Subject], Batches]] = MappingProxyType({}),
     renew: Callable[[Subject], Subject] = lambda here: here,
     gather: Callable[[Callable[[], SampleLosses]], SampleLosses] = lambda work: work(),
+    *,
+    keep_samples: bool = False,
 ) -> dict[str, Slice]:
     """Loss and accuracy of several networks, a row each, under each condition; each is made once, and let go.
 
@@ -115,11 +143,14 @@ def at_each(
         attacks: condition -> what gives its inputs at a network: of the same samples, in order.
         renew: what becomes of a network before anything else.
         gather: as of `evaluate`.
+        keep_samples: as of `evaluate`.
     """
-    rows: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in inputs}
+    rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in inputs}
     for here in map(renew, networks):
         for name, batches in inputs.items():
-            rows[name].append(_row(gather(partial(_losses, here, batches, attacks.get(name)))))
+            losses = gather(partial(_losses, here, batches, attacks.get(name)))
+            kept = losses.loss.double().cpu() if keep_samples else torch.empty(0).double()
+            rows[name].append((*_row(losses), kept))
     return {name: _slice(rows[name]) for name in inputs}
 
 
@@ -197,8 +228,8 @@ def _row(found: SampleLosses) -> tuple[Tensor, Tensor]:
     return row.masked_fill(losses.isnan().any(), float("nan")), sizes
 
 
-def _slice(found: Sequence[tuple[Tensor, Tensor]]) -> Slice:
-    rows = torch.stack([row for row, _ in found]).numpy()
+def _slice(found: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Slice:
+    rows, samples = (torch.stack([one[part] for one in found]).numpy() for part in (0, 2))
     loss, stderr, accuracy = rows[:, :3].T
     group_loss, group_accuracy = np.split(rows[:, 3:], 2, axis=1)
-    return Slice(loss, stderr, accuracy, group_loss, group_accuracy, found[0][1].double().numpy())
+    return Slice(loss, stderr, accuracy, group_loss, group_accuracy, found[0][1].double().numpy(), samples)

@@ -17,7 +17,7 @@ def sliced(losses: np.ndarray) -> Slice:
     sizes = np.bincount(group).astype(float)
     means = np.stack([losses[:, group == g].mean(1) for g in range(len(sizes))], 1)
     unused = np.zeros(len(losses))
-    return Slice(losses.mean(1), unused, unused, means, np.zeros_like(means), sizes)
+    return Slice(losses.mean(1), unused, unused, means, np.zeros_like(means), sizes, losses[:, :0])
 
 
 def test_a_valley_is_as_wide_as_its_curvature_says() -> None:

@@ -47,6 +47,21 @@ def test_a_slice_is_the_loss_at_its_points_and_moves_nothing() -> None:
     assert params.digest({**subject.weights, **subject.buffers}) == before
 
 
+def test_a_slice_of_sample_losses_is_what_they_amount_to() -> None:
+    subject, inputs = models.subject(models.convolution()), {"clean": models.batches()}
+    direction = directions.gaussian(subject.weights, generator(0, "d"))
+    points = torch.linspace(-1, 1, 5).double()[:, None]
+    plain = evaluate(subject, inputs, [direction], points)["clean"]
+    kept = evaluate(subject, inputs, [direction], points, keep_samples=True)["clean"]
+    assert plain.sample_loss.shape == (5, 0)
+    assert kept.sample_loss.shape == (5, len(inputs["clean"]))
+    made = Slice.of_samples(kept.sample_loss, kept.accuracy, kept.group_accuracy)
+    for name, value in vars(plain).items():
+        if name != "sample_loss":
+            np.testing.assert_array_equal(vars(kept)[name], value)
+        np.testing.assert_allclose(vars(made)[name], value, rtol=1e-12)
+
+
 @pytest.mark.parametrize("build", [models.convolution, models.Attention, models.softmax_regression])
 def test_second_difference_of_a_line_is_the_curvature_along_it(build: Callable[[], nn.Module]) -> None:
     subject, batches = models.subject(build()), models.batches()

@@ -134,9 +134,16 @@ class Landscape(Joint):
         others = self._others(place, pair)
         anew = attacks if self.attack == "anew" else {}
         along, renew = [axis.direction for axis in pair], renewal(self.batchnorm, subject, clean)
-        tiled = Tiled(inputs, tiles, lambda some, points: evaluate(subject, some, along, points, anew, renew))
-        found, count = tiled.all(self._points(pair))
-        surfaces = measured(self.adaptive, tiled, pair, count) if self.adaptive else {}
+
+        def tiled(*, keep_samples: bool) -> Tiled:
+            return Tiled(
+                inputs,
+                tiles,
+                lambda some, at: evaluate(subject, some, along, at, anew, renew, keep_samples=keep_samples),
+            )
+
+        found, count = tiled(keep_samples=False).all(self._points(pair))
+        surfaces = measured(self.adaptive, tiled(keep_samples=True), pair, count) if self.adaptive else {}
         return {
             name: self._labelled(
                 subject,

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from geomlab.errors import UserError
 from geomlab.landscape.adaptive import COARSEST, SIDE, Lattice, Round, Verdict, place, refine
-from geomlab.landscape.interpolation import interpolated
-from geomlab.landscape.slices import Slice
+from geomlab.landscape.interpolation import interpolated, losses_between
+from geomlab.landscape.slices import OF_POINTS, Slice
 from geomlab.measure.landscape.axes import Axis
 from geomlab.measure.tiled import Tiled
 from geomlab.spec import integer, number, parse
@@ -21,6 +22,7 @@ PLANES = ("grid", "adaptive[:error=0.02,points=500]")
 ERROR = 0.02  # nats up to a loss of 1, and of the loss beyond: a fifth of the rise at which the area is taken; ours
 POINTS = 500  # at most: a fifth of a 51 × 51 grid; ours
 FEWEST = 97  # points: the first rounds and a check
+NODES = 500  # of which the losses of all samples are held at once
 USUAL = 220  # points, of the smooth surfaces of benchmarks/results/landscape.json
 
 
@@ -86,7 +88,7 @@ def measured(wanted: Plane, tiled: Tiled, pair: list[Axis], first: int) -> dict[
 
     Args:
         wanted: how.
-        tiled: of what.
+        tiled: of what; keeps the losses of the samples.
         pair: the axes.
         first: number of the first tile.
     """
@@ -107,7 +109,7 @@ def measured(wanted: Plane, tiled: Tiled, pair: list[Axis], first: int) -> dict[
         slices, tile = tiled.all(at, tile, marks)
         for name, piece in slices.items():
             found[name].append(piece)
-        return made, {name: piece.loss for name, piece in slices.items()}
+        return made, {name: piece.sample_loss for name, piece in slices.items()}
 
     refined = refine(measure, (one, two), wanted.error, wanted.points)
     nodes = np.stack(np.meshgrid(one, two, indexing="ij"), -1).reshape(-1, 2)
@@ -133,12 +135,19 @@ def _lattice(axis: Axis) -> Array:
 def _between(points: Array, nodes: Array, found: Slice) -> Slice:
     """All of a slice at the nodes; one that was measured keeps its values to the bit."""
     finite = np.isfinite(found.loss)
-    of_points = [found.loss, found.stderr, found.accuracy, found.group_loss, found.group_accuracy]
-    loss, stderr, accuracy, *groups = interpolated(points, nodes, np.column_stack(of_points), finite).T
-    group_loss, group_accuracy = np.split(np.stack(groups, 1), 2, axis=1)
-    return Slice(
-        loss, np.maximum(stderr, 0), np.clip(accuracy, 0, 1), group_loss, group_accuracy, found.group_n
-    )
+    of_points = np.column_stack([found.accuracy, found.group_accuracy])
+    pieces = []
+    for some in np.split(nodes, range(NODES, len(nodes), NODES)):
+        losses = losses_between(points, some, found.sample_loss, finite)
+        right = np.clip(interpolated(points, some, of_points, finite), 0, 1)
+        pieces.append(Slice.of_samples(losses, right[:, 0], right[:, 1:]))
+    made = Slice.joined(pieces)
+    distance, measured = KDTree(points).query(nodes)
+    same = distance == 0
+    for name in OF_POINTS:
+        if name != "sample_loss":
+            getattr(made, name)[same] = getattr(found, name)[measured[same]]
+    return made
 
 
 def _said(wanted: Plane, points: Lattice, verdict: Verdict) -> tuple[dict[str, Any], list[str]]:

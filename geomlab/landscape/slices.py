@@ -183,7 +183,7 @@ def _mover(weights: Params, directions: Sequence[Params]) -> Callable[[Sequence[
             if name in begins:
                 found[name] = together.as_strided(weight.shape, weight.stride(), begins[name])
             else:
-                ways = [direction[name].double() for direction in directions]
+                ways = [direction[name] for direction in directions]
                 found[name] = _sum(weight.to(torch.float64, copy=True), point, ways).to(weight)
         return found
 
@@ -199,7 +199,7 @@ def _together(tensors: Params, begins: Mapping[str, int], end: int) -> Tensor:
 
 
 def _sum(start: Tensor, point: Sequence[float], along: Sequence[Tensor]) -> Tensor:
-    """start + Σ_a point_a · along_a, in its place."""
+    """start, in fp64, + Σ_a point_a · along_a, in its place; what is added may be in single precision."""
     for coordinate, direction in zip(point, along, strict=True):
         start.add_(direction, alpha=coordinate)
     return start

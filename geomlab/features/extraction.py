@@ -1,4 +1,4 @@
-"""Features of fixed batches, all layers in one pass."""
+"""Features of fixed batches, all layers in one pass, written where they are to lie as they come."""
 
 import torch
 from torch import Tensor
@@ -7,40 +7,64 @@ from torch.nn import functional as F
 from geomlab.data.batches import Batches
 from geomlab.errors import NotFinite, UserError
 from geomlab.features.axes import channels
-from geomlab.subject import FEATURES, Subject
+from geomlab.features.store import FeatureStore
+from geomlab.subject import Subject
 from geomlab.typing import Features, Images
+
+POOLINGS = ("mean", "class", "none")
 
 
 @torch.no_grad()
-def extract(subject: Subject, batches: Batches, layers: list[str]) -> dict[str, Features]:
+def extract(
+    subject: Subject,
+    batches: Batches,
+    layers: list[str],
+    *,
+    pooling: str = "mean",
+    store: FeatureStore | None = None,
+) -> dict[str, Features]:
     """Layer -> (n, dim) on the CPU, in the precision the network computed them in; then `features`.
 
-    Tokens (n, tokens, dim) and maps are averaged over tokens and space; a map is (n, channels, height, width) or (n,
-    height, width, channels), told apart by its proportions, then by the layer's modules and the other layers
-    (`axes.channels`).
+    With `mean`, tokens (n, tokens, dim) and maps are averaged over tokens and space; a map is (n, channels, height,
+    width) or (n, height, width, channels), told apart by its proportions, then by the layer's modules and the other
+    layers (`axes.channels`). With `class` the first token alone counts, and maps are averaged. With `none` all entries
+    are kept, (n, tokens · dim).
 
     Args:
         subject: the network.
         batches: the inputs.
         layers: submodule names.
+        pooling: of `POOLINGS`.
+        store: where they lie; default in memory, all of them.
 
     Raises:
         NotFinite: if an activation is not.
         UserError: if its first dimension is not the batch, it has another number of dimensions, or it is not clear
-            which holds the channels.
+            which holds the channels; or if the store has no room.
     """
-    pieces: dict[str, list[Tensor]] = {name: [] for name in [*layers, FEATURES]}
+    found: dict[str, Tensor] = {}
+    begin = 0
     for images, _ in batches:
-        for name, activation in pooled(subject, images, layers).items():
-            pieces[name].append(activation.cpu())
-    found = {name: torch.cat(parts) for name, parts in pieces.items()}
-    bad = [name for name, tensor in found.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise NotFinite(f"{subject.name}: activations of {bad[0]} are NaN or infinite; try --dtype float64")
+        end = begin + len(images)
+        for name, activation in pooled(subject, images, layers, pooling).items():
+            if name not in found:
+                shape = (len(batches), activation.shape[1])
+                found[name] = (
+                    store.room(*shape, activation.dtype)
+                    if store
+                    else activation.new_empty(shape, device="cpu")
+                )
+            rows = found[name][begin:end]
+            rows.copy_(activation)
+            if not bool(torch.isfinite(rows).all()):
+                raise NotFinite(
+                    f"{subject.name}: activations of {name} are NaN or infinite; try --dtype float64"
+                )
+        begin = end
     return found
 
 
-def pooled(subject: Subject, images: Images, layers: list[str]) -> dict[str, Features]:
+def pooled(subject: Subject, images: Images, layers: list[str], pooling: str = "mean") -> dict[str, Features]:
     """Layer -> (n, dim) of some images, then `features`; see `extract`.
 
     Raises:
@@ -48,14 +72,14 @@ def pooled(subject: Subject, images: Images, layers: list[str]) -> dict[str, Fea
     """
     modules = {name: subject.module.get_submodule(name) for name in layers}
     activations = subject.activations(images, layers)
-    axes = channels(activations, modules, (images.shape[2], images.shape[3]))
+    axes = channels(activations, modules, (images.shape[2], images.shape[3])) if pooling != "none" else {}
     for name, activation in activations.items():
         if len(activation) != len(images) or not 2 <= activation.ndim <= 4:
             raise UserError(
                 f"layer {name} gives {tuple(activation.shape)} for {len(images)} images; expected the batch first, and "
                 "one to three axes after it: leave it out with --layers"
             )
-    return {name: _pool(activation, axes.get(name, 1)) for name, activation in activations.items()}
+    return {name: _pool(activation, axes.get(name, 1), pooling) for name, activation in activations.items()}
 
 
 def normalised(features: Features) -> Features:
@@ -63,9 +87,15 @@ def normalised(features: Features) -> Features:
     return F.normalize(features.double(), dim=1)
 
 
-def _pool(activation: Tensor, channel: int) -> Tensor:
+def _in_memory(n: int, dim: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(n, dim, dtype=dtype)
+
+
+def _pool(activation: Tensor, channel: int, pooling: str) -> Tensor:
+    if pooling == "none":
+        return activation.flatten(1)
     if activation.ndim == 3:
-        return activation.mean(1)
+        return activation[:, 0] if pooling == "class" else activation.mean(1)
     if activation.ndim == 4:
         return activation.movedim(channel, 1).flatten(2).mean(2)
     return activation

@@ -116,7 +116,7 @@ class FeatureGeometry(Single):
         }
 
     def _against(self, x: Tensor, theirs: Tensor | None) -> dict[str, Pair]:
-        measures = {
+        measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
             "cka": similarity.cka,
             "gram_drift": similarity.gram_drift,
             "procrustes": similarity.procrustes,

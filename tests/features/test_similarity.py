@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -5,41 +6,50 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geomlab.features.similarity import cka, debiased_hsic, gram_drift, procrustes
+from geomlab.features.similarity import angular_distance, cka, debiased_hsic, gram_drift, procrustes
 from geomlab.rng import generator
 from geomlab.stats import jackknife
-
-
-def pair(n: int = 40, d: int = 7, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features and a nonlinear relative of them, away from the origin."""
-    x = 5 + torch.randn(n, d, generator=generator(seed, "x"), dtype=torch.float64)
-    mix = torch.randn(d, d + 3, generator=generator(seed, "mix"), dtype=torch.float64)
-    return x, torch.tanh(x @ mix) + 0.3 * torch.randn(
-        n, d + 3, generator=generator(seed, "y"), dtype=torch.float64
-    )
-
-
-def naive_hsic(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Song et al. 2012, eq. 4, on n×n kernel matrices with their diagonals removed."""
-    n = len(x)
-    k, m = x @ x.T, y @ y.T
-    k, m = k - k.diag().diag(), m - m.diag().diag()
-    one = torch.ones(n, dtype=x.dtype)
-    total = (k @ m).trace() + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
-    return (total - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+from tests.features.pairs import independent, naive_hsic, pair, rotation
 
 
 @pytest.mark.parametrize("n", [4, 5, 40, 200])
 def test_cka_agrees_with_the_kernel_form(n: int) -> None:
     x, y = pair(n)
     xc, yc = x - x.mean(0), y - y.mean(0)
-    assert float(debiased_hsic(xc, yc)) == pytest.approx(float(naive_hsic(xc, yc)), rel=1e-10, abs=1e-12)
-    expected = naive_hsic(x, y) / (naive_hsic(x, x) * naive_hsic(y, y)).sqrt()
+    k, m = xc @ xc.T, yc @ yc.T
+    assert float(debiased_hsic(xc, yc)) == pytest.approx(float(naive_hsic(k, m)), rel=1e-10, abs=1e-12)
+    assert float(naive_hsic(x @ x.T, y @ y.T)) == pytest.approx(float(naive_hsic(k, m)), rel=1e-9, abs=1e-9)
+    expected = naive_hsic(k, m) / (naive_hsic(k, k) * naive_hsic(m, m)).sqrt()
     if bool(torch.isfinite(expected)):
         assert float(cka(x, y)) == pytest.approx(float(expected), rel=1e-9)
 
 
-MEASURES = {"cka": (cka, 1.0), "gram_drift": (gram_drift, 0.0), "procrustes": (procrustes, 0.0)}
+@pytest.mark.parametrize(("n", "d"), [(40, 7), (12, 30)])
+def test_cka_that_is_not_debiased_agrees_with_the_centred_kernels(n: int, d: int) -> None:
+    x, y = pair(n, d)
+    centring = torch.eye(n, dtype=torch.float64) - 1 / n
+    k, m = centring @ x @ x.T @ centring, centring @ y @ y.T @ centring
+    expected = (k * m).sum() / (k.norm() * m.norm())
+    assert float(cka(x, y, debias=False)) == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_of_independent_gaussians_only_the_debiased_cka_is_none() -> None:
+    x, y = independent(64, 512)
+    assert float(cka(x, y, debias=False)) == pytest.approx(512 / (64 + 512), abs=0.01)
+    assert abs(float(cka(x, y))) < 0.1
+
+
+def biased_cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return cka(x, y, debias=False)
+
+
+MEASURES = {
+    "cka": (cka, 1.0),
+    "biased_cka": (biased_cka, 1.0),
+    "gram_drift": (gram_drift, 0.0),
+    "procrustes": (procrustes, 0.0),
+    "angular_distance": (angular_distance, 0.0),
+}
 
 
 @given(seed=st.integers(0, 50), scale=st.floats(0.1, 10), name=st.sampled_from(sorted(MEASURES)))
@@ -47,8 +57,7 @@ MEASURES = {"cka": (cka, 1.0), "gram_drift": (gram_drift, 0.0), "procrustes": (p
 def test_invariant_to_rotation_translation_and_scale(seed: int, scale: float, name: str) -> None:
     measure, same = MEASURES[name]
     x, y = pair(seed=seed)
-    q, _ = torch.linalg.qr(torch.randn(7, 7, generator=generator(seed, "q"), dtype=torch.float64))
-    moved = scale * x @ q + 3
+    moved = scale * x @ rotation(7, seed) + 3
     assert float(measure(moved, x)) == pytest.approx(same, abs=1e-6)
     assert float(measure(moved, y)) == pytest.approx(float(measure(x, y)), rel=1e-8)
     order = torch.randperm(len(x), generator=generator(seed, "order"))
@@ -57,7 +66,7 @@ def test_invariant_to_rotation_translation_and_scale(seed: int, scale: float, na
 
 @pytest.mark.parametrize(("n", "d"), [(64, 512), (500, 20)])
 def test_independent_features_have_no_cka_whatever_their_number(n: int, d: int) -> None:
-    x, y = torch.randn(2, n, d, generator=generator(0, "independent"), dtype=torch.float64)
+    x, y = independent(n, d)
     (stderr,) = jackknife(lambda rows: [float(cka(x[rows], y[rows]))], n)
     assert abs(float(cka(x, y))) < 4 * stderr
     assert 0 < stderr < 0.1
@@ -67,6 +76,25 @@ def test_symmetric_where_it_should_be() -> None:
     x, y = pair()
     assert float(cka(x, y)) == pytest.approx(float(cka(y, x)))
     assert float(procrustes(x, y)) == pytest.approx(float(procrustes(y, x)))
+    assert float(angular_distance(x, y)) == pytest.approx(float(angular_distance(y, x)))
+
+
+@given(seed=st.integers(0, 1000), near=st.floats(0, 1), widths=st.tuples(*[st.integers(1, 12)] * 3))
+@settings(max_examples=60, deadline=None)
+def test_triangle_inequality(seed: int, near: float, widths: tuple[int, int, int]) -> None:
+    a, b, c = (pair(9, d, seed + i)[0] for i, d in enumerate(widths))
+    width = min(a.shape[1], b.shape[1])
+    b[:, :width] = near * b[:, :width] + (1 - near) * a[:, :width]  # tight where b is between a and c
+    for metric in (angular_distance, lambda *both: procrustes(*both).sqrt()):
+        assert float(metric(a, c)) <= float(metric(a, b)) + float(metric(b, c)) + 1e-6
+
+
+def test_angular_distance_of_a_geodesic() -> None:
+    """Two uncorrelated features, the share of whose variances turns: cos of the angle between (cos a, sin a)."""
+    base = torch.linalg.qr(pair(20, 2)[0] - pair(20, 2)[0].mean(0)).Q
+    a, b = (base * torch.tensor([math.cos(t), math.sin(t)]).double() for t in (0.2, 0.9))
+    assert float(angular_distance(a, b)) == pytest.approx(0.7)
+    assert float(procrustes(a, b)) == pytest.approx(2 - 2 * math.cos(0.7))
 
 
 def test_gram_drift_agrees_with_the_gram_matrices() -> None:
@@ -85,7 +113,7 @@ def test_procrustes_agrees_with_the_best_rotation() -> None:
     assert float(procrustes(x, y)) == pytest.approx(float((x - y @ u @ vt).square().sum()))
 
 
-@pytest.mark.parametrize("measure", [cka, gram_drift, procrustes])
+@pytest.mark.parametrize("measure", [cka, biased_cka, gram_drift, procrustes, angular_distance])
 @pytest.mark.parametrize("value", [0.0, 0.1])
 def test_a_constant_representation_is_like_none(measure: Callable[..., torch.Tensor], value: float) -> None:
     x, _ = pair()
@@ -94,7 +122,7 @@ def test_a_constant_representation_is_like_none(measure: Callable[..., torch.Ten
     assert bool(torch.isnan(measure(constant, x)))
 
 
-ALL = [cka, gram_drift, procrustes]
+ALL = [cka, gram_drift, procrustes, angular_distance]
 
 
 def nearly_constant(dtype: torch.dtype) -> torch.Tensor:
@@ -113,8 +141,8 @@ def test_rounding_is_no_geometry(measure: Callable[..., torch.Tensor], dtype: to
     noise = nearly_constant(dtype)
     assert bool((noise != noise[0]).any())
     x = torch.randn(200, 5, generator=generator(0, "x"), dtype=torch.float64).to(dtype)
-    for pair in ((x, noise), (noise, x), (noise, noise), (1e-12 * noise, x)):
-        assert bool(torch.isnan(measure(*pair)))
+    for both in ((x, noise), (noise, x), (noise, noise), (1e-12 * noise, x)):
+        assert bool(torch.isnan(measure(*both)))
 
 
 @pytest.mark.parametrize("measure", ALL)
@@ -148,6 +176,9 @@ def test_a_mean_far_from_the_origin_is_no_constant(measure: Callable[..., torch.
 def test_too_few_or_different_samples_are_refused(n: int, m: int) -> None:
     with pytest.raises(ValueError, match="the same n >= 4 samples"):
         cka(torch.ones(n, 2).double(), torch.ones(m, 2).double())
+    for measure in (gram_drift, procrustes, angular_distance):
+        with pytest.raises(ValueError, match="the same n >= 3 samples"):
+            measure(torch.ones(n - 1, 2).double(), torch.ones(m - 1, 2).double())
 
 
 def wide(measure: Callable[..., torch.Tensor], n: int, d: int) -> tuple[float, float]:

@@ -1,0 +1,233 @@
+"""CKA and Gram drift of every pair of layers from batches of samples, exactly: sums first, one division at the end.
+
+The mean of the batches' CKA is biased and depends on their size; this is the result of all samples at once, however
+they are split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geomlab.features.similarity import alignment, hsic_of_sums, rounding
+from geomlab.typing import Float
+
+Layers = Sequence[Float[Tensor, "_ _"]]
+Matrix = Float[Tensor, "rows columns"]
+_SIDES = (0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over samples, in fp64, of which the similarity of layers of one network with those of another is made.
+
+    With u a sample's features in all layers, less a fixed centre, they are Σ u⁺v⁺ᵀ of u⁺ = (1, ‖u_p‖² of each layer p,
+    u) and v⁺ of the other side, and the same of each layer with itself. A move of the centre is a linear map of u⁺
+    (`_moved`), so what is asked about the mean of all samples follows at the end. The centre is the mean of the first
+    batch: of m among n samples it is at most √(n/m) standard deviations from the mean of all, so the move costs a
+    factor n/m of fp64's precision at worst, whatever the features' offset.
+
+    Memory is O(Σd_x·Σd_y + Σd²), whatever n; a batch of m samples costs O(m) times as much. Features of a spread
+    between 1e-70 and 1e70 stay in range. Made by `Sums.of`; `add` works in place, + and − make new ones.
+
+    Attributes:
+        precisions: in which each layer of each side was computed.
+        centres: (d,) of each layer of each side.
+        between: Σ u⁺v⁺ᵀ.
+        within: the same of each layer of each side with itself.
+    """
+
+    precisions: Sequence[Sequence[torch.dtype]]
+    centres: Sequence[Sequence[Tensor]]
+    between: Tensor
+    within: Sequence[Sequence[Tensor]]
+
+    @classmethod
+    def of(cls, xs: Layers, ys: Layers) -> "Sums":
+        """Begin with the first batch.
+
+        Args:
+            xs: (n, d) features of each layer of one network or condition.
+            ys: (n, d') of the other, on the same samples; the layers may be others, and their number too.
+
+        Raises:
+            ValueError: if there is no sample, or not the same number in each layer.
+        """
+        if not len(xs[0]):
+            raise ValueError("expected at least one sample in the first batch, got none")
+        sides = (xs, ys)
+        centres = [[f.double().mean(0) for f in side] for side in sides]
+        like = centres[0][0]
+        sums = cls(
+            precisions=[[f.dtype for f in side] for side in sides],
+            centres=centres,
+            between=like.new_zeros([1 + sum(1 + len(c) for c in side) for side in centres]),
+            within=[[like.new_zeros(2 + len(c), 2 + len(c)) for c in side] for side in centres],
+        )
+        sums.add(xs, ys)
+        return sums
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return round(float(self.between[0, 0]))
+
+    def add(self, xs: Layers, ys: Layers) -> None:
+        """Add a batch in place.
+
+        Args:
+            xs: as in the first batch, of other samples.
+            ys: likewise.
+
+        Raises:
+            ValueError: if the samples differ in number between layers.
+        """
+        counts = sorted({len(f) for side in (xs, ys) for f in side})
+        if len(counts) > 1:
+            raise ValueError(f"expected the same samples in every layer, got {counts}")
+        sides = [
+            [f.double() - c for f, c in zip(side, centres, strict=True)]
+            for side, centres in zip((xs, ys), self.centres, strict=True)
+        ]
+        self.between.addmm_(_extended(sides[0]).T, _extended(sides[1]))
+        for s in _SIDES:
+            for sums, f in zip(self.within[s], sides[s], strict=True):
+                one_layer = _extended([f])
+                sums.addmm_(one_layer.T, one_layer)
+
+    def __add__(self, other: "Sums") -> "Sums":
+        """The sums over both sets of samples, of the same layers."""
+        return self._plus(other, 1)
+
+    def __sub__(self, other: "Sums") -> "Sums":
+        """The sums without those samples, which are among these: what the jackknife leaves."""
+        return self._plus(other, -1)
+
+    def cka(self, *, debias: bool = True) -> Float[Tensor, "x y"]:
+        """Linear CKA of each layer of one with each of the other: `similarity.cka` of all samples, its invariances too.
+
+        Args:
+            debias: as there.
+
+        Returns:
+            (layers of x, layers of y); NaN where one is constant to rounding.
+
+        Raises:
+            ValueError: if n < 4.
+        """
+        self._require(4)
+        between, x, y = self._centred()
+        if debias:
+            xy, xx, yy = (parts.hsic(self.n) for parts in (between, x, y))
+        else:
+            xy, xx, yy = between.product, x.product, y.product
+        return alignment(xy, xx[:, None], yy) + self._undefined(x, y)
+
+    def gram_drift(self) -> Float[Tensor, "x y"]:
+        """Relative change of the Gram matrix from each layer of y to each of x: `similarity.gram_drift` of all samples.
+
+        Returns:
+            (layers of x, layers of y), y is the reference; NaN where one is constant to rounding. The squares agree to
+            fp64's precision, so a drift below 1e-7 is rounding.
+
+        Raises:
+            ValueError: if n < 3.
+        """
+        self._require(3)
+        between, x, y = self._centred()
+        tx, ty = x.trace_x[:, None], y.trace_x
+        xx, yy = x.product[:, None] / tx.square(), y.product / ty.square()
+        squared = (xx + yy - 2 * between.product / (tx * ty)).clamp(min=0) / yy
+        return squared.sqrt() + self._undefined(x, y)
+
+    def _require(self, least: int) -> None:
+        if self.n < least:
+            raise ValueError(f"expected n >= {least} samples, got {self.n}")
+
+    def _plus(self, other: "Sums", sign: int) -> "Sums":
+        shifts = [
+            [mine - theirs for mine, theirs in zip(a, b, strict=True)]
+            for a, b in zip(self.centres, other.centres, strict=True)
+        ]
+        within = [
+            [a + sign * _moved(b, [d], [d]) for a, b, d in zip(*sides, strict=True)]
+            for sides in zip(self.within, other.within, shifts, strict=True)
+        ]
+        return replace(self, between=self.between + sign * _moved(other.between, *shifts), within=within)
+
+    def _means(self) -> list[list[Tensor]]:
+        """Of each layer of each side, less the centre."""
+        return [[sums[2:, 0] / self.n for sums in side] for side in self.within]
+
+    def _centred(self) -> "tuple[_Parts, _Parts, _Parts]":
+        """Of the sums about the means: between the sides, and of each layer of x and of y with itself."""
+        means = self._means()
+        own = [
+            [_Parts.of(_moved(sums, [d], [d]), [len(d)], [len(d)]) for sums, d in zip(*side, strict=True)]
+            for side in zip(self.within, means, strict=True)
+        ]
+        widths = [[len(d) for d in side] for side in means]
+        return _Parts.of(_moved(self.between, *means), *widths), _Parts.joined(own[0]), _Parts.joined(own[1])
+
+    def _undefined(self, *own: "_Parts") -> Float[Tensor, "x y"]:
+        """NaN for pairs with a layer that is constant (`similarity.is_constant`), else 0."""
+        found = []
+        for parts, means, centres, kinds in zip(
+            own, self._means(), self.centres, self.precisions, strict=True
+        ):
+            mean = torch.stack([(d + c).square().sum() for d, c in zip(means, centres, strict=True)])
+            share = mean.new_tensor([rounding(kind) for kind in kinds])
+            varies = parts.trace_x.sqrt() > share * (parts.trace_x + self.n * mean).sqrt()
+            found.append(torch.where(varies, 0.0, torch.nan).double())
+        return found[0][:, None] + found[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What `similarity.hsic_of_sums` is made of, of pairs of layers: see there."""
+
+    product: Tensor
+    norms: Tensor
+    trace_x: Tensor
+    trace_y: Tensor
+
+    @classmethod
+    def of(cls, sums: Matrix, x: list[int], y: list[int]) -> "_Parts":
+        """From sums about the means, of layers of these widths; (x, y), the traces (x, 1) and (y,)."""
+        blocks = [row.split(y, dim=1) for row in sums[1 + len(x) :, 1 + len(y) :].split(x)]
+        product = torch.stack([torch.stack([block.square().sum() for block in row]) for row in blocks])
+        a, b = slice(1, 1 + len(x)), slice(1, 1 + len(y))
+        return cls(product, sums[a, b], sums[a, :1], sums[0, b])
+
+    @classmethod
+    def joined(cls, layers: "list[_Parts]") -> "_Parts":
+        """(layers,) from those of each layer with itself."""
+        fields = ("product", "norms", "trace_x", "trace_y")
+        return cls(*(torch.cat([getattr(layer, name).flatten() for layer in layers]) for name in fields))
+
+    def hsic(self, n: int) -> Tensor:
+        return hsic_of_sums(n, self.product, self.norms, self.trace_x, self.trace_y)
+
+
+def _extended(layers: Sequence[Tensor]) -> Matrix:
+    """(n, 1 + layers + Σd): u⁺ of each sample."""
+    norms = torch.stack([f.square().sum(1) for f in layers], dim=1)
+    return torch.cat([torch.ones_like(norms[:, :1]), norms, *layers], dim=1)
+
+
+def _moved(sums: Matrix, x: Sequence[Tensor], y: Sequence[Tensor]) -> Matrix:
+    """Σ u⁺v⁺ᵀ about centres that have moved by these shifts of each layer."""
+    return _moved_rows(_moved_rows(sums, x).T, y).T
+
+
+def _moved_rows(sums: Matrix, shifts: Sequence[Tensor]) -> Matrix:
+    """Those of u⁺, in which u becomes u − δ, and ‖u − δ‖² = ‖u‖² − 2⟨δ, u⟩ + ‖δ‖² with 1 in the first row of sums."""
+    layers = len(shifts)
+    one, norms, features = sums[:1], sums[1 : 1 + layers], sums[1 + layers :]
+    parts = features.split([len(d) for d in shifts])
+    along = torch.stack([d @ part for d, part in zip(shifts, parts, strict=True)])
+    lengths = torch.stack([d @ d for d in shifts])
+    return torch.cat(
+        [one, norms - 2 * along + lengths[:, None] * one, features - torch.cat(list(shifts))[:, None] * one]
+    )

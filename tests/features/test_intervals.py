@@ -1,0 +1,148 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from geomlab import stats
+from geomlab.features.canonical import pwcca, svcca
+from geomlab.features.drift import gram_drift_of_classes
+from geomlab.features.intervals import interval_of_sums, with_interval
+from geomlab.features.kernel import rbf_cka
+from geomlab.features.neighbours import mutual_knn
+from geomlab.features.outliers import Measure, outlier_shift
+from geomlab.features.rsa import rsa
+from geomlab.features.similarity import angular_distance, cka, gram_drift, procrustes
+from geomlab.features.streamed import Sums
+from geomlab.rng import generator
+from tests.features.pairs import independent, pair
+
+SPREAD = torch.linspace(1, 2, 6, dtype=torch.float64)
+MAP = torch.randn(6, 8, generator=generator(0, "map"), dtype=torch.float64)
+NOISE = 3.0
+
+
+def related(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussians x, and y = x·MAP with noise."""
+    g = generator(seed, "related")
+    x = torch.randn(n, 6, generator=g, dtype=torch.float64) * SPREAD
+    return x, x @ MAP + NOISE * torch.randn(n, 8, generator=g, dtype=torch.float64)
+
+
+def true_cka() -> float:
+    """‖Σ_xy‖²_F / (‖Σ_xx‖_F ‖Σ_yy‖_F), of infinitely many samples."""
+    xx = (SPREAD**2).diag()
+    yy = MAP.T @ xx @ MAP + NOISE**2 * torch.eye(8, dtype=torch.float64)
+    return float((xx @ MAP).square().sum() / (xx.norm() * yy.norm()))
+
+
+def coverage(measure: Measure, pairs: list[tuple[torch.Tensor, torch.Tensor]], truth: float) -> float:
+    found = [with_interval(measure, *both) for both in pairs]
+    return float(np.mean([i.low <= truth <= i.high for i in found]))
+
+
+@pytest.mark.parametrize("n", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_intervals_of_the_debiased_cka_cover(n: int) -> None:
+    assert 0.90 <= coverage(cka, [related(n, i) for i in range(200)], true_cka()) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("measure", "n", "d"),
+    [
+        (cka, 32, 100),
+        pytest.param(cka, 100, 8, marks=pytest.mark.slow),
+        pytest.param(rbf_cka, 32, 100, marks=pytest.mark.slow),
+        pytest.param(rbf_cka, 100, 8, marks=pytest.mark.slow),
+    ],
+)
+def test_intervals_of_independent_features_cover_none_and_are_too_long(
+    measure: Measure, n: int, d: int
+) -> None:
+    """The variance of a mean over pairs alone is counted twice, by one group in G somewhat more."""
+    found = [with_interval(measure, *independent(n, d, seed=i)) for i in range(200)]
+    assert np.mean([i.low <= 0 <= i.high for i in found]) >= 0.95
+    ratio = np.mean([i.stderr**2 for i in found]) / np.mean([i.value**2 for i in found])
+    assert 1.6 < ratio < 2.8
+
+
+OTHERS: dict[str, Measure] = {
+    "biased_cka": partial(cka, debias=False),
+    "rbf_cka": rbf_cka,
+    "gram_drift": gram_drift,
+    "procrustes": procrustes,
+    "angular_distance": angular_distance,
+    "rsa": rsa,
+    "svcca": svcca,
+    "pwcca": pwcca,
+    "mutual_knn": mutual_knn,
+    "outlier_shift": partial(outlier_shift, cka),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_intervals_cover_what_the_measure_expects_at_this_number_of_samples(name: str) -> None:
+    truth = float(torch.stack([OTHERS[name](*related(100, 1000 + i)) for i in range(1500)]).mean())
+    assert 0.90 <= coverage(OTHERS[name], [related(100, i) for i in range(200)], truth) <= 0.99
+
+
+def test_it_is_the_jackknife() -> None:
+    x, y = pair()
+    found = with_interval(cka, x, y)
+    (stderr,) = stats.jackknife(lambda rows: [float(cka(x[rows], y[rows]))], 40)
+    assert float(found.value) == float(cka(x, y))
+    assert float(found.stderr) == pytest.approx(stderr)
+    assert float(found.high - found.value) == pytest.approx(stats.t95(20) * stderr)
+    assert float(found.low + found.high) == pytest.approx(2 * float(found.value))
+
+
+def test_of_many_numbers_at_once() -> None:
+    x, y = pair(48)
+    labels = torch.arange(48) % 3
+    both = torch.cat([x, labels[:, None].double()], 1)
+
+    def drift(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return gram_drift_of_classes(x[:, :-1], y, x[:, -1].long(), 4)
+
+    found = with_interval(drift, both, y)
+    assert found.value.shape == found.low.shape == (4,)
+    assert np.isnan(found.low).tolist() == [False, False, False, True]
+    (stderr,) = stats.jackknife(
+        lambda rows: [float(gram_drift(x[rows][labels[rows] == 1], y[rows][labels[rows] == 1]))], 48
+    )
+    assert float(found.stderr[1]) == pytest.approx(stderr)
+
+
+def test_sums_of_groups_give_the_interval_of_their_samples() -> None:
+    (x, y), (a, b) = pair(60, 7, 0), pair(60, 90, 1)
+    group = stats.group_of(60)
+    parts = [
+        Sums.of([x[rows], a[rows]], [y[rows], b[rows]]) for rows in (group == g for g in range(stats.GROUPS))
+    ]
+    for streamed, measure in ((Sums.cka, cka), (Sums.gram_drift, gram_drift)):
+        found = interval_of_sums(streamed, parts)
+        for i, j in np.ndindex(2, 2):
+            one = with_interval(measure, (x, a)[i], (y, b)[j])
+            for name in ("value", "stderr", "low", "high"):
+                assert getattr(found, name)[i, j] == pytest.approx(float(getattr(one, name)), rel=1e-8)
+
+
+def test_equal_shapes_have_an_interval_of_no_length() -> None:
+    x, _ = pair()
+    found = with_interval(cka, x, 2 * x + 1)
+    assert float(found.low) == pytest.approx(1)
+    assert float(found.high) == pytest.approx(1)
+
+
+def test_what_is_undefined_has_no_interval() -> None:
+    x, _ = pair()
+    found = with_interval(cka, x, torch.full_like(x, 0.1))
+    assert bool(np.isnan([found.value, found.stderr, found.low, found.high]).all())
+
+
+def test_too_few_samples_or_groups_are_refused() -> None:
+    x, y = pair(7)
+    with pytest.raises(ValueError, match="the same n >= 8 samples in both, got 7 and 7"):
+        with_interval(cka, x, y)
+    with pytest.raises(ValueError, match="at least 2 groups of samples, got 1"):
+        interval_of_sums(Sums.cka, [Sums.of([x], [y])])

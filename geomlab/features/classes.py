@@ -58,8 +58,9 @@ def centroid_cosines(
 ) -> Float[Tensor, "classes"]:
     """(C,) the cosine between each class's centroid here and on clean inputs, in [−1, 1] (METHOD.md, Table 2).
 
-    Of neither scale nor rotation of both, but of translation: the features' origin counts, and a common mean keeps it
-    near 1. NaN for a class that either side lacks, or whose centroid is 0.
+    Invariant to scale, and to a rotation of both, and not to translation: a mean that classes share keeps it near 1.
+    Noise of centroids of few samples lowers it where the conditions are of different ones. NaN for a class that either
+    side lacks, or whose centroid is 0.
 
     Args:
         features: (n, d), usually of unit length.

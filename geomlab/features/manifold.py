@@ -1,10 +1,10 @@
-"""Shape of the feature manifold: local dimension, class centroids, volume between views."""
+"""Shape of the feature manifold: local dimension, volume between views."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geomlab.typing import Features, Float, Int, Labels, Scalar
+from geomlab.typing import Features, Float
 
 _ROWS = 1024  # rows of the distance matrix at a time
 
@@ -24,39 +24,28 @@ def lid(features: Features, k: int = 20) -> Float[Tensor, "n"]:
     """
     if not 1 < k < len(features):
         raise ValueError(f"expected 1 < k < n, got k = {k} and n = {len(features)}")
+    near = nearest(features, k)
+    positive = near > 0
+    ratio = torch.where(positive, (near / near[:, -1:]).log(), 0.0)
+    dimension = -positive.sum(1) / ratio.sum(1)
+    return torch.where(torch.isfinite(dimension), dimension, torch.nan)
+
+
+def nearest(features: Features, k: int) -> Float[Tensor, "n k"]:
+    """(n, k) Euclidean distances of each sample to its nearest others, ascending, at O(n²·d) and a block at a time.
+
+    Args:
+        features: (n, d).
+        k: neighbours, less than n.
+    """
     found = []
     for start in range(0, len(features), _ROWS):
         block = features[start : start + _ROWS]
         distance = torch.cdist(block, features, compute_mode="donot_use_mm_for_euclid_dist")
         rows = torch.arange(len(block))
         distance[rows, start + rows] = torch.inf  # a sample is not its own neighbour
-        near = distance.topk(k, largest=False, sorted=True).values
-        positive = near > 0
-        ratio = torch.where(positive, (near / near[:, -1:]).log(), 0.0)
-        found.append(-positive.sum(1) / ratio.sum(1))
-    dimension = torch.cat(found)
-    return torch.where(torch.isfinite(dimension), dimension, torch.nan)
-
-
-def centroid_cosine(
-    features: Features, labels: Labels, clean: Float[Tensor, "m dim"], clean_labels: Int[Tensor, "m"]
-) -> Scalar:
-    """Mean over classes of the cosine between a class's centroid here and on clean inputs (METHOD.md, Table 2).
-
-    Classes that lack samples on either side are left out; NaN if all are.
-
-    Args:
-        features: (n, d), usually of unit length.
-        labels: (n,) classes.
-        clean: (m, d) features of the clean inputs.
-        clean_labels: (m,) their classes.
-    """
-    classes = [c for c in labels.unique().tolist() if bool((clean_labels == c).any())]
-    if not classes:
-        return features.new_tensor(float("nan"))
-    here = torch.stack([features[labels == c].mean(0) for c in classes])
-    there = torch.stack([clean[clean_labels == c].mean(0) for c in classes])
-    return F.cosine_similarity(here, there).mean()
+        found.append(distance.topk(k, largest=False, sorted=True).values)
+    return torch.cat(found)
 
 
 def gram_volume(first: Features, second: Features, third: Features) -> Float[Tensor, "n"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geomlab import params, stats
 from geomlab.data.batches import Batches
-from geomlab.features import manifold, similarity
+from geomlab.features import classes, manifold, similarity
 from geomlab.features.extraction import extract, normalised
 from geomlab.landscape import directions
 from geomlab.measure.base import Single, dataset
@@ -99,7 +99,7 @@ class FeatureGeometry(Single):
         )
         if batches.paired:
             cosine = _jackknifed(
-                lambda r: manifold.centroid_cosine(unit[r], labels[r], unit_clean[r], clean_labels[r]), len(x)
+                lambda r: classes.centroid_cosine(unit[r], labels[r], unit_clean[r], clean_labels[r]), len(x)
             )
             change = _mean(dims - clean_dims)
         else:
@@ -188,8 +188,8 @@ def _jackknifed(statistic: Callable[[Tensor], Tensor], n: int) -> Pair:
 
 def _two_samples(x: Tensor, labels: Tensor, y: Tensor, other: Tensor) -> Pair:
     """Centroid cosine of unpaired samples: the errors of either side add in squares."""
-    value, first = _jackknifed(lambda r: manifold.centroid_cosine(x[r], labels[r], y, other), len(x))
-    _, second = _jackknifed(lambda r: manifold.centroid_cosine(x, labels, y[r], other[r]), len(y))
+    value, first = _jackknifed(lambda r: classes.centroid_cosine(x[r], labels[r], y, other), len(x))
+    _, second = _jackknifed(lambda r: classes.centroid_cosine(x, labels, y[r], other[r]), len(y))
     return value, float(np.hypot(first, second))
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from geomlab.features.manifold import centroid_cosine, gram_volume, lid
+from geomlab.features.manifold import gram_volume, lid, nearest
 from geomlab.rng import generator
 
 
@@ -33,26 +33,17 @@ def test_lid_leaves_duplicates_out() -> None:
     assert bool(torch.isnan(lid(torch.ones(10, 3).double(), 4)).all())
 
 
+def test_nearest_distances_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geomlab.features.manifold._ROWS", 7)
+    x = cloud(30, 4)
+    whole = (x[:, None] - x).norm(dim=2).sort(dim=1).values[:, 1:4]
+    torch.testing.assert_close(nearest(x, 3), whole)
+
+
 @pytest.mark.parametrize("k", [1, 10])
 def test_lid_needs_neighbours(k: int) -> None:
     with pytest.raises(ValueError, match="1 < k < n"):
         lid(cloud(10, 2), k)
-
-
-def test_centroid_cosine_of_a_class_moved_by_a_known_angle() -> None:
-    labels = torch.tensor([0, 0, 1, 1, 1])
-    clean = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1], [0, 1]]).double()
-    turned = clean.clone()
-    turned[labels == 1] = torch.tensor([math.sin(0.3), math.cos(0.3)]).double()
-    value = centroid_cosine(turned, labels, clean, labels)
-    assert float(value) == pytest.approx((1 + math.cos(0.3)) / 2)
-
-
-def test_centroid_cosine_leaves_out_classes_that_one_side_lacks() -> None:
-    x = cloud(4, 3)
-    some, other = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 2, 2])
-    assert float(centroid_cosine(x, some, x, other)) == pytest.approx(1)
-    assert bool(torch.isnan(centroid_cosine(x, some, x, other + 5)))
 
 
 def test_gram_volume_of_known_triples() -> None:

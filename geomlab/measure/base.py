@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from geomlab.data.batches import Batches
-from geomlab.stats import Array
 from geomlab.subject import Subject
 
 Realise = Callable[[Subject], Batches]
@@ -58,10 +58,10 @@ class Single(Measurement):
 class Tiles(Protocol):
     """Where parts of a long measurement are put as they come, and found again by one that was interrupted."""
 
-    def read(self, condition: str, number: int) -> dict[str, Array] | None:
+    def read(self, condition: str, number: int) -> dict[str, NDArray[Any]] | None:
         """A part that is there, or None."""
 
-    def write(self, condition: str, number: int, arrays: Mapping[str, Array]) -> None:
+    def write(self, condition: str, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep a part."""
 
 

@@ -6,12 +6,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geomlab.results.cell import CellKey
 from geomlab.results.store import Store, write_bytes
-from geomlab.stats import Array
 
 FOLDER = ".tiles"
 
@@ -28,7 +29,7 @@ class TileFolder:
     store: Store
     keys: Mapping[str, CellKey]
 
-    def read(self, condition: str, number: int) -> dict[str, Array] | None:
+    def read(self, condition: str, number: int) -> dict[str, NDArray[Any]] | None:
         """A tile that is there and whole, or None."""
         try:
             with np.load(self._folder(condition) / f"{number}.npz", allow_pickle=False) as found:
@@ -36,7 +37,7 @@ class TileFolder:
         except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):  # a damaged one is made anew
             return None
 
-    def write(self, condition: str, number: int, arrays: Mapping[str, Array]) -> None:
+    def write(self, condition: str, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep a tile: a reader sees all of it or nothing.
 
         Raises:

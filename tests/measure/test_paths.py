@@ -63,7 +63,7 @@ def test_the_ends_of_an_interpolation_have_the_losses_of_the_checkpoints() -> No
 
 def test_features_are_compared_with_those_of_both_ends() -> None:
     found = models.alone(seen("linear:cka=yes"), SUBJECT, INPUTS)
-    against = FeatureGeometry(REFERENCE, k=5)(SUBJECT, INPUTS, generator(0, "f")).sel(layer="features")
+    against = models.alone(FeatureGeometry(REFERENCE, k=5), SUBJECT, INPUTS).sel(layer="features")
     first, last = found.isel(path=0, t=0), found.isel(path=0, t=-1)
     for there, end in ((last, "start"), (first, "end")):
         assert float(there[f"cka_to_{end}"]) == pytest.approx(float(against["reference_cka"]), rel=1e-6)

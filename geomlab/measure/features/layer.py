@@ -1,0 +1,231 @@
+"""The numbers of one layer under one condition, each with its standard error by the jackknife over samples."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geomlab import stats
+from geomlab.features import classes, discrepancy, manifold, similarity
+from geomlab.features.collapse import collapse
+from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
+from geomlab.features.extraction import normalised
+from geomlab.features.intervals import jackknifed, with_interval
+from geomlab.features.kernel import rbf_cka
+from geomlab.features.neighbours import mutual_knn
+from geomlab.features.outliers import Measure, outlier_shift
+from geomlab.features.rsa import rsa
+from geomlab.features.shift import centroid_shifts
+from geomlab.features.uniformity import alignment, uniformity
+from geomlab.typing import Features, Labels
+
+MIN_SAMPLES = 8  # below this no interval of CKA means anything
+NEAREST = 10  # neighbours of the mutual k-NN, fewer of few samples; as in Huh et al. 2024
+Pair = tuple[float, float]
+UNDEFINED: Pair = (math.nan, math.nan)
+TO_CLEAN: Mapping[str, Measure] = {
+    "cka_to_clean": similarity.cka,
+    "gram_drift": similarity.gram_drift,
+    "rbf_cka_to_clean": rbf_cka,
+    "angular_to_clean": similarity.angular_distance,
+    "rsa_to_clean": rsa,
+    "knn_to_clean": lambda x, y: mutual_knn(x, y, k=min(NEAREST, len(x) - 2)),
+}
+TO_REFERENCE: Mapping[str, Measure] = {
+    "reference_cka": similarity.cka,
+    "reference_gram_drift": similarity.gram_drift,
+    "reference_procrustes": similarity.procrustes,
+}
+TWINS = (*TO_CLEAN, "alignment_to_clean", "gram_volume", "cka_outliers")  # need the same samples seen clean
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Features of a layer, as they were computed.
+
+    Attributes:
+        here: (n, d) of the condition.
+        clean: (m, d) of its clean counterparts.
+        bent: (n, d) of the condition at perturbed weights.
+        labels: (n,) in 0 … C−1.
+        clean_labels: (m,).
+        paired: whether row i of all is of the same sample.
+        k: neighbours of the LID; below 2 there is none.
+        reasons: what could not be measured, and why; filled as numbers are asked for.
+    """
+
+    here: Features
+    clean: Tensor
+    bent: Tensor
+    labels: Labels
+    clean_labels: Tensor
+    paired: bool
+    k: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """C: classes that labels may name."""
+        return 1 + int(max(self.labels.max(), self.clean_labels.max()))
+
+    @cached_property
+    def unit(self) -> Features:
+        """The condition's, of unit length, in fp64."""
+        return normalised(self.here)
+
+    @cached_property
+    def unit_clean(self) -> Features:
+        """The clean ones, likewise."""
+        return normalised(self.clean)
+
+    @cached_property
+    def constant(self) -> bool:
+        """Whether the condition's vary by no more than rounding."""
+        return similarity.is_constant(self.here, self.here.dtype)
+
+    def numbers(self) -> dict[str, Pair]:
+        """All of them by name, with their standard errors; NaN where one is not defined (results/FORMAT.md)."""
+        return {**self._to_clean(), **self._of_classes(), **self._of_dimension()}
+
+    def class_cosines(self) -> tuple[Tensor, Tensor]:
+        """(C,) cosines of the class centroids here and clean, and their standard errors."""
+        found = jackknifed(
+            self._by_class(lambda x, a, y, b: classes.centroid_cosines(x, a, y, b, self.count), unit=True),
+            *self._sizes,
+        )
+        return found.value, found.stderr
+
+    def outliers(self) -> float:
+        """How far the CKA to clean moves when the samples of largest norm leave; no error of it is taken."""
+        if not self.paired or len(self.here) < MIN_SAMPLES:
+            return math.nan
+        return float(outlier_shift(similarity.cka, self.here, self.clean))
+
+    def _to_clean(self) -> dict[str, Pair]:
+        found = {name: self._similarity(name, measure) for name, measure in TO_CLEAN.items()}
+        if not self.paired:
+            return found | {"alignment_to_clean": UNDEFINED, "gram_volume": UNDEFINED}
+        found["alignment_to_clean"] = mean(alignment(self.here, self.clean))
+        found["gram_volume"] = mean(manifold.gram_volume(self.clean, self.here, self.bent))
+        return found
+
+    def _of_classes(self) -> dict[str, Pair]:
+        count, labels = self.count, self.labels
+        cosine = self._by_class(classes.centroid_cosine, unit=True)
+        moved = self._by_class(
+            lambda x, a, y, b: centroid_shifts(x, a, y, b, count, paired=self.paired).nanmean()
+        )
+        bent = lambda r: centroid_shifts(  # noqa: E731
+            self.bent[r], labels[r], self.here[r], labels[r], count, paired=True
+        ).nanmean()
+        turned = jackknifed(cosine, *self._sizes)  # which constant features have too
+        found = {
+            "centroid_cosine": (float(turned.value), float(turned.stderr)),
+            "input_shift": self._interval("input_shift", moved, *self._sizes),
+            "weight_shift": self._interval("weight_shift", bent, len(self.here)),
+            "discrepancy": self._interval(
+                "discrepancy", self._by_class(self._discrepancy, unit=True), *self._sizes
+            ),
+        }
+        names = ("class_separation", "nc1", "nc2_norms", "nc2_angles", "nc2_simplex")
+        return found | self._several(names, self._collapsed)
+
+    def _of_dimension(self) -> dict[str, Pair]:
+        dims, clean_dims = (
+            self._lid(unit, x) for unit, x in ((self.unit, self.here), (self.unit_clean, self.clean))
+        )
+        if self.paired:
+            change = mean(dims - clean_dims)
+        else:
+            (a, sa), (b, sb) = mean(dims), mean(clean_dims)
+            change = (a - b, math.hypot(sa, sb))
+        found = {"lid": mean(dims), "delta_lid": change}
+        x, unit = self.here, self.unit
+        for name, measure in {
+            "two_nn": lambda r: two_nn(unit[r]),
+            "participation_ratio": lambda r: participation_ratio(x[r]),
+            "effective_rank": lambda r: effective_rank(spectrum(x[r])),
+            "uniformity": lambda r: uniformity(x[r]),
+        }.items():
+            found[name] = self._interval(name, measure, len(x))
+        return found
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Of the independent samples: a condition's twins are none of their own."""
+        return (len(self.here),) if self.paired else (len(self.here), len(self.clean))
+
+    def _by_class(self, measure: Callable[..., Tensor], *, unit: bool = False) -> Callable[..., Tensor]:
+        """What a measure of features and labels, here and clean, is of the rows that are kept of either."""
+        x, y = (self.unit, self.unit_clean) if unit else (self.here, self.clean)
+
+        def of_rows(rows: Tensor, others: Tensor | None = None) -> Tensor:
+            clean = rows if others is None else others
+            return measure(x[rows], self.labels[rows], y[clean], self.clean_labels[clean])
+
+        return of_rows
+
+    def _discrepancy(self, x: Tensor, labels: Tensor, y: Tensor, clean_labels: Tensor) -> Tensor:
+        apart = discrepancy.class_distances(y, clean_labels, x, labels, self.count, paired=self.paired)
+        return apart.weighted(discrepancy.shared_priors(clean_labels, labels, self.count))
+
+    def _collapsed(self, rows: Tensor) -> Tensor:
+        x, labels = self.here[rows], self.labels[rows]
+        found = collapse(x, labels, self.count)
+        spread = classes.scatter(x, labels, self.count)
+        between, within = spread.between.nanmean(), spread.within.nanmean()
+        return torch.stack(
+            [between / (between + within), found.nc1, found.norms, found.angles, found.simplex]
+        )
+
+    def _lid(self, unit: Tensor, x: Tensor) -> Tensor:
+        if self.k < 2 or similarity.is_constant(x, x.dtype):
+            return unit.new_full((len(unit),), math.nan)
+        return manifold.lid(unit, self.k)
+
+    def _interval(self, name: str, statistic: Callable[..., Tensor], *sizes: int) -> Pair:
+        return self._several((name,), lambda *rows: statistic(*rows).reshape(1), *sizes)[name]
+
+    def _several(
+        self, names: tuple[str, ...], statistic: Callable[..., Tensor], *sizes: int
+    ) -> dict[str, Pair]:
+        """Of a statistic that gives all of these; NaN, with the reason, where it is not defined."""
+        if self.constant:
+            return dict.fromkeys(names, UNDEFINED)
+        try:
+            found = jackknifed(statistic, *(sizes or (len(self.here),)))
+        except ValueError as error:
+            self.reasons.update(dict.fromkeys(names, str(error)))
+            return dict.fromkeys(names, UNDEFINED)
+        return dict(zip(names, zip(found.value.tolist(), found.stderr.tolist(), strict=True), strict=True))
+
+    def _similarity(self, name: str, measure: Measure) -> Pair:
+        try:
+            return with_error(measure, self.here, self.clean, paired=self.paired)
+        except ValueError as error:
+            self.reasons[name] = str(error)
+            return UNDEFINED
+
+
+def with_error(measure: Measure, x: Features, y: Tensor, *, paired: bool) -> Pair:
+    """A similarity of two representations and its standard error; NaN of other samples, or of too few.
+
+    Args:
+        measure: of `geomlab.features`.
+        x: (n, d) features.
+        y: (m, d') features.
+        paired: whether both are of the same samples.
+    """
+    if not paired or len(x) < MIN_SAMPLES:
+        return UNDEFINED
+    found = with_interval(measure, x, y)
+    return float(found.value), float(found.stderr)
+
+
+def mean(values: Tensor) -> Pair:
+    """Mean and standard error over the samples where the value is defined."""
+    defined = values[torch.isfinite(values)].numpy()
+    return stats.mean_stderr(defined) if len(defined) else UNDEFINED

@@ -301,6 +301,23 @@ def features(
         "lid": (9 + 5 * depth + shift * depth, np.full(layers, 0.3)),
         "delta_lid": (shift * depth + 0.05 * rng.normal(size=layers) * shift, np.full(layers, 0.2)),
         "gram_volume": (volume, np.full(layers, 0.004)),
+        "rbf_cka_to_clean": (0.95 * cka, 0.03 * (1 - cka)),
+        "angular_to_clean": (np.arccos(cka), 0.02 * (1 - cka)),
+        "rsa_to_clean": (cka**2, 0.03 * (1 - cka)),
+        "knn_to_clean": (0.1 + 0.9 * cka**3, 0.02 * (1 - cka)),
+        "alignment_to_clean": (2 * (1 - cka), 0.05 * (1 - cka)),
+        "input_shift": (0.6 * shift * depth, np.full(layers, 0.01)),
+        "weight_shift": (0.4 * depth, np.full(layers, 0.006)),
+        "discrepancy": (0.8 * shift * depth, np.full(layers, 0.03)),
+        "class_separation": (0.1 + 0.7 * depth * cka, np.full(layers, 0.015)),
+        "nc1": (4 - 3.5 * depth * cka, np.full(layers, 0.1)),
+        "nc2_norms": (0.3 - 0.2 * depth * cka, np.full(layers, 0.01)),
+        "nc2_angles": (0.25 - 0.1 * depth * cka, np.full(layers, 0.01)),
+        "nc2_simplex": (0.2 - 0.1 * depth * cka, np.full(layers, 0.01)),
+        "two_nn": (10 + 4 * depth, np.full(layers, 0.8)),
+        "participation_ratio": (12 - 4 * depth, np.full(layers, 0.2)),
+        "effective_rank": (18 - 6 * depth, np.full(layers, 0.3)),
+        "uniformity": (-1 - 1.5 * depth, np.full(layers, 0.03)),
     }
     if reference:
         measures |= {
@@ -310,9 +327,12 @@ def features(
         }
     data = {name: ("layer", value) for name, (value, _) in measures.items()}
     data |= {f"{name}_stderr": ("layer", error) for name, (_, error) in measures.items()}
+    turned = cka[:, None] - 0.02 * np.arange(10) * shift
+    data |= {"class_cosine": (("layer", "class"), turned), "cka_outliers": ("layer", -0.02 * (1 - cka))}
+    data["class_cosine_stderr"] = (("layer", "class"), np.full(turned.shape, 0.01))
     degenerate = _warnings("the Gram volume of features is degenerate")
     scalars = {"n": N, "paired": True, "lid_k": 20, "warnings": degenerate}
-    return xr.Dataset(data | scalars, coords={"layer": BLOCK_LAYERS})
+    return xr.Dataset(data | scalars, coords={"layer": BLOCK_LAYERS, "class": np.arange(10)})
 
 
 def drift(rng: np.random.Generator) -> xr.Dataset:

@@ -7,13 +7,16 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
+from geomlab.report.entries import last_layer
+from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
 from geomlab.stats import positive_interval, t95
 
 SCHEMA = 1
-FEATURES = ("cka_to_clean", "gram_drift", "centroid_cosine", "lid", "delta_lid", "gram_volume")
+OUTLIERS = "cka_outliers"  # which has no error
+FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *(name for name in SIMILARITIES if name != OUTLIERS))
 REFERENCE = {
     "cka": "reference_cka",
     "gram_drift": "reference_gram_drift",
@@ -368,11 +371,13 @@ def _path(at: xr.Dataset) -> Json:
 
 def _features(results: Results, checkpoint: str, *, with_reference: bool) -> Json:
     found = dict(cells(results, "features", checkpoint))
-    measures = {name: name for name in FEATURES}
     features: Json = {}
     for condition, one in found.items():
+        measures = {name: name for name in FEATURES if name in one}  # there were fewer once
         extra = {"n": count(one), "paired": bool(one["paired"].item()), "lid_k": count(one, "lid_k")}
         features[condition] = {**_measures(one, measures), **extra}
+        if OUTLIERS in one:
+            features[condition][OUTLIERS] = scalar(last_layer(one), OUTLIERS)
     against = (
         {condition: _measures(one, REFERENCE) for condition, one in found.items()} if with_reference else {}
     )

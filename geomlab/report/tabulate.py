@@ -1,36 +1,20 @@
 """The tables of a study: one or several checkpoints, each number with its error and n."""
 
-import math
 from collections.abc import Callable
 
-from geomlab.report import curvature_tables, landscape_tables, path_tables
-from geomlab.report.cells import cell, count, scalar
+from geomlab.report import curvature_tables, feature_tables, landscape_tables, path_tables
+from geomlab.report.cells import cell, scalar
 from geomlab.report.entries import (
     ONE_ERROR,
     Row,
     accuracy_cell,
     called,
     each,
-    last_layer,
     leading,
     stderr_cell,
 )
 from geomlab.results import Results
 from geomlab.tables import Cell, Table
-
-TO_CLEAN = {
-    "cka_to_clean": "CKA to clean",
-    "gram_drift": "Gram drift",
-    "centroid_cosine": "centroid cosine",
-    "lid": "LID",
-    "delta_lid": "ΔLID",
-    "gram_volume": "Gram volume",
-}
-TO_REFERENCE = {
-    "reference_cka": "CKA",
-    "reference_gram_drift": "Gram drift",
-    "reference_procrustes": "Procrustes distance",
-}
 
 
 def tabulate(results: Results) -> dict[str, Table]:
@@ -40,9 +24,7 @@ def tabulate(results: Results) -> dict[str, Table]:
         **curvature_tables.TABLES,
         **landscape_tables.TABLES,
         **path_tables.TABLES,
-        "features": features_table,
-        "features_layers": features_layers_table,
-        "reference": reference_table,
+        **feature_tables.TABLES,
         "drift": drift_table,
     }
     tables = {name: make(results) for name, make in makers.items()}
@@ -61,44 +43,6 @@ def accuracy_table(results: Results) -> Table:
     ]
     caption = f"Accuracy with its 95 % Wilson interval; mean cross-entropy in nats. {ONE_ERROR}"
     return Table("Accuracy", (*leading(results), "accuracy (%)", "loss"), tuple(rows), caption)
-
-
-def features_table(results: Results) -> Table:
-    """How far the last features moved from clean."""
-    rows: list[Row] = [
-        (*lead, *(stderr_cell(last_layer(one), name, n=count(one)) for name in TO_CLEAN))
-        for lead, one in each(results, "features")
-    ]
-    caption = (
-        f"Of what feeds the last linear map, against the same network's features of clean inputs. {ONE_ERROR}"
-    )
-    return Table("Features", (*leading(results), *TO_CLEAN.values()), tuple(rows), caption)
-
-
-def features_layers_table(results: Results) -> Table:
-    """The same at every layer."""
-    rows: list[Row] = [
-        (*lead, str(layer), *(stderr_cell(one.sel(layer=layer), name, n=count(one)) for name in TO_CLEAN))
-        for lead, one in each(results, "features")
-        for layer in one["layer"].values
-    ]
-    caption = f"Against the same network's features of clean inputs. {ONE_ERROR}"
-    return Table(
-        "Features of each layer", (*leading(results), "layer", *TO_CLEAN.values()), tuple(rows), caption
-    )
-
-
-def reference_table(results: Results) -> Table:
-    """How far the last features are from the reference's on the same inputs."""
-    rows: list[Row] = [
-        (*lead, *(stderr_cell(last_layer(one), name, n=count(one)) for name in TO_REFERENCE))
-        for lead, one in each(results, "features")
-        if any(math.isfinite(scalar(last_layer(one), name)) for name in TO_REFERENCE)
-    ]
-    caption = f"Features of the network against those of the reference on the same inputs. {ONE_ERROR}"
-    return Table(
-        "Features against the reference", (*leading(results), *TO_REFERENCE.values()), tuple(rows), caption
-    )
 
 
 def drift_table(results: Results) -> Table:

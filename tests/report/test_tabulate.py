@@ -23,7 +23,11 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
     assert rows == five | {
         **{
             "layers": len(LAYERS),
-            "features_layers": 5 * len(BLOCK_LAYERS),
+            **{
+                f"features_{name}": 5 * len(BLOCK_LAYERS)
+                for name in ("layers", "similarity", "classes", "dimensions")
+            },
+            "class_cosines": 50,
             "drift": 1 + len(LAYERS),
             "overlap": 10,
             "slices_curvature": 10,

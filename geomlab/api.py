@@ -24,11 +24,10 @@ if TYPE_CHECKING:  # these import torch, which `import geomlab.api` does not
 
 DIRECTIONS = ("random", "random")
 SLICES = ("landscape",)
-# Options that say how only some measures are made, and those measures.
+# Options that say how only some measures are made, and those measures; directions and the trajectory are others.
 CHANGES = {
     "matrix": ("curvature",),
     "eigensolver": ("curvature",),
-    "directions": SLICES,
     "orthogonal": SLICES,
     "plane": SLICES,
     "attack": (*SLICES, "paths"),
@@ -406,7 +405,8 @@ def _study(
         specs = [*(specs if old else ()), *settings.conditions]
     if settings.measures:
         names = [*(names if old else ()), *settings.measures]
-    _check_changes(settings, [*names, *(["paths"] if settings.paths else [])], trajectory)
+    if not old:
+        _check_changes(settings, [*names, *(["paths"] if settings.paths else [])], trajectory)
     conditions = parse_conditions(
         list(dict.fromkeys(specs)),
         source,
@@ -482,11 +482,12 @@ def _check_changes(settings: Settings, measures: Sequence[str], trajectory: "Seq
         UserError: naming it.
     """
     usual = Settings()
-    given = [name for name in CHANGES if getattr(settings, name) != getattr(usual, name)]
-    wanted = {name: CHANGES[name] for name in given} | ({"trajectory": SLICES} if trajectory else {})
-    for name, changed in wanted.items():
+    given = [name for name in CHANGES if getattr(settings, name) not in (getattr(usual, name), "")]
+    wanted = {name: CHANGES[name] for name in given}
+    wanted |= {"direction": SLICES} if settings.axes != usual.axes else {}
+    wanted |= {"trajectory": SLICES} if trajectory else {}
+    for option, changed in wanted.items():
         if not set(changed) & set(measures):
-            option = "direction" if name == "directions" else name
             raise UserError(
                 f"--{option} changes nothing of {', '.join(measures)}; add {changed[0]} to --measure, or leave it out"
             )

@@ -36,6 +36,15 @@ def test_options_that_cannot_be_used(options: Any, message: str, weights: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_options_that_are_the_usual_ones_change_nothing_anywhere(weights: Path, tmp_path: Path) -> None:
+    options: Any = {"model": "tests.factories:model", "data": "tests.factories:data"}
+    for number, directions in enumerate(([], ["random"], ("random", "random"))):
+        geomlab.analyze(
+            weights, out=tmp_path / str(number), measures=["accuracy"], conditions=["clean"], directions=directions,
+            layers="", **options,
+        )  # fmt: skip
+
+
 def test_results_are_a_mapping(one: Results) -> None:
     assert list(one) == ["accuracy", "curvature", "landscape", "paths", "features", "drift"]
     assert len(one) == 6

@@ -195,6 +195,10 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
             (*MODEL, *DATA, "--measure", "curvature", "--trajectory", str(FT)),
             ("--trajectory changes nothing",),
         ),
+        (
+            (*MODEL, *DATA, "--measure", "landscape", "--direction", "random:none,length=1e149"),
+            ("a step of 1e+149 is too long for numbers", "shorter length"),
+        ),
         ((*MODEL, *DATA, "--budget", "huge"), ("no budget 'huge'", "quick, standard, paper")),
         ((*MODEL, *DATA, "--dtype", "bf16"), ("no dtype 'bf16'", "float32, float64")),
         ((*MODEL, *DATA, "--params", "lora"), ("selects none of the 4 parameters",)),

@@ -4,10 +4,10 @@ Points lie on a square lattice that is made finer by centres: a point in the mid
 middle of every square that those make with the first, turned by 45°. Every point is predicted from those before it and
 then measured. The difference, the hierarchical surplus, is the error that the interpolation had there, in the middle of
 a hole (as in sparse grids: Bungartz & Griebel 2004, Acta Numerica 13). What it was around a hole that is left, less as
-the hole is smaller, is expected there, and some times that, as the errors since were above what was expected of them,
-is held against the tolerance; where it is too much the hole's middle is measured next. The mean over several
+the hole is smaller, is expected there. Times a factor, the 95 % quantile of error over expected of the 40 nearest, from
+2 to 3, it is held against the tolerance; where it is too much the hole's middle is measured next. The mean over several
 neighbours counts, not the largest: of a network with kinks a single surplus is nearly chance, and following each one
-takes more points than a grid (benchmarks/landscape.py --tasks ways). The lattice and the rules are ours.
+takes more points than a grid (a prototype). The lattice and the rules are ours.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,8 @@ RATIOS = 40  # errors around a place, over what was expected of each:
 QUANTILE = 0.95  # of them is how many times the error expected there is held against the tolerance,
 LEAST, MOST = 2.0, 3.0  # within these bounds; ours, as all of this
 CHECKS = 16  # points at least at which a surface that seems good enough is tried, or
-SHARE = 20  # one for so many
+SHARE = 20  # one for so many;
+ENOUGH = 8  # of them with a finite loss, without which nothing is called good
 SCALE = 1.0  # nats: errors are absolute up to such a loss, and relative beyond
 
 
@@ -55,7 +56,7 @@ class Verdict:
     Attributes:
         error: the largest that is expected anywhere: of the estimates, and of the last check.
         checked: points of the last check, which were predicted before they were measured.
-        check_error: the largest error there.
+        check_error: the largest error there; NaN where none was finite.
         reached: whether `error` is within the tolerance.
     """
 
@@ -136,20 +137,26 @@ def _next(rounds: list[Round], surfaces: Mapping[str, "_Surface"], tolerance: fl
     wanted = sorted(point for point, estimate in estimates.items() if estimate > tolerance)
     check = not wanted
     if check and not all(one.passed(tolerance) for one in surfaces.values()):
-        wanted = _drawn(rounds, sorted(estimates), max(CHECKS, count // SHARE))
+        size = min(max(CHECKS, count // SHARE), max(most - count, 0))
+        wanted = _drawn(rounds, surfaces, sorted(estimates), size)
     if count + len(wanted) > most:
-        wanted = sorted(sorted(wanted, key=lambda point: -estimates.get(point, 0.0))[: most - count])
+        wanted = sorted(sorted(wanted, key=lambda point: -estimates[point])[: max(most - count, 0)])
     return Round(np.array(wanted, dtype=np.int64).reshape(-1, 2), check)
 
 
-def _drawn(rounds: list[Round], holes: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    """So many points, if there are, at which a surface is tried, at random.
+def _drawn(
+    rounds: list[Round], surfaces: Mapping[str, "_Surface"], holes: list[tuple[int, int]], size: int
+) -> list[tuple[int, int]]:
+    """So many points, if there are, at which surfaces are tried, at random, where one of them is finite near by.
 
     Half are middles of holes, where errors are large. The others are any of the lattice that were not measured: what
     repeats from one middle to the next would look well at all of them.
     """
     known = {point for one in rounds for point in _tuples(one.points)}
-    others = [(i, j) for i in range(SIDE + 1) for j in range(SIDE + 1) if (i, j) not in known]
+    every = np.stack(np.meshgrid(np.arange(SIDE + 1), np.arange(SIDE + 1), indexing="ij"), -1).reshape(-1, 2)
+    finite = np.any([one.finite(every) for one in surfaces.values()], axis=0)
+    others = [point for point in _tuples(every[finite]) if point not in known]
+    holes = sorted(set(holes) & set(others))
     draw = np.random.default_rng(len(known))
     middles = [holes[i] for i in draw.permutation(len(holes))[: size // 2]]
     rest = [others[i] for i in draw.permutation(len(others)) if others[i] not in set(middles)]
@@ -168,7 +175,7 @@ class _Surface:
         self._ratios: Array = np.zeros(
             0
         )  # of the error of each to what was expected there, NaN where nothing was
-        self._check: Array | None = None  # errors of the last round, if it was one
+        self._check: Array | None = None  # errors of the last rounds, if they were checks
 
     def add(self, made: Round, losses: Array) -> None:
         """Take the losses of a round in, and the errors of their prediction."""
@@ -182,7 +189,9 @@ class _Surface:
         self._losses.append(losses)
         self._surplus = np.concatenate([self._surplus, error])
         self._hole = np.concatenate([self._hole, hole])
-        self._check = error if made.check else None
+        tried = error[np.isfinite(error)]
+        before = np.zeros(0) if self._check is None else self._check
+        self._check = np.concatenate([before, tried]) if made.check else None
 
     def _safety(self, points: Lattice) -> Array:
         """How many times as large as expected errors around points are, nearly always."""
@@ -193,8 +202,13 @@ class _Surface:
         return np.asarray(np.clip(np.quantile(self._ratios[known][near], QUANTILE, axis=1), LEAST, MOST))
 
     def _around(self, points: Lattice) -> Array:
-        """The root mean square of the surpluses around points, less as their holes are smaller."""
-        predicted = self._hole < np.inf
+        """(n,) the root mean square of the surpluses around points, less as their holes are smaller.
+
+        Infinite where too few are known.
+        """
+        predicted = (self._hole < np.inf) & ~np.isnan(self._surplus)
+        if predicted.sum() < NEIGHBOURS:
+            return np.full(len(points), np.inf)
         near = KDTree(self._points[predicted]).query(points, NEIGHBOURS)[1]
         smaller = np.minimum(self._holes(points)[:, None] / self._hole[predicted][near], 1.0)
         with np.errstate(over="ignore"):
@@ -202,22 +216,27 @@ class _Surface:
         return np.asarray(np.sqrt(squares.mean(1)))
 
     def _holes(self, points: Lattice) -> Array:
-        """Distances from what was measured, in spacings; infinite where nothing was."""
+        """(n,) distances from what was measured, in spacings; infinite where nothing was."""
         if not len(self._points):
             return np.full(len(points), np.inf)
         return np.asarray(KDTree(self._points).query(points)[0])
 
     def _errors(self, points: Lattice, losses: Array) -> Array:
-        """Of the prediction of the mean; 0 where that or the mean is not finite."""
+        """(n,) of the prediction of the mean; NaN where that is not finite, or nothing is known near by."""
         if not len(self._points):
-            return np.zeros(len(points))
+            return np.full(len(points), np.nan)
         of = partial(place, positions=self._positions)
         before = np.concatenate(self._losses)
         predicted = losses_between(of(self._points), of(points), before, np.isfinite(before.sum(1))).mean(1)
         with np.errstate(invalid="ignore", over="ignore"):
             measured = losses.mean(1)
             error = np.abs(predicted - measured) / np.maximum(SCALE, np.abs(measured))
-        return np.where(np.isfinite(measured) & np.isfinite(predicted), error, 0.0)
+        return np.where(np.isfinite(measured) & np.isfinite(predicted), error, np.nan)
+
+    def finite(self, points: Lattice) -> NDArray[np.bool_]:
+        """(n,) whether the loss at the nearest measured point is."""
+        known = np.concatenate([np.isfinite(one.sum(1)) for one in self._losses])
+        return np.asarray(known[KDTree(self._points).query(points)[1]])
 
     def expected(self) -> dict[tuple[int, int], float]:
         """The middles of the holes that are left, where points were measured beside them, and the error there."""
@@ -226,17 +245,23 @@ class _Surface:
         if not holes:
             return {}
         at = np.array(holes)
-        return dict(zip(holes, (self._safety(at) * self._around(at)).tolist(), strict=True))
+        error = np.where(self.finite(at), self._safety(at) * self._around(at), 0.0)
+        return dict(zip(holes, error.tolist(), strict=True))
 
     def passed(self, tolerance: float) -> bool:
-        """Whether the last round was a check, and it went well."""
-        return self._check is not None and bool(self._check.max() <= tolerance)
+        """Whether the last rounds were checks of enough points, and they went well."""
+        return self._check is not None and len(self._check) >= ENOUGH and bool(self._check.max() <= tolerance)
 
     def verdict(self, tolerance: float) -> Verdict:
         """Of what was measured."""
-        finest = self._surplus[self._hole <= 1]  # which nothing is measured beside any more
+        finest = self._surplus[
+            (self._hole <= 1) & ~np.isnan(self._surplus)
+        ]  # nothing is measured beside them
         check = np.zeros(0) if self._check is None else self._check
-        error = float(max([*self.expected().values(), *finest, *check]))
+        known = len(finest) or len(check) or not np.isnan(self._surplus).all()
+        error = (
+            float(max([*self.expected().values(), *finest, *check], default=0.0)) if known else float("nan")
+        )
         check_error = float(check.max()) if len(check) else float("nan")
         return Verdict(error, len(check), check_error, self.passed(tolerance) and error <= tolerance)
 

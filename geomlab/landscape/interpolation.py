@@ -19,7 +19,7 @@ from scipy.spatial import KDTree
 from geomlab.stats import Array
 
 POWER = 5  # of the distance
-NEAREST = 50  # that a value is made of; all do no better (benchmarks/results/landscape_ways.json); ours
+NEAREST = 50  # that a value is made of; all do hardly better (benchmarks/results/landscape_ways.json); ours
 FEWEST = 12  # that a spline goes through; of fewer the nearest counts
 EPSILON = 1e-12  # keeps the system solvable where points lie on a line
 LOST = (

@@ -53,12 +53,10 @@ class Slice:
         count = losses.shape[1]
         group = group_of(count)
         sizes = np.bincount(group).astype(np.float64)
-        members = np.eye(len(sizes))[group] / sizes
         with np.errstate(invalid="ignore"):  # where losses are infinite
+            groups = np.stack([losses[:, group == one].mean(1) for one in range(len(sizes))], 1)
             stderr = losses.std(1, ddof=1) / count**0.5 if count > 1 else np.full(len(losses), np.nan)
-            return cls(
-                losses.mean(1), stderr, accuracy, losses @ members, group_accuracy, sizes, losses[:, :0]
-            )
+            return cls(losses.mean(1), stderr, accuracy, groups, group_accuracy, sizes, losses[:, :0])
 
     @classmethod
     def joined(cls, pieces: Sequence["Slice"]) -> "Slice":

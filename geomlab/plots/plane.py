@@ -40,7 +40,8 @@ def plot(data: xr.Dataset, ax: Axes, marks: tuple[Array, bool] | None = None) ->
     ax.set_facecolor("#d9d9d9")
     holes = int((~np.isfinite(z)).sum())
     if holes:
-        ax.set_title(f"{holes} of {z.size} points not finite", loc="right", fontsize=6, color=REMARK)
+        what = "nodes" if "plane_measured" in data else "points"
+        ax.set_title(f"{holes} of {z.size} {what} not finite", loc="right", fontsize=6, color=REMARK)
     if holes > z.size - 4:
         return None
     steps, logarithmic = marks or levels(z)

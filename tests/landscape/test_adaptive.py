@@ -129,6 +129,26 @@ def test_what_is_not_finite_stays_so_and_nothing_is_refined_for_it(bad: float) -
     assert len(everywhere.points) < 120
 
 
+def test_a_small_finite_part_is_tried_there_or_not_called_good() -> None:
+    waves = lambda x, y: np.where(np.hypot(x - 0.5, y - 0.5) < 0.15, 2 + np.sin(40 * x) / 2, np.nan)  # noqa: E731
+    refined, losses = measured({"x": waves}, 0.02)
+    verdict = refined.verdicts["x"]
+    off = errors(refined, losses["x"], waves)
+    assert verdict.checked >= 8
+    assert off[np.isfinite(off)].max() <= verdict.error
+    nowhere, _ = measured({"x": lambda x, y: np.full(x.shape, np.nan)}, 0.02)
+    assert not nowhere.verdicts["x"].reached
+    assert np.isnan(nowhere.verdicts["x"].error)
+
+
+def test_a_check_that_was_cut_short_proves_nothing() -> None:
+    front = lambda x, y: 1.2 + np.tanh(30 * (x - 0.7))  # noqa: E731
+    whole, _ = measured({"x": front}, 0.02)
+    before = len(whole.points) - whole.verdicts["x"].checked
+    refined, _ = measured({"x": front}, 0.02, before + 1)
+    assert not refined.verdicts["x"].reached
+
+
 def test_huge_numbers_end_it_like_any_others() -> None:
     with np.errstate(over="ignore"):
         refined, _ = measured({"x": lambda x, y: np.exp(2000 * (x - 0.6))}, 0.02, 300)

@@ -62,6 +62,14 @@ def test_a_slice_of_sample_losses_is_what_they_amount_to() -> None:
         np.testing.assert_allclose(vars(made)[name], value, rtol=1e-12)
 
 
+def test_an_infinite_sample_is_in_its_own_group_alone() -> None:
+    losses = np.ones((2, 40))
+    losses[1, 3] = np.inf
+    found = Slice.of_samples(losses, np.ones(2), np.ones((2, 20)))
+    assert np.isinf(found.group_loss[1]).sum() == 1
+    assert np.isfinite(found.group_loss[1]).sum() == 19
+
+
 @pytest.mark.parametrize("build", [models.convolution, models.Attention, models.softmax_regression])
 def test_second_difference_of_a_line_is_the_curvature_along_it(build: Callable[[], nn.Module]) -> None:
     subject, batches = models.subject(build()), models.batches()

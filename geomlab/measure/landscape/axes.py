@@ -208,7 +208,11 @@ def _which(spec: Spec) -> int:
 def _of_length(axis: Axis, text: str, length: float) -> Axis:
     """With the length asked for, where one is."""
     factor = length / axis.norm if length and axis.norm else 1.0
-    if factor * axis.norm > LONGEST:
+    overflows = any(
+        factor * float(tensor.abs().max()) > torch.finfo(tensor.dtype).max
+        for tensor in axis.direction.values()
+    )
+    if overflows or factor * axis.norm > LONGEST:
         raise UserError(
             f"'{text}': a step of {factor * axis.norm:.1g} is too long for numbers; give a shorter length"
         )
@@ -323,7 +327,7 @@ def check(texts: Sequence[str], place: Place) -> None:
         subspace = parse(text).option("params")
         if subspace is not None:
             place.within(subspace)
-        if parse(text).head in ("reference", "pca", "lora"):
+        if parse(text).head in ("random", "reference", "pca", "lora"):
             parsed(text)(place, 0)
 
 

@@ -70,7 +70,7 @@ class Landscape(Joint):
     memory: float = MEMORY
 
     name = "landscape"
-    revision = 5
+    revision = 6
 
     def __post_init__(self) -> None:
         for text in self.axes:
@@ -102,7 +102,7 @@ class Landscape(Joint):
     @property
     def most_points(self) -> int:
         """At most."""
-        plane = self.adaptive.points if self.adaptive else self.plane_points**2
+        plane = self.adaptive.most if self.adaptive else self.plane_points**2
         return self.line_points + plane + 2 * STENCIL
 
     @property
@@ -282,7 +282,9 @@ class Landscape(Joint):
         return values | {"rise": numbers.RISE, "rho": rho}
 
     def _warnings(self, found: "_Parts", lengths: Array) -> list[str]:
-        every = [one.loss for one in (found.line, found.plane.values, *found.around)]
+        plane, mask = found.plane.values.loss, found.plane.labelled.get("plane_measured")
+        plane = plane if mask is None else plane[mask[1].ravel() == 1]  # others are interpolated
+        every = [found.line.loss, plane, *(one.loss for one in found.around)]
         bad = int((~np.isfinite(np.concatenate(every))).sum())
         said = [f"{bad} points of the landscape have a loss that is not finite"] if bad else []
         if not lengths.any():

@@ -23,7 +23,7 @@ ERROR = 0.02  # nats up to a loss of 1, and of the loss beyond: a fifth of the r
 POINTS = 500  # at most: a fifth of a 51 × 51 grid; ours
 FEWEST = 97  # points: the first rounds and a check
 NODES = 500  # of which the losses of all samples are held at once
-USUAL = 220  # points, of the smooth surfaces of benchmarks/results/landscape.json
+USUAL = 150  # points, of the smooth surface of benchmarks/results/landscape.json
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,12 @@ class Plane:
     def usual(self) -> int:
         """Points that it usually takes; an error a quarter as large takes about twice as many."""
         wanted = USUAL * math.sqrt(ERROR / self.error)
-        return round(min(self.points, max(FEWEST, wanted)))
+        return round(min(self.most, max(FEWEST, wanted)))
+
+    @property
+    def most(self) -> int:
+        """Points, at most: the lattice has no more."""
+        return min(self.points, (SIDE + 1) ** 2)
 
 
 def parsed_plane(text: str) -> Plane | None:
@@ -165,6 +170,11 @@ def _said(wanted: Plane, points: Lattice, verdict: Verdict) -> tuple[dict[str, A
     }
     if verdict.reached:
         return labelled, []
+    if math.isnan(verdict.error):
+        return labelled, [
+            f"next to no loss of the plane is finite at {len(points)} points, so its error is not known; give shorter "
+            "directions, with length=…"
+        ]
     spent = len(points) >= wanted.points
     more = "give it more with --plane adaptive:points=…" if spent else "the surface is too rough for more"
     known = f"the plane has an error of about {verdict.error:.2g} with {len(points)} points"

@@ -175,7 +175,7 @@ class _Surface:
         self._ratios: Array = np.zeros(
             0
         )  # of the error of each to what was expected there, NaN where nothing was
-        self._check: Array | None = None  # errors of the last rounds, if they were checks
+        self._check: Array | None = None  # errors of the last round, if it was a check, and of those before that were too few
 
     def add(self, made: Round, losses: Array) -> None:
         """Take the losses of a round in, and the errors of their prediction."""
@@ -190,7 +190,8 @@ class _Surface:
         self._surplus = np.concatenate([self._surplus, error])
         self._hole = np.concatenate([self._hole, hole])
         tried = error[np.isfinite(error)]
-        before = np.zeros(0) if self._check is None else self._check
+        before = self._check if self._check is not None else np.zeros(0)
+        before = before if len(before) < ENOUGH else np.zeros(0)  # too few may be enough with the next
         self._check = np.concatenate([before, tried]) if made.check else None
 
     def _safety(self, points: Lattice) -> Array:

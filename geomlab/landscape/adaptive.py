@@ -168,14 +168,13 @@ class _Surface:
 
     def __init__(self, positions: tuple[Array, Array]) -> None:
         self._positions = positions
-        self._points: Lattice = np.zeros((0, 2), np.int64)
         self._losses: list[Array] = []  # (points, samples) of each round
-        self._surplus: Array = np.zeros(0)
-        self._hole: Array = np.zeros(0)  # distance of each from those before it, in spacings
-        self._ratios: Array = np.zeros(
-            0
-        )  # of the error of each to what was expected there, NaN where nothing was
-        self._check: Array | None = None  # errors of the last round, if it was a check, and of those before that were too few
+        self._points: Lattice = np.zeros((0, 2), np.int64)
+        # Of each point: the error of its prediction, NaN where none is known, the distance from those before it in
+        # spacings, and how many times what was expected the error was.
+        self._surplus, self._hole, self._ratios = np.zeros(0), np.zeros(0), np.zeros(0)
+        # Errors of the last round, if it was a check, with those of checks just before it that were too few.
+        self._check: Array | None = None
 
     def add(self, made: Round, losses: Array) -> None:
         """Take the losses of a round in, and the errors of their prediction."""

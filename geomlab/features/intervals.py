@@ -17,6 +17,7 @@ from geomlab.features.streamed import Sums
 from geomlab.typing import Features, Float
 
 _MIN_SAMPLES = 8  # below this no interval of CKA means anything
+ROUNDING = 1e-13  # of a value: a smaller spread of it is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,5 +114,6 @@ def _interval(value: Tensor, left_out: Sequence[Sequence[Tensor]]) -> Interval:
         found = torch.stack([one.double().cpu() for one in some])
         variance += torch.from_numpy(stats.jackknife_error(found.numpy())).view_as(variance).square()
     whole, stderr = value.double().cpu(), variance.sqrt()
+    stderr = torch.where(stderr <= ROUNDING * whole.abs(), 0.0, stderr)
     half = stats.t95(min(len(some) for some in left_out)) * stderr
     return Interval(whole, stderr, whole - half, whole + half)

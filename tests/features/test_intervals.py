@@ -130,8 +130,8 @@ def test_sums_of_groups_give_the_interval_of_their_samples() -> None:
 def test_equal_shapes_have_an_interval_of_no_length() -> None:
     x, _ = pair()
     found = with_interval(cka, x, 2 * x + 1)
-    assert float(found.low) == pytest.approx(1)
-    assert float(found.high) == pytest.approx(1)
+    assert float(found.low) == float(found.value) == float(found.high) == pytest.approx(1)
+    assert float(found.stderr) == 0
 
 
 def test_what_is_undefined_has_no_interval() -> None:

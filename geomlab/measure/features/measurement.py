@@ -151,7 +151,7 @@ class FeatureGeometry(Joint):
         return found
 
 
-def _against(x: Features, theirs: Features | None) -> dict[str, Pair]:
+def _against(x: Features, theirs: Tensor | None) -> dict[str, Pair]:
     """Similarities to the reference's features on the same inputs."""
     return {
         name: UNDEFINED if theirs is None else with_error(measure, x, theirs, paired=True)

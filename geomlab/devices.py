@@ -7,6 +7,8 @@ import torch
 
 from geomlab.errors import UserError
 
+GIBIBYTE = 1 << 30
+
 
 def choose(name: str) -> str:
     """The device to use; `auto` is cuda where there is one.

@@ -130,7 +130,7 @@ def adaptive(plane: Plane, tolerance: float, most: int) -> tuple[Array, Array, V
     """Points, the samples' losses there, and the verdict of ours."""
     losses: list[Array] = []
 
-    def measure(_: int, wanted: Round) -> tuple[Round, dict[str, Array]]:
+    def measure(wanted: Round) -> tuple[Round, dict[str, Array]]:
         if len(wanted.points):
             losses.append(plane.samples(place(wanted.points, LATTICE)))
         return wanted, {"": losses[-1]}

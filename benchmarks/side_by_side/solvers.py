@@ -19,7 +19,7 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from geomlab.curvature.hessian import Hessian
-from geomlab.curvature.risk_operator import GIBIBYTE
+from geomlab.devices import GIBIBYTE
 from geomlab.differentiable import plain_attention
 from geomlab.linalg.lanczos import basis_within, eigenpairs
 from geomlab.rng import generator

@@ -17,14 +17,13 @@ from torch.nn import functional as F
 from geomlab import params
 from geomlab.curvature.graph_memory import GraphBytes, graph_bytes
 from geomlab.data.batches import Batches
+from geomlab.devices import GIBIBYTE
 from geomlab.differentiable import twice_differentiable
 from geomlab.errors import UserError
 from geomlab.linalg.operator import Operator
 from geomlab.risk import HELD_FIXED, check_repeated
 from geomlab.subject import Subject
 from geomlab.typing import Float, Images, Labels, Logits, Scalar, Vector
-
-GIBIBYTE = 2**30
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,7 @@ def class_distances(
     enough = torch.minimum(counts(labels, classes), counts(other_labels, classes)) >= LEAST
     for c in enough.nonzero()[:, 0].tolist():
         x, y = features[labels == c].double(), other[other_labels == c].double()
-        square = covariance_distance(x, y, paired=paired)
-        covariance[c] = square.sign() * square.abs().sqrt()
+        covariance[c] = signed_root(covariance_distance(x, y, paired=paired))
     return Distances(mean, covariance)
 
 
@@ -158,6 +157,11 @@ def covariance_distance(x: Features, y: Float[Tensor, "m dim"], *, paired: bool)
     x, y = x - x.mean(0), y - y.mean(0)
     cross = _product(x, y) if paired else _inner(x, y) / ((len(x) - 1) * (len(y) - 1))
     return _product(x, x) + _product(y, y) - 2 * cross
+
+
+def signed_root(square: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """√|s| with the sign of s: of a square that was estimated without bias, and may be below 0."""
+    return square.sign() * square.abs().sqrt()
 
 
 def _product(x: Features, y: Features) -> Scalar:

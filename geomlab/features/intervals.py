@@ -16,7 +16,7 @@ from geomlab.features.similarity import require_samples
 from geomlab.features.streamed import Sums
 from geomlab.typing import Features, Float
 
-_MIN_SAMPLES = 8  # below this no interval of CKA means anything
+MIN_SAMPLES = 8  # below this no interval of CKA means anything
 ROUNDING = 1e-13  # of a value: a smaller spread of it is none
 
 
@@ -82,7 +82,7 @@ def with_interval(
     Raises:
         ValueError: if n < 8, the samples differ in number, or the measure has too few without a group.
     """
-    require_samples(x, y, _MIN_SAMPLES)
+    require_samples(x, y, MIN_SAMPLES)
     return jackknifed(lambda rows: measure(x[rows], y[rows]), len(x), groups=groups)
 
 

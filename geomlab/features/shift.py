@@ -8,7 +8,7 @@ OOD shift. Invariant to rotation and scale, and not to translation: the norm is 
 import torch
 from torch import Tensor
 
-from geomlab.features.discrepancy import mean_distances, squared_norms
+from geomlab.features.discrepancy import mean_distances, signed_root, squared_norms
 from geomlab.typing import Features, Float, Int, Labels, Scalar
 
 
@@ -50,8 +50,7 @@ def centroid_shifts(
     """
     moved = mean_distances(features, labels, clean, clean_labels, classes, paired=paired)
     norms = squared_norms(clean, clean_labels, classes)
-    square = moved / torch.where(norms > 0, norms, torch.nan)
-    return square.sign() * square.abs().sqrt()
+    return signed_root(moved / torch.where(norms > 0, norms, torch.nan))
 
 
 def shift_ratio(by_weights: Float[Tensor, "classes"], by_inputs: Float[Tensor, "classes"]) -> Scalar:

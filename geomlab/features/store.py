@@ -8,9 +8,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from geomlab.devices import GIBIBYTE
 from geomlab.errors import UserError
-
-GIBIBYTE = 1 << 30
 
 
 class FeatureStore:

@@ -79,7 +79,7 @@ class Refined:
     verdicts: Mapping[str, Verdict]
 
 
-Measure = Callable[[int, Round], tuple[Round, Mapping[str, Array]]]
+Measure = Callable[[Round], tuple[Round, Mapping[str, Array]]]
 
 
 def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, most: int) -> Refined:
@@ -89,9 +89,9 @@ def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, m
     Losses that are not finite are not interpolated, and nothing is refined for their sake.
 
     Args:
-        measure: (number of a round, what is wanted) -> what was measured, and (points, samples) the losses there of
-            each condition. It may give another round than is wanted: one that was measured before, if there is one of
-            that number, whether anything is wanted or not. An empty one ends it.
+        measure: what is wanted -> what was measured, and (points, samples) the losses there of each condition. It may
+            give another round than is wanted: one that was measured before, if there is one in that turn, whether
+            anything is wanted or not. An empty one ends it.
         positions: (SIDE + 1,) of the lattice along either axis, as shares of its length: 0 to 1, ascending.
         tolerance: above 0.
         most: points; at least those of the first rounds, 81.
@@ -100,7 +100,7 @@ def refine(measure: Measure, positions: tuple[Array, Array], tolerance: float, m
     surfaces: dict[str, _Surface] = {}
     while True:
         wanted = _next(rounds, surfaces, tolerance, most)
-        made, losses = measure(len(rounds), wanted)
+        made, losses = measure(wanted)
         if not len(made.points):
             break
         for name, of_samples in losses.items():
@@ -169,12 +169,13 @@ class _Surface:
     def __init__(self, positions: tuple[Array, Array]) -> None:
         self._positions = positions
         self._losses: list[Array] = []  # (points, samples) of each round
+        self._known: NDArray[np.bool_] = np.zeros(0, bool)  # whether the loss at each point is finite
         self._points: Lattice = np.zeros((0, 2), np.int64)
         # Of each point: the error of its prediction, NaN where none is known, the distance from those before it in
         # spacings, and how many times what was expected the error was.
         self._surplus, self._hole, self._ratios = np.zeros(0), np.zeros(0), np.zeros(0)
         # Errors of the last round, if it was a check, with those of checks just before it that were too few.
-        self._check: Array | None = None
+        self._check = np.zeros(0)
 
     def add(self, made: Round, losses: Array) -> None:
         """Take the losses of a round in, and the errors of their prediction."""
@@ -186,12 +187,11 @@ class _Surface:
         self._ratios = np.concatenate([self._ratios, ratio])
         self._points = np.concatenate([self._points, made.points])
         self._losses.append(losses)
+        self._known = np.concatenate([self._known, np.isfinite(losses.sum(1))])
         self._surplus = np.concatenate([self._surplus, error])
         self._hole = np.concatenate([self._hole, hole])
-        tried = error[np.isfinite(error)]
-        before = self._check if self._check is not None else np.zeros(0)
-        before = before if len(before) < ENOUGH else np.zeros(0)  # too few may be enough with the next
-        self._check = np.concatenate([before, tried]) if made.check else None
+        before = self._check[: len(self._check) if len(self._check) < ENOUGH else 0]
+        self._check = np.concatenate([before, error[np.isfinite(error)]]) if made.check else np.zeros(0)
 
     def _safety(self, points: Lattice) -> Array:
         """How many times as large as expected errors around points are, nearly always."""
@@ -227,7 +227,7 @@ class _Surface:
             return np.full(len(points), np.nan)
         of = partial(place, positions=self._positions)
         before = np.concatenate(self._losses)
-        predicted = losses_between(of(self._points), of(points), before, np.isfinite(before.sum(1))).mean(1)
+        predicted = losses_between(of(self._points), of(points), before, self._known).mean(1)
         with np.errstate(invalid="ignore", over="ignore"):
             measured = losses.mean(1)
             error = np.abs(predicted - measured) / np.maximum(SCALE, np.abs(measured))
@@ -235,8 +235,7 @@ class _Surface:
 
     def finite(self, points: Lattice) -> NDArray[np.bool_]:
         """(n,) whether the loss at the nearest measured point is."""
-        known = np.concatenate([np.isfinite(one.sum(1)) for one in self._losses])
-        return np.asarray(known[KDTree(self._points).query(points)[1]])
+        return np.asarray(self._known[KDTree(self._points).query(points)[1]])
 
     def expected(self) -> dict[tuple[int, int], float]:
         """The middles of the holes that are left, where points were measured beside them, and the error there."""
@@ -250,20 +249,16 @@ class _Surface:
 
     def passed(self, tolerance: float) -> bool:
         """Whether the last rounds were checks of enough points, and they went well."""
-        return self._check is not None and len(self._check) >= ENOUGH and bool(self._check.max() <= tolerance)
+        return len(self._check) >= ENOUGH and bool(self._check.max() <= tolerance)
 
     def verdict(self, tolerance: float) -> Verdict:
         """Of what was measured."""
-        finest = self._surplus[
-            (self._hole <= 1) & ~np.isnan(self._surplus)
-        ]  # nothing is measured beside them
-        check = np.zeros(0) if self._check is None else self._check
-        known = len(finest) or len(check) or not np.isnan(self._surplus).all()
-        error = (
-            float(max([*self.expected().values(), *finest, *check], default=0.0)) if known else float("nan")
-        )
-        check_error = float(check.max()) if len(check) else float("nan")
-        return Verdict(error, len(check), check_error, self.passed(tolerance) and error <= tolerance)
+        known = ~np.isnan(self._surplus)
+        finest = self._surplus[known & (self._hole <= 1)]  # nothing is measured beside them
+        worst = max([*self.expected().values(), *finest, *self._check], default=0.0)
+        error = float(worst) if known.any() else float("nan")
+        check_error = float(self._check.max()) if len(self._check) else float("nan")
+        return Verdict(error, len(self._check), check_error, self.passed(tolerance) and error <= tolerance)
 
 
 def place(points: Lattice, positions: tuple[Array, Array]) -> Array:

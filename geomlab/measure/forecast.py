@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from geomlab import params
 from geomlab.curvature.finite_difference import FiniteDifference
 from geomlab.curvature.graph_memory import GraphBytes, graph_bytes
-from geomlab.curvature.risk_operator import GIBIBYTE, RiskOperator
+from geomlab.curvature.risk_operator import RiskOperator
 from geomlab.data.batches import Batches
-from geomlab.devices import available_memory
+from geomlab.devices import GIBIBYTE, available_memory
 from geomlab.errors import UserError
 from geomlab.linalg.lanczos import basis_within
 from geomlab.linalg.operator import Operator

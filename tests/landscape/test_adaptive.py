@@ -26,7 +26,7 @@ def measured(
 ) -> tuple[Refined, dict[str, np.ndarray]]:
     losses: dict[str, list[np.ndarray]] = {name: [] for name in functions}
 
-    def measure(_: int, wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
+    def measure(wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
         found = {name: of(*place(wanted.points, POSITIONS).T) for name, of in functions.items()}
         for name, values in found.items():
             losses[name].append(values)
@@ -192,12 +192,14 @@ def test_rounds_that_were_measured_before_are_taken_as_they_are() -> None:
     rounds: list[Round] = []
     of: dict[str, Function] = {"a": SMOOTH["valley"], "b": SMOOTH["waves"]}
 
-    def first(_: int, wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
+    def first(wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
         rounds.append(wanted)
         return wanted, {name: one(*place(wanted.points, POSITIONS).T)[:, None] for name, one in of.items()}
 
-    def again(number: int, wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
-        made = rounds[number] if number < len(rounds) else wanted
+    turns = iter(rounds)
+
+    def again(wanted: Round) -> tuple[Round, dict[str, np.ndarray]]:
+        made = next(turns, wanted)
         return made, {"b": of["b"](*place(made.points, POSITIONS).T)[:, None]}
 
     whole, part = refine(first, POSITIONS, 0.01, 900), refine(again, POSITIONS, 0.01, 900)

@@ -15,8 +15,8 @@ from geomlab.curvature.anisotropy import QUANTITIES
 from geomlab.curvature.finite_difference import of_risk
 from geomlab.curvature.gauss_newton import GaussNewton
 from geomlab.curvature.hessian import Hessian
-from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
+from geomlab.devices import GIBIBYTE
 from geomlab.measure.base import Single, dataset
 from geomlab.measure.curvature import beside, values, warn
 from geomlab.measure.curvature.findings import Effort, Matrix, find

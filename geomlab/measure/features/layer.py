@@ -13,7 +13,7 @@ from geomlab.features import classes, discrepancy, manifold, similarity
 from geomlab.features.collapse import collapse
 from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
 from geomlab.features.extraction import normalised
-from geomlab.features.intervals import jackknifed, with_interval
+from geomlab.features.intervals import MIN_SAMPLES, Interval, jackknifed, with_interval
 from geomlab.features.kernel import rbf_cka
 from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
@@ -22,7 +22,6 @@ from geomlab.features.shift import centroid_shifts
 from geomlab.features.uniformity import alignment, uniformity
 from geomlab.typing import Features, Labels
 
-MIN_SAMPLES = 8  # below this no interval of CKA means anything
 NEAREST = 10  # neighbours of the mutual k-NN, fewer of few samples; as in Huh et al. 2024
 Pair = tuple[float, float]
 UNDEFINED: Pair = (math.nan, math.nan)
@@ -66,7 +65,7 @@ class Views:
     k: int
     reasons: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """C: classes that labels may name."""
         return 1 + int(max(self.labels.max(), self.clean_labels.max()))
@@ -92,11 +91,7 @@ class Views:
 
     def class_cosines(self) -> tuple[Tensor, Tensor]:
         """(C,) cosines of the class centroids here and clean, and their standard errors."""
-        found = jackknifed(
-            self._by_class(lambda x, a, y, b: classes.centroid_cosines(x, a, y, b, self.count), unit=True),
-            *self._sizes,
-        )
-        return found.value, found.stderr
+        return self._turned.value[1:], self._turned.stderr[1:]
 
     def outliers(self) -> float:
         """How far the CKA to clean moves when the samples of largest norm leave; no error of it is taken."""
@@ -114,16 +109,14 @@ class Views:
 
     def _of_classes(self) -> dict[str, Pair]:
         count, labels = self.count, self.labels
-        cosine = self._by_class(classes.centroid_cosine, unit=True)
         moved = self._by_class(
             lambda x, a, y, b: centroid_shifts(x, a, y, b, count, paired=self.paired).nanmean()
         )
         bent = lambda r: centroid_shifts(  # noqa: E731
             self.bent[r], labels[r], self.here[r], labels[r], count, paired=True
         ).nanmean()
-        turned = jackknifed(cosine, *self._sizes)  # which constant features have too
         found = {
-            "centroid_cosine": (float(turned.value), float(turned.stderr)),
+            "centroid_cosine": (float(self._turned.value[0]), float(self._turned.stderr[0])),
             "input_shift": self._interval("input_shift", moved, *self._sizes),
             "weight_shift": self._interval("weight_shift", bent, len(self.here)),
             "discrepancy": self._interval(
@@ -152,6 +145,16 @@ class Views:
         }.items():
             found[name] = self._interval(name, measure, len(x))
         return found
+
+    @cached_property
+    def _turned(self) -> Interval:
+        """(1 + C,) the mean over classes of the cosines of their centroids, and each; of constant features too."""
+
+        def cosines(x: Tensor, labels: Tensor, y: Tensor, clean_labels: Tensor) -> Tensor:
+            found = classes.centroid_cosines(x, labels, y, clean_labels, self.count)
+            return torch.cat([found.nanmean()[None], found])
+
+        return jackknifed(self._by_class(cosines, unit=True), *self._sizes)
 
     @property
     def _sizes(self) -> tuple[int, ...]:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geomlab import params
-from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
+from geomlab.devices import GIBIBYTE
 from geomlab.features.extraction import extract
+from geomlab.features.intervals import MIN_SAMPLES
 from geomlab.features.store import FeatureStore
 from geomlab.landscape import directions
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
 from geomlab.measure.features.layer import (
-    MIN_SAMPLES,
     TO_CLEAN,
     TO_REFERENCE,
     TWINS,

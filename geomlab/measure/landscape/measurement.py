@@ -11,8 +11,8 @@ import xarray as xr
 
 from geomlab import params
 from geomlab.batchnorm import renewal, statistics_of
-from geomlab.curvature.risk_operator import GIBIBYTE
 from geomlab.data.batches import Batches
+from geomlab.devices import GIBIBYTE
 from geomlab.landscape import directions, numbers, trajectory
 from geomlab.landscape.slices import Slice, evaluate
 from geomlab.measure.base import Joint, Realise, Tiles, dataset

@@ -103,7 +103,7 @@ def measured(wanted: Plane, tiled: Tiled, pair: list[Axis], first: int) -> dict[
     found: dict[str, list[Slice]] = {name: [] for name in tiled.inputs}
     tile = first
 
-    def measure(_: int, asked: Round) -> tuple[Round, dict[str, Array]]:
+    def measure(asked: Round) -> tuple[Round, dict[str, Array]]:
         nonlocal tile
         stored = tiled.stored(tile)
         made = asked if stored is None else Round(stored["round"].astype(np.int64), bool(stored["check"]))

@@ -180,6 +180,32 @@ def jackknife_error(left_out: Array) -> Array:
     return np.asarray(np.sqrt((groups - 1) / groups * spread), dtype=np.float64)
 
 
+def second_order_error(whole: ArrayLike, left_out: Array, two_out: Array) -> Array:
+    """Standard errors from the statistics without each group and without each two.
+
+    The jackknife counts the part of the variance that is of pairs of groups, and of neither alone, twice; with
+    Q_gh = G·θ − (G − 1)(θ_g + θ_h) + (G − 2)·θ_gh, Σ (Q_gh − Q̄)²/(G(G − 1)) over pairs estimates it, and is taken off
+    (Efron & Stein 1981). A statistic of pairs alone, a degenerate U-statistic, has half of the jackknife's
+    variance; no less is given here (ours), whatever the noise of the difference.
+
+    Args:
+        whole: (…) of all samples.
+        left_out: (groups, …).
+        two_out: (groups·(groups − 1)/2, …), in the order of `itertools.combinations`.
+
+    Returns:
+        (…); the jackknife's where a statistic without two is not defined.
+    """
+    groups = len(left_out)
+    first, second = np.triu_indices(groups, 1)
+    apart = groups * np.asarray(whole) - (groups - 1) * (left_out[first] + left_out[second])
+    q = apart + (groups - 2) * two_out
+    twice = ((q - q.mean(axis=0)) ** 2).sum(axis=0) / (groups * (groups - 1))
+    variance = jackknife_error(left_out) ** 2
+    kept = np.where(np.isfinite(twice), np.maximum(variance - twice, variance / 2), variance)
+    return np.asarray(np.sqrt(kept), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Difference:
     """Of two numbers of samples.

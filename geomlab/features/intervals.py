@@ -1,4 +1,4 @@
-"""Intervals of measures of features over samples, by the delete-a-group jackknife: of features at hand, or of sums.
+"""Intervals of measures of features over samples, by the delete-a-group jackknife: of features at hand.
 
 Not the bootstrap: it repeats samples, and a repeated sample is its own nearest neighbour, adds pairs at distance 0, and
 breaks the independence of pairs that debiased sums rest on (LID, TwoNN, k-NN, RSA, uniformity, debiased HSIC).
@@ -6,6 +6,7 @@ breaks the independence of pairs that debiased sums rest on (LID, TwoNN, k-NN, R
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -13,7 +14,6 @@ from torch import Tensor
 from geomlab import stats
 from geomlab.features.outliers import Measure
 from geomlab.features.similarity import require_samples
-from geomlab.features.streamed import Sums
 from geomlab.typing import Features, Float
 
 MIN_SAMPLES = 8  # below this no interval of CKA means anything
@@ -69,7 +69,12 @@ def jackknifed(statistic: Callable[..., Tensor], *sizes: int, groups: int = stat
 
 
 def with_interval(
-    measure: Measure, x: Features, y: Float[Tensor, "m other"], *, groups: int = stats.GROUPS
+    measure: Measure,
+    x: Features,
+    y: Float[Tensor, "m other"],
+    *,
+    groups: int = stats.GROUPS,
+    pairs: bool = False,
 ) -> Interval:
     """A similarity and its interval over samples; groups + 1 times the measure's cost.
 
@@ -78,33 +83,41 @@ def with_interval(
         x: (n, d) features, n >= 8.
         y: (m, d') features of the same samples, m = n.
         groups: as of `jackknifed`.
+        pairs: whether each two groups are left out too, and what the jackknife counts twice is taken off
+            (`interval_of_pairs`), for groups·(groups − 1)/2 times the cost more. `cka_of_layers` has the CKA's for
+            nearly nothing.
 
     Raises:
         ValueError: if n < 8, the samples differ in number, or the measure has too few without a group.
     """
     require_samples(x, y, MIN_SAMPLES)
-    return jackknifed(lambda rows: measure(x[rows], y[rows]), len(x), groups=groups)
+
+    def of_rows(rows: Tensor) -> Tensor:
+        return measure(x[rows], y[rows])
+
+    if not pairs:
+        return jackknifed(of_rows, len(x), groups=groups)
+    group = torch.from_numpy(stats.group_of(len(x), groups).copy())
+    several = range(int(group.max()) + 1)
+    one = [of_rows((group != g).nonzero()[:, 0]) for g in several]
+    two = [of_rows(((group != g) & (group != h)).nonzero()[:, 0]) for g, h in combinations(several, 2)]
+    return interval_of_pairs(measure(x, y), torch.stack(one), torch.stack(two))
 
 
-def interval_of_sums(statistic: Callable[[Sums], Tensor], parts: Sequence[Sums]) -> Interval:
-    """What `with_interval` gives, of all pairs of layers and without the features: from the sums of each group.
-
-    Takes the memory of one set of sums for each group.
+def interval_of_pairs(
+    value: Float[Tensor, "*shape"],
+    left_out: Float[Tensor, "g *shape"],
+    two_out: Float[Tensor, "pairs *shape"],
+) -> Interval:
+    """The jackknife's less what it counts twice: what is of pairs of groups, and not of each (Efron & Stein 1981).
 
     Args:
-        statistic: for example `Sums.cka`.
-        parts: of each group of samples, 2 or more; groups are random and of equal size, give or take one sample
-            (`stats.group_of`).
-
-    Raises:
-        ValueError: if there are fewer than 2 groups, or the statistic has too few samples without one.
+        value: of all samples.
+        left_out: without each group.
+        two_out: without each two, in the order of `itertools.combinations`.
     """
-    if len(parts) < 2:
-        raise ValueError(f"expected at least 2 groups of samples, got {len(parts)}")
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return _interval(statistic(total), [[statistic(total - part) for part in parts]])
+    arrays = [one.double().cpu().numpy() for one in (value, left_out, two_out)]
+    return _around(value, torch.from_numpy(stats.second_order_error(*arrays)), len(left_out))
 
 
 def _interval(value: Tensor, left_out: Sequence[Sequence[Tensor]]) -> Interval:
@@ -113,7 +126,11 @@ def _interval(value: Tensor, left_out: Sequence[Sequence[Tensor]]) -> Interval:
     for some in left_out:
         found = torch.stack([one.double().cpu() for one in some])
         variance += torch.from_numpy(stats.jackknife_error(found.numpy())).view_as(variance).square()
-    whole, stderr = value.double().cpu(), variance.sqrt()
-    stderr = torch.where(stderr <= ROUNDING * whole.abs(), 0.0, stderr)
-    half = stats.t95(min(len(some) for some in left_out)) * stderr
+    return _around(value, variance.sqrt(), min(len(some) for some in left_out))
+
+
+def _around(value: Tensor, stderr: Tensor, groups: int) -> Interval:
+    whole = value.double().cpu()
+    stderr = torch.where(stderr <= ROUNDING * whole.abs(), 0.0, stderr.view_as(whole))
+    half = stats.t95(groups) * stderr
     return Interval(whole, stderr, whole - half, whole + half)

@@ -29,7 +29,7 @@ class Sums:
     factor n/m of fp64's precision at worst, whatever the features' offset.
 
     Memory is O(Σd_x·Σd_y + Σd²), whatever n; a batch of m samples costs O(m) times as much. Features of a spread
-    between 1e-70 and 1e70 stay in range. Made by `Sums.of`; `add` works in place, + and − make new ones.
+    between 1e-70 and 1e70 stay in range. Made by `Sums.of`; `add` works in place, + makes new ones.
 
     Attributes:
         precisions: in which each layer of each side was computed.
@@ -98,11 +98,15 @@ class Sums:
 
     def __add__(self, other: "Sums") -> "Sums":
         """The sums over both sets of samples, of the same layers."""
-        return self._plus(other, 1)
-
-    def __sub__(self, other: "Sums") -> "Sums":
-        """The sums without those samples, which are among these: what the jackknife leaves."""
-        return self._plus(other, -1)
+        shifts = [
+            [mine - theirs for mine, theirs in zip(a, b, strict=True)]
+            for a, b in zip(self.centres, other.centres, strict=True)
+        ]
+        within = [
+            [a + _moved(b, [d], [d]) for a, b, d in zip(*sides, strict=True)]
+            for sides in zip(self.within, other.within, shifts, strict=True)
+        ]
+        return replace(self, between=self.between + _moved(other.between, *shifts), within=within)
 
     def cka(self, *, debias: bool = True) -> Float[Tensor, "x y"]:
         """Linear CKA of each layer of one with each of the other: `similarity.cka` of all samples, its invariances too.
@@ -144,17 +148,6 @@ class Sums:
     def _require(self, least: int) -> None:
         if self.n < least:
             raise ValueError(f"expected n >= {least} samples, got {self.n}")
-
-    def _plus(self, other: "Sums", sign: int) -> "Sums":
-        shifts = [
-            [mine - theirs for mine, theirs in zip(a, b, strict=True)]
-            for a, b in zip(self.centres, other.centres, strict=True)
-        ]
-        within = [
-            [a + sign * _moved(b, [d], [d]) for a, b, d in zip(*sides, strict=True)]
-            for sides in zip(self.within, other.within, shifts, strict=True)
-        ]
-        return replace(self, between=self.between + sign * _moved(other.between, *shifts), within=within)
 
     def _means(self) -> list[list[Tensor]]:
         """Of each layer of each side, less the centre."""

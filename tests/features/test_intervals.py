@@ -7,13 +7,12 @@ import torch
 from geomlab import stats
 from geomlab.features.canonical import pwcca, svcca
 from geomlab.features.drift import gram_drift_of_classes
-from geomlab.features.intervals import interval_of_sums, with_interval
+from geomlab.features.intervals import with_interval
 from geomlab.features.kernel import rbf_cka
 from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
 from geomlab.features.rsa import rsa
 from geomlab.features.similarity import angular_distance, cka, gram_drift, procrustes
-from geomlab.features.streamed import Sums
 from geomlab.rng import generator
 from tests.features.pairs import independent, pair
 
@@ -113,20 +112,6 @@ def test_of_many_numbers_at_once() -> None:
     assert float(found.stderr[1]) == pytest.approx(stderr)
 
 
-def test_sums_of_groups_give_the_interval_of_their_samples() -> None:
-    (x, y), (a, b) = pair(60, 7, 0), pair(60, 90, 1)
-    group = stats.group_of(60)
-    parts = [
-        Sums.of([x[rows], a[rows]], [y[rows], b[rows]]) for rows in (group == g for g in range(stats.GROUPS))
-    ]
-    for streamed, measure in ((Sums.cka, cka), (Sums.gram_drift, gram_drift)):
-        found = interval_of_sums(streamed, parts)
-        for i, j in np.ndindex(2, 2):
-            one = with_interval(measure, (x, a)[i], (y, b)[j])
-            for name in ("value", "stderr", "low", "high"):
-                assert getattr(found, name)[i, j] == pytest.approx(float(getattr(one, name)), rel=1e-8)
-
-
 def test_equal_shapes_have_an_interval_of_no_length() -> None:
     x, _ = pair()
     found = with_interval(cka, x, 2 * x + 1)
@@ -140,9 +125,7 @@ def test_what_is_undefined_has_no_interval() -> None:
     assert bool(torch.stack([found.value, found.stderr, found.low, found.high]).isnan().all())
 
 
-def test_too_few_samples_or_groups_are_refused() -> None:
+def test_too_few_samples_are_refused() -> None:
     x, y = pair(7)
     with pytest.raises(ValueError, match="the same n >= 8 samples in both, got 7 and 7"):
         with_interval(cka, x, y)
-    with pytest.raises(ValueError, match="at least 2 groups of samples, got 1"):
-        interval_of_sums(Sums.cka, [Sums.of([x], [y])])

@@ -69,7 +69,7 @@ def test_an_offset_ruins_nothing(dtype: torch.dtype) -> None:
     assert torch.allclose(sums.gram_drift(), near.gram_drift(), rtol=rel, atol=rel)
 
 
-def test_sums_of_parts_add_to_those_of_all_and_are_taken_away_again() -> None:
+def test_sums_of_parts_add_to_those_of_all() -> None:
     xs, ys = layers()
     first, second = (
         streamed([f[rows] for f in xs], [f[rows] for f in ys], [10, 20])
@@ -79,7 +79,6 @@ def test_sums_of_parts_add_to_those_of_all_and_are_taken_away_again() -> None:
     assert both.n == 60
     check(both, xs, ys)
     check(second + first, xs, ys)
-    check(both - first, [f[30:] for f in xs], [f[30:] for f in ys], 1e-9)
     assert first.n == second.n == 30  # as they were
     check(first, [f[:30] for f in xs], [f[:30] for f in ys])
 

@@ -33,6 +33,9 @@ CHANGES = {
     "attack": (*SLICES, "paths"),
     "batchnorm": (*SLICES, "paths"),
     "layers": ("features",),
+    "pooling": ("features",),
+    "projection": ("features",),
+    "on_disk": ("features",),
 }
 
 
@@ -47,7 +50,8 @@ class Options(TypedDict, total=False):
         params: subspace of the parameters: full (default), visual, lora or a regular expression.
         matrix: whose curvature: hessian (default), gauss-newton, or finite-difference for networks too large.
         eigensolver: geomlab (default); pyhessian is asked as well, on a copy, and differences are reported.
-        memory: GiB that curvature may take for kept graphs and Lanczos vectors; default 12.
+        memory: GiB that curvature may take for kept graphs and Lanczos vectors, and a third of it features of clean
+            inputs, another those of a condition; default 12.
         directions: up to two direction SPECs of the loss slices; default random, random.
         orthogonal: whether the second direction loses its part along the first.
         attack: of slices and paths: fixed (default), adversarial inputs crafted at the checkpoint; anew, at each point.
@@ -56,6 +60,9 @@ class Options(TypedDict, total=False):
             as its surface needs for that error, in nats up to a loss of 1 and relative beyond.
         paths: SPECs of paths from the reference to the checkpoint; default none.
         layers: regular expression of the layers whose features are compared; default the blocks.
+        pooling: of their tokens: mean (default), class (the first token), none (all entries).
+        projection: of features, for the eye: pca (default), or umap as well, which needs umap-learn.
+        on_disk: precision of features that do not fit the memory: float32 (default), as computed, or float16.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
         batch_size: samples in memory at a time; default 256.
@@ -79,6 +86,9 @@ class Options(TypedDict, total=False):
     paths: Sequence[str]
     plane: str
     layers: str | None
+    pooling: str
+    projection: str
+    on_disk: str
     budget: str
     samples: int | None
     batch_size: int
@@ -106,6 +116,9 @@ class Settings:
     paths: Sequence[str] = ()
     plane: str = "grid"
     layers: str | None = None
+    pooling: str = "mean"
+    projection: str = "pca"
+    on_disk: str = "float32"
     budget: str = "standard"
     samples: int | None = None
     batch_size: int = 256
@@ -130,7 +143,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         from geomlab.batchnorm import MODES
+        from geomlab.features.extraction import POOLINGS
         from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
+        from geomlab.measure.features import PRECISIONS, PROJECTIONS
         from geomlab.measure.landscape import ATTACKS
         from geomlab.measure.paths import parsed
         from geomlab.study import BUDGETS, MEASURES
@@ -147,6 +162,9 @@ class Settings:
             ("eigensolver", self.eigensolver, EIGENSOLVERS),
             ("attack", self.attack, ATTACKS),
             ("batchnorm", self.batchnorm, MODES),
+            ("pooling", self.pooling, POOLINGS),
+            ("projection", self.projection, PROJECTIONS),
+            ("on-disk", self.on_disk, PRECISIONS),
         ):
             if value not in known:
                 raise UserError(f"no {name} '{value}'; there are {', '.join(known)}")
@@ -363,6 +381,9 @@ def _plan(
                 "plane": settings.plane,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
+                "pooling": settings.pooling,
+                "projection": settings.projection,
+                "on_disk": settings.on_disk,
                 "budget": settings.budget,
                 "samples": settings.samples,
                 "seed": settings.seed,
@@ -418,7 +439,6 @@ def _study(
         names,
         budget,
         subspace=settings.params,
-        layers=settings.layers,
         reference=baseline,
         seed=settings.seed,
         curvature={
@@ -433,6 +453,13 @@ def _study(
             "batchnorm": settings.batchnorm,
             "plane": settings.plane,
             "trajectory": trajectory,
+        },
+        features={
+            "layers": settings.layers,
+            "pooling": settings.pooling,
+            "projection": settings.projection,
+            "on_disk": settings.on_disk,
+            "memory": settings.memory * 2**30 / 3,
         },
         paths=settings.paths,
     )
@@ -455,7 +482,9 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
                 f"{store.folder}: holds results of another {what}, or of another --model; "
                 "choose another --out, or --overwrite"
             )
-    before = {"plane": "grid", "batchnorm": "fixed"}  # there was another
+    usual = Settings()
+    since = ("plane", "batchnorm", "pooling", "projection", "on_disk")
+    before = {name: getattr(usual, name) for name in since}  # before there was another
     then, today = before | old["settings"], new["settings"]
     changed = [
         f"{key} {then.get(key)} (now {today.get(key)})"
@@ -489,7 +518,8 @@ def _check_changes(settings: Settings, measures: Sequence[str], trajectory: "Seq
     for option, changed in wanted.items():
         if not set(changed) & set(measures):
             raise UserError(
-                f"--{option} changes nothing of {', '.join(measures)}; add {changed[0]} to --measure, or leave it out"
+                f"--{option.replace('_', '-')} changes nothing of {', '.join(measures)}; add {changed[0]} to "
+                "--measure, or leave it out"
             )
 
 

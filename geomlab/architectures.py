@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from geomlab import params
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
+
+if TYPE_CHECKING:
+    from geomlab.clip import TextTower
 
 KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
 HEAD = "head.weight"  # of a CLIP's image tower, in a checkpoint and in the classifier
@@ -46,12 +49,14 @@ class Network:
         preprocessing: applied before it.
         classes: names of the classes where they are known.
         zero_shot: what a zero-shot head was computed from, JSON-able; None where the head was read or there is none.
+        text: the text side of a CLIP whose classes are known, or None.
     """
 
     module: nn.Module
     preprocessing: Preprocessing
     classes: tuple[str, ...] | None = None
     zero_shot: Mapping[str, Any] | None = None
+    text: "TextTower | None" = None
 
 
 @dataclass(frozen=True)
@@ -237,8 +242,12 @@ def _open_clip(
             model.eval(), clip.tokenizer(own_config, spec.positional), labels.classes, labels.templates
         )
         zero_shot = {**asdict(labels), "text": params.digest(clip.text_state(model))}
-    classifier = clip.ClipClassifier(model.visual, head)
-    return Network(classifier.eval(), own, labels.classes if labels else None, zero_shot)
+    classifier = clip.ClipClassifier(model.visual, head).eval()
+    if labels is None:
+        return Network(classifier, own)
+    tokenize = clip.tokenizer(own_config, spec.positional)
+    text = clip.TextTower.of(model, tokenize, labels.classes, labels.templates)
+    return Network(classifier, own, labels.classes, zero_shot, text)
 
 
 def preprocessing_of_clip(model: Any) -> Preprocessing:

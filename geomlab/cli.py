@@ -51,7 +51,7 @@ def analyze(
         str, typer.Option(help="geomlab; with pyhessian, that too, and where the two differ.")
     ] = "geomlab",
     memory: Annotated[
-        float, typer.Option(metavar="GIB", help="For kept graphs and vectors of curvature.")
+        float, typer.Option(metavar="GIB", help="For kept graphs and vectors of curvature, and features.")
     ] = 12,
     direction: Annotated[
         list[str] | None,
@@ -77,6 +77,11 @@ def analyze(
                      "as that error of the surface needs, and at most so many."),
     ] = "grid",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
+    pooling: Annotated[str, typer.Option(help="Of tokens in them: mean, class or none.")] = "mean",
+    projection: Annotated[str, typer.Option(help="Of features, for the eye: pca, or umap as well.")] = "pca",
+    on_disk: Annotated[
+        str, typer.Option(help="Precision of features that do not fit --memory: float32 or float16.")
+    ] = "float32",
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
@@ -97,6 +102,7 @@ def analyze(
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
         orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, plane=plane, paths=path or (), layers=layers,
+        pooling=pooling, projection=projection, on_disk=on_disk,
         budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,

@@ -113,11 +113,11 @@ def measurements(
     budget: Budget,
     *,
     subspace: str,
-    layers: str | None,
     reference: Subject | None,
     seed: int,
     curvature: Mapping[str, Any],
     landscape: Mapping[str, Any],
+    features: Mapping[str, Any],
     paths: Sequence[str] = (),
 ) -> tuple[Measurement, ...]:
     """The measurements of the named families, and the paths and the drift where there is a reference.
@@ -126,11 +126,11 @@ def measurements(
         names: of the families.
         budget: how much is spent.
         subspace: of the parameters.
-        layers: whose features are compared.
         reference: network that is compared with.
         seed: of directions.
         curvature: what else `Curvature` is told.
         landscape: what else `Landscape` is told.
+        features: what else `FeatureGeometry` is told.
         paths: SPECs of the paths from the reference.
     """
     built: dict[str, Measurement] = {
@@ -154,7 +154,7 @@ def measurements(
             reference=reference,
             **landscape,
         ),
-        "features": FeatureGeometry(reference, layers, subspace=subspace),
+        "features": FeatureGeometry(reference, subspace=subspace, seed=seed, **features),
     }
     chosen = [built[name] for name in MEASURES if name in names]
     if reference is None:
@@ -278,11 +278,12 @@ class Study:
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
-                pooled(self.subject, images, layers)
+                pooled(self.subject, images, layers, measurement.pooling)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
                     check_apart(measurement.reference, images)
-                    pooled(measurement.reference, images, shared_layers(measurement.reference, layers))
+                    shared = shared_layers(measurement.reference, layers)
+                    pooled(measurement.reference, images, shared, measurement.pooling)
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:
                 ascend(lambda x: self.subject(x).sum(1), images, images, eps=0, step=0, steps=1)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +21,9 @@ from geomlab.architectures import Labels, Network, Preprocessing
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
 from geomlab.typing import Features, Images, Logits, Params
+
+if TYPE_CHECKING:
+    from geomlab.clip import TextTower  # which imports open_clip
 
 FEATURES = "features"  # the name of the last layer: what feeds the last linear map
 
@@ -41,6 +44,8 @@ class Subject:
         architecture: the model SPEC.
         config: what describes an `open_clip:custom` in full.
         zero_shot: what the head was computed from, if it is a CLIP's zero-shot head.
+        text: the text side of a CLIP whose classes are known, or None. No other number than those of the text
+            features depends on it, and the digest does not hold it where the head was trained.
     """
 
     module: nn.Module
@@ -52,6 +57,7 @@ class Subject:
     architecture: str = ""
     config: Mapping[str, Any] | None = None
     zero_shot: Mapping[str, Any] | None = None
+    text: "TextTower | None" = None
 
     def __call__(self, images: Images, weights: Params | None = None) -> Logits:
         """Logits (n, C) of images in [0, 1], at `weights` where given (missing names keep their values)."""
@@ -111,7 +117,8 @@ class Subject:
         for name, own in (*module.named_parameters(), *module.named_buffers()):
             tensor = state[name].detach()
             own.data = tensor.to(device, dtype if tensor.is_floating_point() else None)
-        return replace(self, module=module, weights=_weights(module), buffers=_buffers(module))
+        text = self.text.to(device, dtype) if self.text else None
+        return replace(self, module=module, weights=_weights(module), buffers=_buffers(module), text=text)
 
     def named(self, name: str) -> "Subject":
         """The same under another name."""
@@ -244,6 +251,7 @@ def from_network(
         architecture,
         config,
         network.zero_shot,
+        network.text,
     )
 
 

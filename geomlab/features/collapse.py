@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geomlab.features.classes import class_means, counts, enough_classes, nearest_centres
-from geomlab.typing import Features, Float, Labels, Scalar
+from geomlab.typing import Bool, Features, Float, Labels, Scalar
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +110,13 @@ def self_duality(centres: Float[Tensor, "classes dim"], weight: Float[Tensor, "c
     return apart.square().sum()
 
 
-def nearest_centre_agreement(
+def agreements(
     features: Features, predictions: Labels, centres: Float[Tensor, "classes dim"]
-) -> Scalar:
-    """NC4, the share of samples that the network gives the class with the nearest centroid; 1 at collapse.
+) -> Bool[Tensor, "n"]:
+    """(n,) whether the network gives a sample the class with the nearest centroid, of which NC4 is the share.
 
-    That paper plots 1 less this. It is a proportion of n (`stats.wilson`). Centroids taken of the same samples flatter
-    it: give those of others, as training samples'.
+    It is 1 at collapse; that paper plots 1 less it. It is a proportion of n (`stats.wilson`). Centroids taken of the
+    same samples flatter it: give those of others, as training samples'.
 
     Args:
         features: (n, d).
@@ -128,4 +128,5 @@ def nearest_centre_agreement(
     """
     if not len(features):
         raise ValueError("expected n >= 1 samples, got 0")
-    return (nearest_centres(features, centres) == predictions).double().mean()
+    same: Tensor = nearest_centres(features, centres) == predictions
+    return same

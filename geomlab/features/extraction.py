@@ -57,9 +57,7 @@ def extract(
             rows = found[name][begin:end]
             rows.copy_(activation)
             if not bool(torch.isfinite(rows).all()):
-                raise NotFinite(
-                    f"{subject.name}: activations of {name} are NaN or infinite; try --dtype float64"
-                )
+                raise NotFinite(f"{subject.name}: activations of {name} are {_fault(activation)}")
         begin = end
     return found
 
@@ -85,6 +83,13 @@ def pooled(subject: Subject, images: Images, layers: list[str], pooling: str = "
 def normalised(features: Features) -> Features:
     """Rows scaled to unit length, in fp64."""
     return F.normalize(features.double(), dim=1)
+
+
+def _fault(activation: Features) -> str:
+    """What is wrong with features of which some are not finite where they lie."""
+    if bool(torch.isfinite(activation).all()):
+        return "beyond half precision's 65,504; leave out --on-disk float16"
+    return "NaN or infinite; try --dtype float64"
 
 
 def _in_memory(n: int, dim: int, dtype: torch.dtype) -> Tensor:

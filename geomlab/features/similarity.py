@@ -161,11 +161,12 @@ def require_samples(x: Features, y: Float[Tensor, "m other"], least: int) -> Non
 
 
 def rounding(precision: torch.dtype) -> float:
-    """The share of the features' norm that is rounding: 1e-13 where the network computed in fp64, else 1e-5.
+    """The share of the features' norm that is rounding: 1e-13 where the network computed in fp64, 1e-5 in fp32.
 
-    Some hundred roundings of either (84 ε in fp32, 450 ε in fp64; ours), as deep networks accumulate them.
+    Some hundred roundings of either (84 ε in fp32, 450 ε in fp64; ours), as deep networks accumulate them. 1e-3 in half
+    precision, to which features are rounded once, in files: 2 of its roundings.
     """
-    return 1e-13 if precision == torch.float64 else 1e-5
+    return {torch.float64: 1e-13, torch.float16: 1e-3}.get(precision, 1e-5)
 
 
 def is_constant(x: Features, precision: torch.dtype) -> bool:

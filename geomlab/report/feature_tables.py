@@ -6,7 +6,7 @@ from functools import partial
 
 import xarray as xr
 
-from geomlab.report.cells import count, scalar
+from geomlab.report.cells import count, scalar, text
 from geomlab.report.entries import ONE_ERROR, Row, each, last_layer, leading, stderr_cell
 from geomlab.results import Results
 from geomlab.tables import Cell, Table
@@ -24,6 +24,8 @@ SIMILARITIES = {
     "rbf_cka_to_clean": "RBF CKA",
     "angular_to_clean": "angle of shapes",
     "rsa_to_clean": "RSA",
+    "svcca_to_clean": "SVCCA",
+    "pwcca_to_clean": "PWCCA",
     "knn_to_clean": "mutual k-NN",
     "alignment_to_clean": "alignment",
     "cka_outliers": "CKA less far 1 %",
@@ -44,6 +46,22 @@ DIMENSIONS = {
     "effective_rank": "effective rank",
     "uniformity": "uniformity",
 }
+WEIGHTS = {
+    "weights_cka": "CKA",
+    "weights_gram_drift": "Gram drift",
+    "weights_angular": "angle of shapes",
+    "weights_knn": "mutual k-NN",
+    "weights_centroid_cosine": "centroid cosine",
+    "weights_delta_lid": "ΔLID",
+}
+LAST = {
+    "nc3": "NC3",
+    "nc4": "NC4",
+    "modality_gap": "modality gap",
+    "modality_gap_change": "change of the gap",
+    "modality_shift": "shift of the images",
+}
+BY_CLASS = {"class_cosine": "centroid cosine", "class_gram_drift": "Gram drift"}
 TO_REFERENCE = {
     "reference_cka": "CKA",
     "reference_gram_drift": "Gram drift",
@@ -68,7 +86,7 @@ def layers_table(results: Results, *, title: str, columns: Columns, caption: str
     rows: list[Row] = [
         (*lead, str(layer), *_cells(one.sel(layer=layer), one, columns))
         for lead, one in each(results, "features")
-        if set(columns) <= set(one.data_vars)
+        if set(columns) & set(one.data_vars)
         for layer in one["layer"].values
     ]
     return Table(title, (*leading(results), "layer", *columns.values()), tuple(rows), caption)
@@ -82,14 +100,35 @@ def class_table(results: Results) -> Table:
             last = last_layer(one)
             for number in one["class"].values:
                 at = last.sel({"class": number})
-                rows.append((*lead, str(number), stderr_cell(at, "class_cosine", n=count(one))))
+                rows.append((*lead, _class_name(at, number), *_cells(at, one, BY_CLASS)))
     caption = (
-        "Cosine of a class's centroid with that of its clean inputs, of what feeds the last linear map, by the number "
-        f"of the class. {ONE_ERROR}"
+        "Of a class's centroid with that of its clean inputs, and of the Gram matrix of its own samples, of what feeds "
+        f"the last linear map. {ONE_ERROR}"
     )
-    return Table(
-        "Centroid cosine of each class", (*leading(results), "class", "cosine"), tuple(rows), caption
+    columns = (*leading(results), "class", *BY_CLASS.values())
+    return Table("Which classes moved", columns, tuple(rows), caption)
+
+
+def last_table(results: Results) -> Table:
+    """Neural collapse against the head, and the modality gap of a CLIP."""
+    known = results.data.get("features", xr.Dataset()).data_vars
+    columns = {name: header for name, header in LAST.items() if name in known}
+    rows: list[Row] = [
+        (*lead, *_cells(one, one, columns)) for lead, one in each(results, "features") if "nc3" in one
+    ]
+    caption = (
+        "NC3 is the distance of the head's weights from the class centroids, both less their means and of unit norm, "
+        "0 at collapse; NC4 the share of samples that the network gives the class of the nearest clean centroid, 1 at "
+        "collapse, with its 95 % Wilson interval. The gap is between the mean image and the mean text. "
+        f"{ONE_ERROR}"
     )
+    return Table("Head and texts", (*leading(results), *columns.values()), tuple(rows), caption)
+
+
+def _class_name(at: xr.Dataset, number: object) -> str:
+    """Its name, where it is known, else its number."""
+    name = text(at, "class_name")
+    return name or str(number)
 
 
 def reference_table(results: Results) -> Table:
@@ -107,12 +146,15 @@ def reference_table(results: Results) -> Table:
 
 def _cells(layer: xr.Dataset, one: xr.Dataset, columns: Columns) -> list[Cell]:
     """Of one layer; of what has no error the number alone."""
-    return [
-        stderr_cell(layer, name, n=count(one))
-        if f"{name}_stderr" in layer
-        else Cell(scalar(layer, name), n=count(one))
-        for name in columns
-    ]
+    return [_cell(layer, name, count(one)) for name in columns]
+
+
+def _cell(layer: xr.Dataset, name: str, n: int | None) -> Cell:
+    if f"{name}_stderr" in layer:
+        return stderr_cell(layer, name, n=n)
+    if f"{name}_low" in layer:
+        return Cell(scalar(layer, name), (scalar(layer, f"{name}_low"), scalar(layer, f"{name}_high")), n)
+    return Cell(scalar(layer, name), n=n)
 
 
 TABLES: Mapping[str, Callable[[Results], Table]] = {
@@ -137,6 +179,14 @@ TABLES: Mapping[str, Callable[[Results], Table]] = {
         columns=DIMENSIONS,
         caption=f"TwoNN and uniformity of unit features, the others of the covariance's spectrum. {ONE_ERROR}",
     ),
+    "features_weights": partial(
+        layers_table,
+        title="Features at perturbed weights",
+        columns=WEIGHTS,
+        caption="The same inputs, at weights perturbed against them by a small share of each matrix's norm, against "
+        f"the checkpoint's own. {ONE_ERROR}",
+    ),
+    "features_last": last_table,
     "class_cosines": class_table,
     "reference": reference_table,
 }

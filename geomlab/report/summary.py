@@ -8,7 +8,7 @@ import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
 from geomlab.report.entries import last_layer
-from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN
+from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN, WEIGHTS
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
 from geomlab.results.overlap import overlaps
@@ -16,13 +16,14 @@ from geomlab.stats import positive_interval, t95
 
 SCHEMA = 1
 OUTLIERS = "cka_outliers"  # which has no error
-FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *(name for name in SIMILARITIES if name != OUTLIERS))
+FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *WEIGHTS, *(name for name in SIMILARITIES if name != OUTLIERS))
+LAST = ("nc3", "nc4", "nc4_low", "nc4_high", "modality_gap", "modality_gap_change", "modality_shift")
 REFERENCE = {
     "cka": "reference_cka",
     "gram_drift": "reference_gram_drift",
     "procrustes": "reference_procrustes",
 }
-GROUPS = ("layers", "per_layer", "per_layer_absolute", "along")  # whose keys are names of layers, or of paths
+GROUPS = ("layers", "per_layer", "per_layer_absolute", "along", "classes")  # whose keys are names
 Json = dict[str, Any]
 Holes = dict[str, tuple[tuple[str, ...], int]]
 
@@ -378,10 +379,35 @@ def _features(results: Results, checkpoint: str, *, with_reference: bool) -> Jso
         features[condition] = {**_measures(one, measures), **extra}
         if OUTLIERS in one:
             features[condition][OUTLIERS] = scalar(last_layer(one), OUTLIERS)
+        features[condition] |= _of_last(one)
     against = (
         {condition: _measures(one, REFERENCE) for condition, one in found.items()} if with_reference else {}
     )
     return {**features, "reference": against}
+
+
+def _of_last(one: xr.Dataset) -> Json:
+    """What came with revision 3: numbers of the last layer alone, of the classes, and of pairs of layers."""
+    found: Json = {
+        key: scalar(one, key)
+        for name in LAST
+        if name in one
+        for key in (name, f"{name}_stderr")
+        if key in one
+    }
+    if "class_gram_drift" in one:
+        last = last_layer(one)
+        found["classes"] = {
+            str(number): {
+                key: scalar(last.sel({"class": number}), key)
+                for name in ("class_cosine", "class_gram_drift")
+                for key in (name, f"{name}_stderr")
+            }
+            for number in one["class"].values
+        }
+    if "cka_matrix" in one:
+        found["cka_matrix"] = one["cka_matrix"].transpose("layer", "clean_layer").values.tolist()
+    return found
 
 
 def _measures(one: xr.Dataset, names: dict[str, str]) -> Json:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from geomlab.features.classes import class_means
-from geomlab.features.collapse import collapse, nearest_centre_agreement, self_duality
+from geomlab.features.collapse import agreements, collapse, self_duality
 from geomlab.rng import generator
 from tests.populations import gaussian_classes, rotation, simplex
 
@@ -108,9 +108,9 @@ def test_self_duality_of_known_weights() -> None:
 def test_agreement_with_the_nearest_centre() -> None:
     x, labels = around(simplex(4, 6, scale=10), 5, 0.1)
     centres = class_means(x, labels, 4)
-    assert float(nearest_centre_agreement(x, labels, centres)) == 1
+    assert float(agreements(x, labels, centres).double().mean()) == 1
     predictions = labels.clone()
     predictions[:3] = 3
-    assert float(nearest_centre_agreement(x, predictions, centres)) == pytest.approx(17 / 20)
+    assert float(agreements(x, predictions, centres).double().mean()) == pytest.approx(17 / 20)
     with pytest.raises(ValueError, match="n >= 1 samples"):
-        nearest_centre_agreement(x[:0], labels[:0], centres)
+        agreements(x[:0], labels[:0], centres)

@@ -75,8 +75,13 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 def test_activations_that_are_not_finite_or_overflow_half_precision_are_refused(tmp_path: Path) -> None:
     weights = {name: 1e7 * weight for name, weight in SUBJECT.weights.items()}
     huge = SUBJECT.at(weights)
-    with FeatureStore(0, tmp_path, half=True) as store, pytest.raises(NotFinite, match="NaN or infinite"):
+    with FeatureStore(0, tmp_path, half=True) as store, pytest.raises(NotFinite, match="leave out --on-disk"):
         extract(huge, BATCHES, LAYERS, store=store)
+    nowhere = SUBJECT.at(
+        {name: torch.full_like(weight, torch.nan) for name, weight in SUBJECT.weights.items()}
+    )
+    with pytest.raises(NotFinite, match="NaN or infinite; try --dtype float64"):
+        extract(nowhere, BATCHES, LAYERS)
 
 
 def test_no_hook_stays_behind() -> None:

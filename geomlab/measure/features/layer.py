@@ -10,8 +10,10 @@ from torch import Tensor
 
 from geomlab import stats
 from geomlab.features import classes, discrepancy, manifold, similarity
+from geomlab.features.canonical import pwcca, svcca
 from geomlab.features.collapse import collapse
 from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
+from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import normalised
 from geomlab.features.intervals import MIN_SAMPLES, Interval, jackknifed, with_interval
 from geomlab.features.kernel import rbf_cka
@@ -25,20 +27,35 @@ from geomlab.typing import Features, Labels
 NEAREST = 10  # neighbours of the mutual k-NN, fewer of few samples; as in Huh et al. 2024
 Pair = tuple[float, float]
 UNDEFINED: Pair = (math.nan, math.nan)
+
+
+def shared_neighbours(x: Tensor, y: Tensor) -> Tensor:
+    """`mutual_knn` with as many neighbours as there may be."""
+    return mutual_knn(x, y, k=min(NEAREST, len(x) - 2))
+
+
+# Beside the CKA, which is taken of all pairs of layers at once (`matrices`).
 TO_CLEAN: Mapping[str, Measure] = {
-    "cka_to_clean": similarity.cka,
     "gram_drift": similarity.gram_drift,
     "rbf_cka_to_clean": rbf_cka,
     "angular_to_clean": similarity.angular_distance,
     "rsa_to_clean": rsa,
-    "knn_to_clean": lambda x, y: mutual_knn(x, y, k=min(NEAREST, len(x) - 2)),
+    "svcca_to_clean": svcca,
+    "pwcca_to_clean": pwcca,
+    "knn_to_clean": shared_neighbours,
 }
 TO_REFERENCE: Mapping[str, Measure] = {
-    "reference_cka": similarity.cka,
     "reference_gram_drift": similarity.gram_drift,
     "reference_procrustes": similarity.procrustes,
 }
-TWINS = (*TO_CLEAN, "alignment_to_clean", "gram_volume", "cka_outliers")  # need the same samples seen clean
+TO_UNPERTURBED: Mapping[str, Measure] = {
+    "weights_cka": similarity.cka,
+    "weights_gram_drift": similarity.gram_drift,
+    "weights_angular": similarity.angular_distance,
+    "weights_knn": shared_neighbours,
+}
+# These need the same samples seen clean.
+TWINS = (*TO_CLEAN, "cka_to_clean", "alignment_to_clean", "gram_volume", "cka_outliers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +104,17 @@ class Views:
 
     def numbers(self) -> dict[str, Pair]:
         """All of them by name, with their standard errors; NaN where one is not defined (results/FORMAT.md)."""
-        return {**self._to_clean(), **self._of_classes(), **self._of_dimension()}
+        return {**self._to_clean(), **self._of_classes(), **self._of_dimension(), **self._to_unperturbed()}
 
-    def class_cosines(self) -> tuple[Tensor, Tensor]:
-        """(C,) cosines of the class centroids here and clean, and their standard errors."""
-        return self._turned.value[1:], self._turned.stderr[1:]
+    def of_each_class(self) -> dict[str, Tensor]:
+        """(C,) each: cosine of a class's centroids here and clean, and drift of its own Gram matrix, with errors."""
+        drift = self._class_drift()
+        return {
+            "class_cosine": self._turned.value[1:],
+            "class_cosine_stderr": self._turned.stderr[1:],
+            "class_gram_drift": drift.value,
+            "class_gram_drift_stderr": drift.stderr,
+        }
 
     def outliers(self) -> float:
         """How far the CKA to clean moves when the samples of largest norm leave; no error of it is taken."""
@@ -100,7 +123,10 @@ class Views:
         return float(outlier_shift(similarity.cka, self.here, self.clean))
 
     def _to_clean(self) -> dict[str, Pair]:
-        found = {name: self._similarity(name, measure) for name, measure in TO_CLEAN.items()}
+        found = {
+            name: self._similarity(name, measure, self.here, self.clean, paired=self.paired)
+            for name, measure in TO_CLEAN.items()
+        }
         if not self.paired:
             return found | {"alignment_to_clean": UNDEFINED, "gram_volume": UNDEFINED}
         found["alignment_to_clean"] = mean(alignment(self.here, self.clean))
@@ -117,19 +143,17 @@ class Views:
         ).nanmean()
         found = {
             "centroid_cosine": (float(self._turned.value[0]), float(self._turned.stderr[0])),
-            "input_shift": self._interval("input_shift", moved, *self._sizes),
+            "input_shift": self._interval("input_shift", moved, *self.sizes),
             "weight_shift": self._interval("weight_shift", bent, len(self.here)),
             "discrepancy": self._interval(
-                "discrepancy", self._by_class(self._discrepancy, unit=True), *self._sizes
+                "discrepancy", self._by_class(self._discrepancy, unit=True), *self.sizes
             ),
         }
         names = ("class_separation", "nc1", "nc2_norms", "nc2_angles", "nc2_simplex")
         return found | self._several(names, self._collapsed)
 
     def _of_dimension(self) -> dict[str, Pair]:
-        dims, clean_dims = (
-            self._lid(unit, x) for unit, x in ((self.unit, self.here), (self.unit_clean, self.clean))
-        )
+        dims, clean_dims = self._lids
         if self.paired:
             change = mean(dims - clean_dims)
         else:
@@ -146,6 +170,36 @@ class Views:
             found[name] = self._interval(name, measure, len(x))
         return found
 
+    def _to_unperturbed(self) -> dict[str, Pair]:
+        """What the perturbation of the weights does to these inputs' features."""
+        found = {
+            name: self._similarity(name, measure, self.bent, self.here)
+            for name, measure in TO_UNPERTURBED.items()
+        }
+        bent, labels = normalised(self.bent), self.labels
+
+        def turned(rows: Tensor) -> Tensor:
+            pair = (bent[rows], labels[rows]), (self.unit[rows], labels[rows])
+            return classes.centroid_cosines(*pair[0], *pair[1], self.count).nanmean()
+
+        found["weights_centroid_cosine"] = self._interval("weights_centroid_cosine", turned)
+        found["weights_delta_lid"] = mean(self._lid(bent, self.bent) - self._lids[0])
+        return found
+
+    def _class_drift(self) -> Interval:
+        if not self.paired or len(self.here) < MIN_SAMPLES:
+            nothing = torch.full((self.count,), math.nan, dtype=torch.float64)
+            return Interval(nothing, nothing, nothing, nothing)
+        return jackknifed(
+            lambda r: gram_drift_of_classes(self.here[r], self.clean[r], self.labels[r], self.count),
+            len(self.here),
+        )
+
+    @cached_property
+    def _lids(self) -> tuple[Tensor, Tensor]:
+        """LID at each sample, here and clean."""
+        return self._lid(self.unit, self.here), self._lid(self.unit_clean, self.clean)
+
     @cached_property
     def _turned(self) -> Interval:
         """(1 + C,) the mean over classes of the cosines of their centroids, and each; of constant features too."""
@@ -154,10 +208,10 @@ class Views:
             found = classes.centroid_cosines(x, labels, y, clean_labels, self.count)
             return torch.cat([found.nanmean()[None], found])
 
-        return jackknifed(self._by_class(cosines, unit=True), *self._sizes)
+        return jackknifed(self._by_class(cosines, unit=True), *self.sizes)
 
     @property
-    def _sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> tuple[int, ...]:
         """Of the independent samples: a condition's twins are none of their own."""
         return (len(self.here),) if self.paired else (len(self.here), len(self.clean))
 
@@ -205,9 +259,11 @@ class Views:
             return dict.fromkeys(names, UNDEFINED)
         return dict(zip(names, zip(found.value.tolist(), found.stderr.tolist(), strict=True), strict=True))
 
-    def _similarity(self, name: str, measure: Measure) -> Pair:
+    def _similarity(
+        self, name: str, measure: Measure, x: Features, y: Tensor, *, paired: bool = True
+    ) -> Pair:
         try:
-            return with_error(measure, self.here, self.clean, paired=self.paired)
+            return with_error(measure, x, y, paired=paired)
         except ValueError as error:
             self.reasons[name] = str(error)
             return UNDEFINED

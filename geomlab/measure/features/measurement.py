@@ -14,11 +14,13 @@ from torch import Tensor
 from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.devices import GIBIBYTE
-from geomlab.features.extraction import extract
+from geomlab.features.extraction import POOLINGS, extract
+from geomlab.features.head import Head, linear_head
 from geomlab.features.intervals import MIN_SAMPLES
 from geomlab.features.store import FeatureStore
 from geomlab.landscape import directions
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
+from geomlab.measure.features.last import LastLayer, texts_of
 from geomlab.measure.features.layer import (
     TO_CLEAN,
     TO_REFERENCE,
@@ -28,11 +30,15 @@ from geomlab.measure.features.layer import (
     Views,
     with_error,
 )
-from geomlab.subject import Subject
-from geomlab.typing import Features
+from geomlab.measure.features.matrices import LayerMatrix
+from geomlab.measure.features.projection import Projection, library
+from geomlab.subject import FEATURES, Subject
+from geomlab.typing import Features, Float
 
-BY_CLASS = ("class_cosine", "class_cosine_stderr")  # variables with a value a class
-MEMORY = 4 * GIBIBYTE  # bytes of features that are held, of clean inputs and again of a condition: ours
+DIMENSIONS = "_dimensions"  # in a tile: of each array, as JSON
+PRECISIONS = ("float32", "float16")
+MEMORY = 4 * GIBIBYTE  # bytes: ours
+OUTSIDE = ("reference", "seed", "memory")  # of what the cell's key says by itself, or that changes no number
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,12 @@ class FeatureGeometry(Joint):
         k: neighbours of the LID, 20 as in Ma et al. 2018 (arXiv 1801.02613); fewer where there are fewer samples.
         rho: relative size of the weight perturbation of the Gram volume (ours, METHOD.md [O]).
         subspace: parameters that this perturbation moves.
-        memory: bytes of features; what is beyond lies in files until the measurement is done.
+        pooling: of tokens, of `extraction.POOLINGS`.
+        projection: of `projection.PROJECTIONS`, for the eye.
+        on_disk: of `PRECISIONS`, of features that do not fit the memory; half precision halves them and rounds.
+        seed: of UMAP.
+        memory: bytes of features that are held, of clean inputs and again of a condition; what is beyond lies in files
+            until the measurement is done.
     """
 
     reference: Subject | None = None
@@ -53,15 +64,25 @@ class FeatureGeometry(Joint):
     k: int = 20
     rho: float = 0.05
     subspace: str = "full"
-    memory: int = MEMORY
+    pooling: str = POOLINGS[0]
+    projection: str = "pca"
+    on_disk: str = PRECISIONS[0]
+    seed: int = 0
+    memory: float = MEMORY
 
     name = "features"
-    revision = 2
+    revision = 3
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All attributes but the reference, which is part of the cell's key, and the memory."""
-        return {"layers": self.layers, "k": self.k, "rho": self.rho, "subspace": self.subspace}
+        """All attributes but the reference, which is part of the cell's key, the seed, which is too, and the memory."""
+        return {name: value for name, value in vars(self).items() if name not in OUTSIDE}
+
+    def check(self, subject: Subject, clean: Batches) -> None:
+        """Whether there is what UMAP needs; see `Measurement`."""
+        del subject, clean
+        if self.projection == "umap":
+            library()
 
     def together(
         self,
@@ -74,61 +95,91 @@ class FeatureGeometry(Joint):
         """Measure; see `Joint`. A condition is a tile."""
         del clean, attacks  # each condition has its clean counterparts, which are most often the same
         found: dict[str, xr.Dataset] = {}
-        seen: dict[int, dict[str, Features]] = {}
+        seen: dict[int, _Clean] = {}
         layers = subject.layers(self.layers)
-        with FeatureStore(self.memory) as store:
+        with self._store() as store:
             for name, batches in inputs.items():
                 held = tiles.read(name, 0)
                 if held is None:
                     key = id(batches.clean)
                     if key not in seen:
-                        seen[key] = extract(subject, batches.on_clean(), layers, store=store)
+                        seen[key] = self._clean(subject, batches, layers, store)
                     found[name] = self._measured(subject, batches, seen[key])
                     tiles.write(name, 0, _arrays(found[name]))
                 else:
                     found[name] = _dataset(held)
         return found
 
-    def _measured(self, subject: Subject, batches: Batches, clean: Mapping[str, Features]) -> xr.Dataset:
-        layers = list(clean)[:-1]
+    def _store(self) -> FeatureStore:
+        return FeatureStore(int(self.memory), half=self.on_disk == "float16")
+
+    def _clean(self, subject: Subject, batches: Batches, layers: list[str], store: FeatureStore) -> "_Clean":
+        features = extract(subject, batches.on_clean(), layers, pooling=self.pooling, store=store)
+        return _Clean(
+            features,
+            linear_head(subject, batches.clean[:2]),
+            texts_of(subject),
+            Projection.of(features[FEATURES], kind=self.projection, seed=self.seed),
+        )
+
+    def _measured(self, subject: Subject, batches: Batches, before: "_Clean") -> xr.Dataset:
+        clean, layers = before.features, list(before.features)[:-1]
+        perturbed, warnings = self._perturbed(subject, batches)
+        with self._store() as store:
+            same = batches.images is batches.clean
+            here = clean if same else self._extracted(subject, batches, layers, store)
+            bent = self._extracted(perturbed, batches, layers, store)
+            theirs: Mapping[str, Features] = {}
+            if self.reference is not None:
+                shared = shared_layers(self.reference, layers)
+                theirs = self._extracted(self.reference, batches, shared, store)
+            views = {name: self._views(batches, here[name], clean[name], bent[name]) for name in here}
+            own = LayerMatrix(here, clean, paired=batches.paired)
+            against = LayerMatrix(here, theirs, paired=True)
+            rows = {
+                name: {"cka_to_clean": own.between(name, name), **view.numbers()}
+                for name, view in views.items()
+            }
+            if self.reference is not None:
+                for name, row in rows.items():
+                    row["reference_cka"] = against.between(name, name)
+                    row.update(_against(here[name], theirs.get(name)))
+            last = LastLayer(views[FEATURES], before.head, before.texts, before.projection)
+            values = {**_by_layer(rows), **_by_class(views), **last.values()}
+            outliers = np.array([view.outliers() for view in views.values()])
+        lost = [name for name in here if self.reference is not None and name not in theirs]
+        if lost:
+            warnings.append(f"the reference has no layers {', '.join(lost[:5])}: not compared there")
+        warnings += _undefined(rows, views, batches, lost)
+        warnings += [f"{names} not defined: {why}" for names, why in last.reasons.items()]
+        values |= {"cka_outliers": ("layer", outliers), **own.variables("cka_matrix", "clean_layer")}
+        values |= {"n": len(batches), "paired": int(batches.paired), "lid_k": self._k(batches)}
+        values |= {"pooling": self.pooling, "samples_sha256": batches.samples}
+        coords: dict[str, Any] = {"layer": list(rows), "class": np.arange(views[FEATURES].count)}
+        coords |= own.coordinate("clean_layer")
+        if subject.classes is not None and len(subject.classes) >= views[FEATURES].count:
+            values["class_name"] = ("class", np.array(subject.classes[: views[FEATURES].count]))
+        if self.reference is not None:
+            values |= against.variables("reference_cka_matrix", "reference_layer")
+            coords |= against.coordinate("reference_layer")
+        return dataset(values, coords, warnings)
+
+    def _extracted(
+        self, network: Subject, batches: Batches, layers: list[str], store: FeatureStore
+    ) -> dict[str, Features]:
+        return extract(network, batches, layers, pooling=self.pooling, store=store)
+
+    def _perturbed(self, subject: Subject, batches: Batches) -> tuple[Subject, list[str]]:
+        """The network where its weights are perturbed against these inputs, and warnings so far."""
         names = params.select(subject.weights, self.subspace)
         step = directions.adversarial(subject, batches, names, rho=self.rho)
-        perturbed = subject.at({name: subject.weights[name] + step[name] for name in names})
         warnings = self._warnings(batches)
         if batches.paired and not directions.norm(step):
             warnings.append(
                 f"--params '{self.subspace}' selects no matrix with a gradient, and only matrices move, by their own "
                 "norm: Gram volume's third vector equals its second, and the volume is 0 by construction"
             )
-        with FeatureStore(self.memory) as store:
-            same = batches.images is batches.clean
-            here = clean if same else extract(subject, batches, layers, store=store)
-            bent = extract(perturbed, batches, layers, store=store)
-            theirs: Mapping[str, Features] = {}
-            if self.reference is not None:
-                shared = shared_layers(self.reference, layers)
-                theirs = extract(self.reference, batches, shared, store=store)
-            views = {name: self._views(batches, here[name], clean[name], bent[name]) for name in here}
-            rows = {name: view.numbers() for name, view in views.items()}
-            if self.reference is not None:
-                for name, row in rows.items():
-                    row.update(_against(here[name], theirs.get(name)))
-            by_class = [view.class_cosines() for view in views.values()]
-            outliers = [view.outliers() for view in views.values()]
-        lost = [name for name in here if self.reference is not None and name not in theirs]
-        if lost:
-            warnings.append(f"the reference has no layers {', '.join(lost[:5])}: not compared there")
-        warnings += _undefined(rows, views, batches, lost)
-        values: dict[str, Any] = {}
-        for measure in next(iter(rows.values())):
-            pairs = np.array([row[measure] for row in rows.values()])
-            values[measure], values[f"{measure}_stderr"] = ("layer", pairs[:, 0]), ("layer", pairs[:, 1])
-        for number, variable in enumerate(BY_CLASS):
-            values[variable] = (("layer", "class"), np.array([one[number].numpy() for one in by_class]))
-        values |= {"cka_outliers": ("layer", np.array(outliers))}
-        values |= {"n": len(batches), "paired": int(batches.paired), "lid_k": self._k(batches)}
-        coords = {"layer": list(rows), "class": np.arange(values[BY_CLASS[0]][1].shape[1])}
-        return dataset(values, coords, warnings)
+        return subject.at({name: subject.weights[name] + step[name] for name in names}), warnings
 
     def _views(self, batches: Batches, here: Features, clean: Tensor, bent: Features) -> Views:
         labels, clean_labels = batches.labels.cpu(), batches.clean_labels.cpu()
@@ -149,6 +200,38 @@ class FeatureGeometry(Joint):
         if len(batches) < MIN_SAMPLES:
             found.append(f"{len(batches)} samples are too few for similarities; use at least {MIN_SAMPLES}")
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Clean:
+    """What conditions share.
+
+    Attributes:
+        features: layer -> (n, d) of the clean inputs.
+        head: what takes the last of them.
+        texts: the texts', of a CLIP.
+        projection: fitted on the last of them.
+    """
+
+    features: dict[str, Tensor]
+    head: Head | None
+    texts: Float[Tensor, "m width"] | None
+    projection: Projection | None
+
+
+def _by_layer(rows: Mapping[str, Mapping[str, Pair]]) -> dict[str, Any]:
+    """Variables with a value a layer, and their errors."""
+    values: dict[str, Any] = {}
+    for measure in next(iter(rows.values())):
+        pairs = np.array([row[measure] for row in rows.values()])
+        values[measure], values[f"{measure}_stderr"] = ("layer", pairs[:, 0]), ("layer", pairs[:, 1])
+    return values
+
+
+def _by_class(views: Mapping[str, Views]) -> dict[str, Any]:
+    """Variables with a value a layer and class."""
+    every = [view.of_each_class() for view in views.values()]
+    return {name: (("layer", "class"), np.array([one[name].numpy() for one in every])) for name in every[0]}
 
 
 def _against(x: Features, theirs: Tensor | None) -> dict[str, Pair]:
@@ -188,12 +271,16 @@ def shared_layers(reference: Subject, layers: list[str]) -> list[str]:
 def _arrays(found: xr.Dataset) -> dict[str, NDArray[Any]]:
     """A dataset as a tile."""
     every = {**found.coords, **found.data_vars}
-    return {str(name): np.asarray(one.values) for name, one in every.items()}
+    dims = {str(name): one.dims for name, one in every.items()}
+    return {
+        DIMENSIONS: np.array(json.dumps(dims)),
+        **{str(name): np.asarray(one.values) for name, one in every.items()},
+    }
 
 
 def _dataset(held: Mapping[str, NDArray[Any]]) -> xr.Dataset:
     """What `_arrays` was given."""
-    dims = ("layer", "class")
-    coords = {"layer": held["layer"].tolist(), "class": held["class"]}
-    values = {name: (dims[: one.ndim], one) for name, one in held.items() if name not in (*dims, "warnings")}
-    return dataset(values, coords, json.loads(str(held["warnings"])))
+    dims = json.loads(str(held[DIMENSIONS]))
+    values = {name: (tuple(dims[name]), held[name]) for name in dims}
+    coords = {name: values.pop(name) for name in list(values) if [name] == dims[name]}
+    return xr.Dataset(values, coords)

@@ -183,10 +183,13 @@ def jackknife_error(left_out: Array) -> Array:
 def second_order_error(whole: ArrayLike, left_out: Array, two_out: Array) -> Array:
     """Standard errors from the statistics without each group and without each two.
 
-    The jackknife counts the part of the variance that is of pairs of groups, and of neither alone, twice; with
-    Q_gh = G·θ − (G − 1)(θ_g + θ_h) + (G − 2)·θ_gh, Σ (Q_gh − Q̄)²/(G(G − 1)) over pairs estimates it, and is taken off
-    (Efron & Stein 1981). A statistic of pairs alone, a degenerate U-statistic, has half of the jackknife's
-    variance; no less is given here (ours), whatever the noise of the difference.
+    The jackknife counts the part of the variance that is of pairs of groups, and of neither alone, twice. With
+    Q_gh = G·θ − (G − 1)(θ_g + θ_h) + (G − 2)·θ_gh that part is e = Σ (Q_gh − Q̄)²/(G(G − 1)) over pairs (Efron & Stein
+    1981), and J − e is left of the jackknife's J. Of a statistic of pairs alone, a degenerate U-statistic, e is half of
+    J. How much of a noisy e is believed is ours, chosen by coverage (tests/features/test_coverage.py): with
+    r = 2e/J, J(1 − r²/2) for r < 1, as terms of three groups are in e three times; else J/2·r^⅓, which is never below
+    that half, and between the two estimates of the same: e has the more noise, but of features along one direction J
+    misses most of it.
 
     Args:
         whole: (…) of all samples.
@@ -202,8 +205,28 @@ def second_order_error(whole: ArrayLike, left_out: Array, two_out: Array) -> Arr
     q = apart + (groups - 2) * two_out
     twice = ((q - q.mean(axis=0)) ** 2).sum(axis=0) / (groups * (groups - 1))
     variance = jackknife_error(left_out) ** 2
-    kept = np.where(np.isfinite(twice), np.maximum(variance - twice, variance / 2), variance)
-    return np.asarray(np.sqrt(kept), dtype=np.float64)
+    share = 2 * twice / np.where(variance > 0, variance, np.nan)
+    factor = np.where(share < 1, 1 - share**2 / 2, np.cbrt(share) / 2)
+    return np.asarray(np.sqrt(variance * np.where(np.isfinite(factor), factor, 1)), dtype=np.float64)
+
+
+def half_error(apart: Array) -> Array:
+    """Standard errors from the differences (splits, …) of a statistic between the halves of random splits.
+
+    Halves have no sample in common, so half of E d² is the variance at n/2, whatever the statistic, and half of that
+    the variance at n, where it falls as 1/n (balanced half-samples, McCarthy 1969, of which both halves are taken here
+    and none is the whole). Its degrees of freedom are about the number of splits.
+    """
+    return np.asarray(np.sqrt((apart**2).mean(axis=0)) / 2, dtype=np.float64)
+
+
+@cache
+def halves(n: int, splits: int = GROUPS) -> NDArray[np.intp]:
+    """(splits, n) orders of the samples, at random but always alike, of which the first n // 2 are a half."""
+    rng = np.random.default_rng(0)
+    orders = np.stack([rng.permutation(n) for _ in range(splits)])
+    orders.flags.writeable = False
+    return orders
 
 
 @dataclass(frozen=True)

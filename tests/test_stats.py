@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -113,3 +117,48 @@ def test_a_difference_that_cannot_be_told_is_not_a_number() -> None:
     assert np.isnan([saturated.low, saturated.high, saturated.p]).all()
     assert np.isnan(jackknife_difference((1.0, np.ones(1)), (2.0, np.ones(1)), paired=True).p)
     assert np.isnan(jackknife_difference(exact, (2.0, np.full(20, np.nan)), paired=True).p)
+
+
+def leave_out(statistic: Callable[[Array], Any], x: Array) -> tuple[Any, Array, Array]:
+    """A statistic of all rows, without each, and without each two."""
+    one = [statistic(np.delete(x, i, 0)) for i in range(len(x))]
+    two = [statistic(np.delete(x, pair, 0)) for pair in combinations(range(len(x)), 2)]
+    return statistic(x), np.array(one), np.array(two)
+
+
+def of_pairs(x: Array) -> Array:
+    """Mean of ⟨x_i, x_j⟩ over i ≠ j."""
+    return np.asarray(((x.sum(0) ** 2).sum() - (x**2).sum()) / (len(x) * (len(x) - 1)))
+
+
+def test_of_a_mean_nothing_is_of_pairs() -> None:
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    found = leave_out(lambda rows: rows.mean(0), x)
+    np.testing.assert_allclose(stats.second_order_error(*found), stats.jackknife_error(found[1]), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("mean", "ours", "jackknife"), [(0.0, (1, 1.3), (1.8, 2.3)), (1.0, (0.9, 1.2), (0.9, 1.2))]
+)
+def test_what_the_jackknife_counts_twice_is_counted_once(
+    mean: float, ours: tuple[float, float], jackknife: tuple[float, float]
+) -> None:
+    """Var ⟨x_i, x_j⟩ means of N(μ, 1)^d: 4‖μ‖²/n + 2d/(n(n − 1))."""
+    n, d, shares = 20, 300, []
+    truth = 4 * d * mean**2 / n + 2 * d / (n * (n - 1))
+    for seed in range(60):
+        found = leave_out(of_pairs, mean + np.random.default_rng(seed).normal(size=(n, d)))
+        errors = stats.second_order_error(*found), stats.jackknife_error(found[1])
+        shares.append([float(one) ** 2 / truth for one in errors])
+    corrected, plain = np.mean(shares, 0)
+    assert ours[0] < corrected < ours[1]
+    assert jackknife[0] < plain < jackknife[1]
+
+
+def test_without_a_statistic_of_two_left_out_the_jackknife_stays() -> None:
+    whole, one, two = leave_out(lambda rows: rows.var(0), np.random.default_rng(0).normal(size=(9, 2)))
+    two[3, 1] = np.nan
+    found, expected = stats.second_order_error(whole, one, two), stats.jackknife_error(one)
+    assert found[1] == expected[1]
+    assert found[0] < expected[0]
+    assert stats.second_order_error(np.ones(2), np.ones((9, 2)), np.ones((36, 2))).tolist() == [0, 0]

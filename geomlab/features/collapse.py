@@ -42,7 +42,7 @@ def collapse(features: Features, labels: Labels, classes: int) -> Collapse:
     simplex exists, and NC2 cannot reach 0. NaN in NC2 for a centroid at μ_G, which has no direction. With two classes
     NC2's two of cosines are 0 whatever they are.
 
-    NC1 is a positive ratio with a long upper tail: take the interval of its logarithm.
+    NC1 is a positive ratio with a long upper tail: take the interval of its logarithm (`intervals.exponential`).
 
     Args:
         features: (n, d).

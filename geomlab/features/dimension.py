@@ -22,8 +22,9 @@ def two_nn(features: Features) -> Scalar:
     `_TwoNN.py`), which reads less, by a share of order 1/n.
 
     Equal samples count once, as their distance of 0 has no ratio. It saturates: of many dimensions it reads far fewer.
-    It is of the smallest scale there is in the data, and so of n. The jackknife's error is some 1.6 times too large
-    (ours, on flat tori): without a sample its neighbours find others.
+    It is of the smallest scale there is in the data, and so of n. Its interval is that of `intervals.halved`: the
+    jackknife's is 1.5 to 2 times too long, one from the ratios with their neighbours held fixed a fifth too short, as
+    two samples that are each other's nearest share a distance (tests/features/test_coverage.py).
 
     Args:
         features: (n, d), usually of unit length.

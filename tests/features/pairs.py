@@ -4,6 +4,24 @@ import torch
 
 from geomlab.rng import generator
 
+SPREAD = torch.linspace(1, 2, 6, dtype=torch.float64)
+MAP = torch.randn(6, 8, generator=generator(0, "map"), dtype=torch.float64)
+NOISE = 3.0
+
+
+def related(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussians x, and y = x·MAP with noise."""
+    g = generator(seed, "related")
+    x = torch.randn(n, 6, generator=g, dtype=torch.float64) * SPREAD
+    return x, x @ MAP + NOISE * torch.randn(n, 8, generator=g, dtype=torch.float64)
+
+
+def true_cka() -> float:
+    """‖Σ_xy‖²_F / (‖Σ_xx‖_F ‖Σ_yy‖_F), of infinitely many samples."""
+    xx = (SPREAD**2).diag()
+    yy = MAP.T @ xx @ MAP + NOISE**2 * torch.eye(8, dtype=torch.float64)
+    return float((xx @ MAP).square().sum() / (xx.norm() * yy.norm()))
+
 
 def pair(n: int = 40, d: int = 7, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and a nonlinear relative of them, away from the origin."""

@@ -18,8 +18,7 @@ def two_nn(features: Features) -> Scalar:
 
     Where density is even over those distances F(μ) = 1 − μ^−d: the slope, through the origin, of −log(1 − i/n) on the
     i-th smallest log μ, less the tenth with the largest μ. Others' numbers are of this form of that paper's; the
-    maximum likelihood, n/Σ log μ, has the tail in it that this leaves out. scikit-dimension counts i from 0 (its
-    `_TwoNN.py`), which reads less, by a share of order 1/n.
+    maximum likelihood, n/Σ log μ, has the tail in it that this leaves out. scikit-dimension 0.5 fits the same line.
 
     Equal samples count once, as their distance of 0 has no ratio. It saturates: of many dimensions it reads far fewer.
     It is of the smallest scale there is in the data, and so of n. Its interval is that of `intervals.halved`: the

@@ -16,14 +16,13 @@ from geomlab import params
 from geomlab.batchnorm import Renew, renewal, statistics_of
 from geomlab.data.batches import Batches
 from geomlab.errors import NotFinite, UserError
-from geomlab.features import similarity
 from geomlab.features.extraction import extract, pooled
 from geomlab.landscape import paths
 from geomlab.landscape.numbers import Number, barrier, not_below_zero, with_interval
 from geomlab.landscape.paths import Path
 from geomlab.landscape.slices import Slice, at_each
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
-from geomlab.measure.features import MIN_SAMPLES, UNDEFINED, with_error
+from geomlab.measure.features import MIN_SAMPLES, UNDEFINED, cka_with_error
 from geomlab.measure.tiled import TILE, Tiled
 from geomlab.risk import HELD_FIXED, RECOMPUTED
 from geomlab.rng import generator
@@ -340,7 +339,7 @@ def _features(network: Subject, batches: Batches) -> Features | None:
 def _cka(here: Features | None, end: Features | None) -> tuple[float, float]:
     if here is None or end is None:
         return UNDEFINED
-    return with_error(similarity.cka, here, end, paired=True)
+    return cka_with_error(here, end)
 
 
 def _barrier(t: Array, found: Slice) -> Number:

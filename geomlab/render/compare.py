@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from geomlab.report.cells import cell, converged, count, scalar, text
-from geomlab.report.entries import largest, matrix_name, ratio, stderr_cell
+from geomlab.render.compare_features import features_table, likeness_table
+from geomlab.render.pairs import pairs, same_samples
+from geomlab.report.cells import converged, count, scalar
+from geomlab.report.entries import largest, ratio, stderr_cell
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.report.words import listed, under
 from geomlab.results import Results
@@ -22,6 +24,8 @@ def comparison_tables(results: Results) -> dict[str, Table]:
         "differences": differences_table(results),
         "ratios": ratios_table(results),
         "slices_differences": slices_table(results),
+        "features_differences": features_table(results),
+        "features_across": likeness_table(results),
     }
     return {name: table for name, table in tables.items() if table.rows}
 
@@ -30,8 +34,8 @@ def differences_table(results: Results) -> Table:
     """Accuracy and loss of each checkpoint less those of the first one."""
     base = results.checkpoints[0]
     rows: list[Row] = []
-    for checkpoint, condition, a, b in _pairs(results, "accuracy"):
-        paired = _same_samples(a, b)
+    for checkpoint, condition, a, b in pairs(results, "accuracy"):
+        paired = same_samples(a, b)
         right, loss = _difference(a, b, "correct", paired), _difference(a, b, "loss", paired)
         percent = Cell(100 * right.value, 100 * _number(right.error), right.n)
         rows.append((checkpoint, condition, percent, loss, "by sample" if paired else "no"))
@@ -56,7 +60,7 @@ def ratios_table(results: Results) -> Table:
             ratio(stderr_cell(a, "frobenius"), stderr_cell(b, "frobenius")),
             "yes" if converged(a) and converged(b) else "no",
         )
-        for checkpoint, condition, a, b in _pairs(results, "curvature")
+        for checkpoint, condition, a, b in pairs(results, "curvature")
     ]
     caption = (
         f"Over {base}; below 1 is flatter. Errors to first order: from the residuals for λmax, from the "
@@ -70,8 +74,8 @@ def slices_table(results: Results) -> Table:
     """Numbers of the loss slices of each checkpoint less those of the first one, with a test."""
     base = results.checkpoints[0]
     rows: list[Row] = []
-    for checkpoint, condition, a, b in _pairs(results, "landscape"):
-        paired = _same_samples(a, b) and count(a) == count(b)
+    for checkpoint, condition, a, b in pairs(results, "landscape"):
+        paired = same_samples(a, b) and count(a) == count(b)
         for name, found in _numbers_of_slices(a, b, paired):
             difference = Cell(found.value, (found.low, found.high), count(a))
             rows.append(
@@ -150,7 +154,7 @@ def differing_settings(results: Results) -> list[str]:
     sentences = []
     keys = (
         "data", "params", "matrix", "directions", "orthogonal", "attack", "batchnorm", "plane", "trajectory", "layers",
-        "budget", "samples", "seed", "dtype", "device",
+        "pooling", "budget", "samples", "seed", "dtype", "device",
     )  # fmt: skip
     for key in keys:
         values = {name: str(manifest["settings"].get(key)) for name, manifest in results.manifests.items()}
@@ -158,30 +162,6 @@ def differing_settings(results: Results) -> list[str]:
             told = ", ".join(f"{name}: {value}" for name, value in values.items())
             sentences.append(f"analysed with different {key} ({told}): differences may come of that")
     return sentences
-
-
-def _of(one: xr.Dataset) -> tuple[tuple[str | None, ...], str]:
-    """The subspace and the matrix of a cell, and what became of inputs and statistics, of those that have them."""
-    return tuple(text(one, name) for name in ("params", "inputs", "batchnorm")), matrix_name(one)
-
-
-def _pairs(results: Results, measurement: str) -> Iterator[tuple[str, str, xr.Dataset, xr.Dataset]]:
-    """Each later checkpoint and condition that the first checkpoint has too, with both cells.
-
-    What is of different matrices, in different subspaces of the parameters, or of inputs held fixed and attacked anew
-    is not compared.
-    """
-    for checkpoint in results.checkpoints[1:]:
-        for condition in results.conditions:
-            a = cell(results, measurement, checkpoint, condition)
-            b = cell(results, measurement, results.checkpoints[0], condition)
-            alike = a is not None and b is not None and _of(a) == _of(b)
-            if a is not None and b is not None and alike:
-                yield checkpoint, condition, a, b
-
-
-def _same_samples(a: xr.Dataset, b: xr.Dataset) -> bool:
-    return bool(text(a, "samples_sha256")) and text(a, "samples_sha256") == text(b, "samples_sha256")
 
 
 def _difference(a: xr.Dataset, b: xr.Dataset, variable: str, paired: bool) -> Cell:

@@ -26,7 +26,7 @@ SECTIONS = {
     "Accuracy": ("accuracy",),
     "Curvature": tuple(curvature_tables.TABLES),
     "Loss landscape": ("slices_differences", *landscape_tables.TABLES, *path_tables.TABLES),
-    "Features": tuple(feature_tables.TABLES),
+    "Features": ("features_differences", "features_across", *feature_tables.TABLES),
     "Drift": ("drift",),
 }
 # Every table and figure that may be written, by its path within the folder.

@@ -143,7 +143,9 @@ def test_other_samples_than_the_clean_ones() -> None:
 
 def test_umap_beside_pca() -> None:
     wanted = FeatureGeometry(TUNED, k=5, projection="umap")
+    threads = torch.get_num_threads()
     once, again = (models.alone(wanted, CLIP, MOVED) for _ in range(2))
+    assert torch.get_num_threads() == threads
     assert set(once.data_vars) == documented("features") | {"warnings"}
     assert once["umap"].shape == (FEW, 2)
     np.testing.assert_array_equal(once["umap"], again["umap"])

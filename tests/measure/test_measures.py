@@ -128,7 +128,7 @@ def test_a_density_that_memory_cut_short_says_so() -> None:
 def test_too_few_samples_say_so() -> None:
     found = models.alone(FeatureGeometry(k=20), SUBJECT, models.batches(6, 6))
     assert np.isnan(found["cka_to_clean"]).all()
-    assert "LID uses k = 5 instead of 20" in str(found["warnings"].item())
+    assert "LID uses k = 2 instead of 20" in str(found["warnings"].item())
     assert "6 samples are too few" in str(found["warnings"].item())
 
 

@@ -15,8 +15,9 @@ from geomlab.features.collapse import collapse
 from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import normalised
-from geomlab.features.intervals import MIN_SAMPLES, Interval, jackknifed, with_interval
+from geomlab.features.intervals import MIN_SAMPLES, Interval, exponential, halved, jackknifed, with_interval
 from geomlab.features.kernel import rbf_cka
+from geomlab.features.layer_pairs import cka_of_layers
 from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
 from geomlab.features.rsa import rsa
@@ -49,7 +50,6 @@ TO_REFERENCE: Mapping[str, Measure] = {
     "reference_procrustes": similarity.procrustes,
 }
 TO_UNPERTURBED: Mapping[str, Measure] = {
-    "weights_cka": similarity.cka,
     "weights_gram_drift": similarity.gram_drift,
     "weights_angular": similarity.angular_distance,
     "weights_knn": shared_neighbours,
@@ -150,24 +150,24 @@ class Views:
             ),
         }
         names = ("class_separation", "nc1", "nc2_norms", "nc2_angles", "nc2_simplex")
-        return found | self._several(names, self._collapsed)
+        return found | self._several(names, self._collapsed, logarithms=("nc1",))
 
     def _of_dimension(self) -> dict[str, Pair]:
-        dims, clean_dims = self._lids
-        if self.paired:
-            change = mean(dims - clean_dims)
-        else:
-            (a, sa), (b, sb) = mean(dims), mean(clean_dims)
-            change = (a - b, math.hypot(sa, sb))
-        found = {"lid": mean(dims), "delta_lid": change}
         x, unit = self.here, self.unit
+        lid, before = self._lid(unit, x), self._lid(self.unit_clean, self.clean)
+        found = {"lid": self._by_halves("lid", lid)}
+        if self.paired:
+            found["delta_lid"] = self._by_halves("delta_lid", lambda r: lid(r) - before(r))
+        else:
+            (a, sa), (b, sb) = found["lid"], self._by_halves("delta_lid", before, len(self.clean))
+            found["delta_lid"] = (a - b, math.hypot(sa, sb))
+        found["two_nn"] = UNDEFINED if self.constant else self._by_halves("two_nn", lambda r: two_nn(unit[r]))
         for name, measure in {
-            "two_nn": lambda r: two_nn(unit[r]),
             "participation_ratio": lambda r: participation_ratio(x[r]),
             "effective_rank": lambda r: effective_rank(spectrum(x[r])),
             "uniformity": lambda r: uniformity(x[r]),
         }.items():
-            found[name] = self._interval(name, measure, len(x))
+            found[name] = self._interval(name, measure)
         return found
 
     def _to_unperturbed(self) -> dict[str, Pair]:
@@ -176,6 +176,7 @@ class Views:
             name: self._similarity(name, measure, self.bent, self.here)
             for name, measure in TO_UNPERTURBED.items()
         }
+        found["weights_cka"] = cka_with_error(self.bent, self.here)
         bent, labels = normalised(self.bent), self.labels
 
         def turned(rows: Tensor) -> Tensor:
@@ -183,7 +184,8 @@ class Views:
             return classes.centroid_cosines(*pair[0], *pair[1], self.count).nanmean()
 
         found["weights_centroid_cosine"] = self._interval("weights_centroid_cosine", turned)
-        found["weights_delta_lid"] = mean(self._lid(bent, self.bent) - self._lids[0])
+        there, here = self._lid(bent, self.bent), self._lid(self.unit, self.here)
+        found["weights_delta_lid"] = self._by_halves("weights_delta_lid", lambda r: there(r) - here(r))
         return found
 
     def _class_drift(self) -> Interval:
@@ -194,11 +196,6 @@ class Views:
             lambda r: gram_drift_of_classes(self.here[r], self.clean[r], self.labels[r], self.count),
             len(self.here),
         )
-
-    @cached_property
-    def _lids(self) -> tuple[Tensor, Tensor]:
-        """LID at each sample, here and clean."""
-        return self._lid(self.unit, self.here), self._lid(self.unit_clean, self.clean)
 
     @cached_property
     def _turned(self) -> Interval:
@@ -234,22 +231,39 @@ class Views:
         found = collapse(x, labels, self.count)
         spread = classes.scatter(x, labels, self.count)
         between, within = spread.between.nanmean(), spread.within.nanmean()
-        return torch.stack(
-            [between / (between + within), found.nc1, found.norms, found.angles, found.simplex]
-        )
+        nc1 = found.nc1.clamp(min=torch.finfo(found.nc1.dtype).tiny).log()
+        return torch.stack([between / (between + within), nc1, found.norms, found.angles, found.simplex])
 
-    def _lid(self, unit: Tensor, x: Tensor) -> Tensor:
-        if self.k < 2 or similarity.is_constant(x, x.dtype):
-            return unit.new_full((len(unit),), math.nan)
-        return manifold.lid(unit, self.k)
+    def _lid(self, unit: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """What the mean LID is of the rows that are kept, over those where it is defined; NaN of constant ones."""
+
+        def of_rows(rows: Tensor) -> Tensor:
+            if similarity.is_constant(x[rows], x.dtype):
+                return unit.new_tensor(math.nan)
+            return manifold.lid(unit[rows], self.k).nanmean()
+
+        return of_rows
+
+    def _by_halves(self, name: str, statistic: Callable[[Tensor], Tensor], n: int | None = None) -> Pair:
+        """Of a measure of nearest neighbours; NaN, with the reason, where it is not defined."""
+        try:
+            found = halved(statistic, n or len(self.here))
+        except ValueError as error:
+            self.reasons[name] = str(error)
+            return UNDEFINED
+        return float(found.value), float(found.stderr)
 
     def _interval(self, name: str, statistic: Callable[..., Tensor], *sizes: int) -> Pair:
         return self._several((name,), lambda *rows: statistic(*rows).reshape(1), *sizes)[name]
 
     def _several(
-        self, names: tuple[str, ...], statistic: Callable[..., Tensor], *sizes: int
+        self,
+        names: tuple[str, ...],
+        statistic: Callable[..., Tensor],
+        *sizes: int,
+        logarithms: tuple[str, ...] = (),
     ) -> dict[str, Pair]:
-        """Of a statistic that gives all of these; NaN, with the reason, where it is not defined."""
+        """Of a statistic that gives all of these, or their logarithms; NaN, with the reason, where not defined."""
         if self.constant:
             return dict.fromkeys(names, UNDEFINED)
         try:
@@ -257,6 +271,7 @@ class Views:
         except ValueError as error:
             self.reasons.update(dict.fromkeys(names, str(error)))
             return dict.fromkeys(names, UNDEFINED)
+        found = exponential(found, torch.tensor([name in logarithms for name in names]))
         return dict(zip(names, zip(found.value.tolist(), found.stderr.tolist(), strict=True), strict=True))
 
     def _similarity(
@@ -267,6 +282,14 @@ class Views:
         except ValueError as error:
             self.reasons[name] = str(error)
             return UNDEFINED
+
+
+def cka_with_error(x: Features, y: Tensor, *, paired: bool = True) -> Pair:
+    """Debiased linear CKA and its standard error, as of `LayerMatrix`; see `with_error`."""
+    if not paired or len(x) < MIN_SAMPLES:
+        return UNDEFINED
+    found = cka_of_layers([x], [y])
+    return float(found.value), float(found.stderr)
 
 
 def with_error(measure: Measure, x: Features, y: Tensor, *, paired: bool) -> Pair:

@@ -48,7 +48,7 @@ class FeatureGeometry(Joint):
     Attributes:
         reference: network compared with on the same inputs, or None.
         layers: regular expression of inner layers; None takes the blocks.
-        k: neighbours of the LID, 20 as in Ma et al. 2018 (arXiv 1801.02613); fewer where there are fewer samples.
+        k: neighbours of the LID, 20 as in Ma et al. 2018 (arXiv 1801.02613); fewer where half the samples have fewer.
         rho: relative size of the weight perturbation of the Gram volume (ours, METHOD.md [O]).
         subspace: parameters that this perturbation moves.
         pooling: of tokens, of `extraction.POOLINGS`.
@@ -186,7 +186,8 @@ class FeatureGeometry(Joint):
         return Views(here, clean, bent, labels, clean_labels, batches.paired, self._k(batches))
 
     def _k(self, batches: Batches) -> int:
-        return min(self.k, len(batches.labels) - 1, len(batches.clean_labels) - 1)
+        """Neighbours that half of the samples have too, of which the interval is made."""
+        return min(self.k, *(n // 2 - 1 for n in (len(batches.labels), len(batches.clean_labels))))
 
     def _warnings(self, batches: Batches) -> list[str]:
         found = []

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 from geomlab.errors import UserError
 from geomlab.features.similarity import is_constant
+from geomlab.threads import threads_kept
 from geomlab.typing import Features
 
 COMPONENTS = 3
@@ -51,7 +52,8 @@ class Projection:
         if kind == "pca" or len(clean) < 4:
             return cls(pca)
         umap = library()
-        fitted = umap.UMAP(n_neighbors=min(NEIGHBOURS, len(x) - 1), random_state=seed, n_jobs=1).fit(x)
+        with threads_kept():
+            fitted = umap.UMAP(n_neighbors=min(NEIGHBOURS, len(x) - 1), random_state=seed, n_jobs=1).fit(x)
         return cls(pca, fitted)
 
     @property
@@ -65,7 +67,8 @@ class Projection:
 
     def embedded(self, features: Features) -> Points:
         """(n, 2) coordinates of UMAP."""
-        return np.asarray(self.neighbours.transform(features.double().numpy()), dtype=np.float64)
+        with threads_kept():
+            return np.asarray(self.neighbours.transform(features.double().numpy()), dtype=np.float64)
 
 
 def library() -> Any:

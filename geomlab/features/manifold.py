@@ -37,7 +37,12 @@ def nearest(features: Features, k: int) -> Float[Tensor, "n k"]:
     Args:
         features: (n, d).
         k: neighbours, less than n.
+
+    Raises:
+        ValueError: if k is not less than n.
     """
+    if not 0 < k < len(features):
+        raise ValueError(f"expected 0 < k < n, got k = {k} and n = {len(features)}")
     found = []
     for start in range(0, len(features), _ROWS):
         block = features[start : start + _ROWS]

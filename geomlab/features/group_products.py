@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from geomlab import stats
+from geomlab.features.intervals import MIN_SAMPLES
+from geomlab.features.similarity import require_samples
+from geomlab.features.streamed import Layers
 from geomlab.typing import Features, Float, Int, Vector
 
 _ENTRIES = 2**24  # fp64 numbers of one block, 128 MiB
@@ -41,6 +47,19 @@ class Layer:
         """The samples at these places of the order."""
         return self.features[self.order[start:stop]].double() - self.centre
 
+    def gram(self, start: int, stop: int) -> Float[Tensor, "rows columns"]:
+        """Of some samples with themselves and all after them, without the diagonal."""
+        x = self.rows(start, len(self.order))
+        return (x[: stop - start] @ x.T).fill_diagonal_(0)
+
+
+@runtime_checkable
+class Grams(Protocol):
+    """What has Gram matrices as a `Layer`."""
+
+    def gram(self, start: int, stop: int) -> Float[Tensor, "rows columns"]:
+        """See there."""
+
 
 @dataclass(frozen=True, eq=False)
 class Products:
@@ -55,6 +74,22 @@ class Products:
     between: Float[Tensor, "g g x y"]
     x: Float[Tensor, "g g x"]
     y: Float[Tensor, "g g y"]
+
+
+def grouped(xs: Layers, ys: Layers, groups: int) -> tuple[list[Layer], list[Layer], list[int]]:
+    """Layers of two networks with the samples in the order of their groups (`stats.group_of`), and the groups' sizes.
+
+    Raises:
+        ValueError: if n < 8, the samples differ in number, or there are fewer than 4 groups.
+    """
+    for one in (*xs, *ys):
+        require_samples(xs[0], one, MIN_SAMPLES)
+    if groups < 4:
+        raise ValueError(f"expected at least 4 groups of samples, got {groups}")
+    group = stats.group_of(len(xs[0]), groups)
+    order = torch.from_numpy(np.argsort(group, kind="stable"))
+    x, y = ([Layer.of(f, order) for f in side] for side in (xs, ys))
+    return x, y, np.bincount(group).tolist()
 
 
 def products(xs: Sequence[Layer], ys: Sequence[Layer], counts: Sequence[int]) -> Products:
@@ -73,7 +108,7 @@ def products(xs: Sequence[Layer], ys: Sequence[Layer], counts: Sequence[int]) ->
     return of_grams(xs, ys, counts) if grams < n * (dx * dy + own) else of_features(xs, ys, counts)
 
 
-def of_grams(xs: Sequence[Layer], ys: Sequence[Layer], counts: Sequence[int]) -> Products:
+def of_grams(xs: Sequence[Grams], ys: Sequence[Grams], counts: Sequence[int]) -> Products:
     """By blocks of the Gram matrices of all layers, of which half is enough; they take O(layers · n) at least."""
     n, groups = sum(counts), len(counts)
     below = [torch.zeros(groups, groups, *shape).double() for shape in _shapes(xs, ys)]
@@ -81,7 +116,7 @@ def of_grams(xs: Sequence[Layer], ys: Sequence[Layer], counts: Sequence[int]) ->
     step = max(1, _ENTRIES // (n * (len(xs) + len(ys))))
     for start in range(0, n, step):
         stop = min(start + step, n)
-        k, m = (torch.stack([_gram(layer, start, stop) for layer in side]) for side in (xs, ys))
+        k, m = (torch.stack([layer.gram(start, stop) for layer in side]) for side in (xs, ys))
         for first, last, into in ((start, stop, square), (stop, n, below)):
             for g, rows in _segments(counts, start, stop):
                 for h, columns in _segments(counts, first, last):
@@ -133,14 +168,8 @@ def _of_pair(x: Layer, y: Layer, counts: Sequence[int]) -> Float[Tensor, "g g"]:
     return found
 
 
-def _shapes(xs: Sequence[Layer], ys: Sequence[Layer]) -> tuple[tuple[int, ...], ...]:
+def _shapes(xs: Sequence[object], ys: Sequence[object]) -> tuple[tuple[int, ...], ...]:
     return (len(xs), len(ys)), (len(xs),), (len(ys),)
-
-
-def _gram(layer: Layer, start: int, stop: int) -> Float[Tensor, "rows columns"]:
-    """Of some samples with themselves and all after them, without the diagonal."""
-    x = layer.rows(start, len(layer.order))
-    return (x[: stop - start] @ x.T).fill_diagonal_(0)
 
 
 def _segments(counts: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, slice]]:

@@ -62,13 +62,22 @@ def squared_distances(x: Features) -> Kernel:
     return distances.fill_diagonal_(0)
 
 
+def median_square(distances: Kernel, norm: Scalar) -> Scalar:
+    """Median of the squared distances of pairs of samples; NaN where it is rounding, as of duplicates.
+
+    Args:
+        distances: (n, n) squared.
+        norm: ‖X‖²_F of the centred features.
+    """
+    rows, columns = torch.triu_indices(len(distances), len(distances), offset=1)
+    # Duplicates are at rounding's distance. The mean squared distance is 2/(n − 1) of the norm.
+    median: Tensor = distances[rows, columns].median()
+    return torch.where(median > 1e-13 / len(distances) * norm, median, torch.nan)
+
+
 def _gaussian(x: Features, bandwidth: float) -> Kernel:
     distances = squared_distances(x)
-    rows, columns = torch.triu_indices(len(x), len(x), offset=1)
-    # Duplicates are at rounding's distance. A preshape's mean squared distance is 2/(n − 1).
-    median = distances[rows, columns].median()
-    scale = torch.where(median > 1e-13 / len(x), median, torch.nan)
-    return torch.exp(-distances / (2 * bandwidth**2 * scale))
+    return torch.exp(-distances / (2 * bandwidth**2 * median_square(distances, x.square().sum())))
 
 
 def _centred_product(k: Kernel, m: Kernel) -> Scalar:

@@ -13,6 +13,8 @@ from geomlab.features.collapse import collapse
 from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
 from geomlab.features.discrepancy import class_distances
 from geomlab.features.intervals import Interval, exponential, halved, jackknifed
+from geomlab.features.kernel import rbf_cka
+from geomlab.features.kernel_pairs import rbf_cka_of_layers
 from geomlab.features.layer_pairs import cka_of_layers
 from geomlab.features.manifold import lid
 from geomlab.features.shift import centroid_shifts
@@ -209,19 +211,23 @@ def test_intervals_cover_the_truth_as_often_as_they_say(
 
 
 @pytest.mark.parametrize(
-    ("n", "d"),
+    ("of_layers", "n", "d"),
     [
-        (32, 100),
-        pytest.param(100, 8, marks=pytest.mark.slow),
-        pytest.param(100, 1, marks=pytest.mark.slow),
-        pytest.param(40, 3, marks=pytest.mark.slow),
-        pytest.param(200, 64, marks=pytest.mark.slow),
+        (cka_of_layers, 32, 100),
+        (rbf_cka_of_layers, 32, 100),
+        *(
+            pytest.param(of_layers, n, d, marks=pytest.mark.slow)
+            for of_layers in (cka_of_layers, rbf_cka_of_layers)
+            for n, d in ((100, 8), (100, 1), (40, 3), (200, 64))
+        ),
     ],
 )
-def test_intervals_of_the_cka_of_independent_features_cover_none(n: int, d: int) -> None:
+def test_intervals_of_the_cka_of_independent_features_cover_none(
+    of_layers: Callable[..., Interval], n: int, d: int
+) -> None:
     def measure(seed: int) -> tuple[Interval, float]:
         x, y = independent(n, d, seed=seed)
-        return cka_of_layers([x], [y]), 0.0
+        return of_layers([x], [y]), 0.0
 
     assert 0.9 <= coverage(measure) <= 0.99
 
@@ -233,6 +239,18 @@ def test_intervals_of_the_cka_of_related_features_cover_it(n: int) -> None:
     def measure(seed: int) -> tuple[Interval, float]:
         x, y = related(n, seed)
         return cka_of_layers([x], [y]), true_cka()
+
+    assert 0.9 <= coverage(measure) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 40, 100])
+def test_intervals_of_the_cka_of_gaussian_kernels_cover_what_it_expects(n: int) -> None:
+    truth = float(torch.stack([rbf_cka(*related(n, 1000 + i)) for i in range(1000)]).mean())
+
+    def measure(seed: int) -> tuple[Interval, float]:
+        x, y = related(n, seed)
+        return rbf_cka_of_layers([x], [y]), truth
 
     assert 0.9 <= coverage(measure) <= 0.99
 

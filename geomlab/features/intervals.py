@@ -25,10 +25,10 @@ class Interval:
     """Of one or of many numbers, the 95 % interval value ∓ t(0.975, groups − 1)·stderr.
 
     It is of what the measure expects at this number of samples, so of a measure that is not debiased not of its limit.
-    It covers 90 to 99 % (tests/features/test_coverage.py, test_intervals.py), where each measure
-    has the interval that its docstring names: `jackknifed`, `halved` for nearest neighbours, `exponential` for positive
-    ratios, and those of pairs of groups for the debiased CKA, of which `jackknifed` is √2 too long for independent
-    features. NaN where the value is, or that without any of the groups.
+    It covers 90 to 99 % (tests/features/test_coverage.py, test_intervals.py) if it is `jackknifed`; `halved` for
+    dimensions by nearest neighbours; `exponential` for NC1; and with pairs of groups for the CKA, Gram drift and shape
+    distances of features that may be independent, of which the jackknife alone is √2 too long (98 to 100 %).
+    NaN where the value is, or that without any of the groups.
 
     Attributes:
         value: of all samples, fp64, on the CPU.

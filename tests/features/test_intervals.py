@@ -13,7 +13,7 @@ from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
 from geomlab.features.rsa import rsa
 from geomlab.features.similarity import angular_distance, cka, gram_drift, procrustes
-from tests.features.pairs import pair, related
+from tests.features.pairs import independent, pair, related
 
 
 def coverage(measure: Measure, pairs: list[tuple[torch.Tensor, torch.Tensor]], truth: float) -> float:
@@ -40,6 +40,18 @@ OTHERS: dict[str, Measure] = {
 def test_intervals_cover_what_the_measure_expects_at_this_number_of_samples(name: str) -> None:
     truth = float(torch.stack([OTHERS[name](*related(100, 1000 + i)) for i in range(1500)]).mean())
     assert 0.90 <= coverage(OTHERS[name], [related(100, i) for i in range(200)], truth) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gram_drift", "procrustes"])
+def test_of_independent_features_pairs_of_groups_keep_it_from_being_too_long(name: str) -> None:
+    """By the jackknife alone they cover in 99.5 %, with more than twice the variance."""
+    draws = [OTHERS[name](*independent(60, 8, seed=1000 + i)) for i in range(600)]
+    truth, variance = float(torch.stack(draws).mean()), float(torch.stack(draws).var())
+    found = [with_interval(OTHERS[name], *independent(60, 8, seed=i), pairs=True) for i in range(200)]
+    assert 0.90 <= np.mean([i.low <= truth <= i.high for i in found]) <= 0.99
+    alone = [with_interval(OTHERS[name], *independent(60, 8, seed=i)) for i in range(200)]
+    assert np.mean([i.stderr**2 for i in alone]) > 2 * variance > np.mean([i.stderr**2 for i in found])
 
 
 def test_it_is_the_jackknife() -> None:

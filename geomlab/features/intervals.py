@@ -5,7 +5,7 @@ breaks the independence of pairs that debiased sums rest on (LID, TwoNN, k-NN, R
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -35,12 +35,15 @@ class Interval:
         stderr: its standard error.
         low: lower end, which may lie outside the measure's range.
         high: upper end.
+        left_out: (groups, …) the same without each group of samples, by which two intervals are compared in pairs
+            (`stats.jackknife_difference`); None where it was not made of the groups of one sample.
     """
 
     value: Float[Tensor, "*shape"]
     stderr: Float[Tensor, "*shape"]
     low: Float[Tensor, "*shape"]
     high: Float[Tensor, "*shape"]
+    left_out: Float[Tensor, "groups *shape"] | None = None
 
 
 def jackknifed(statistic: Callable[..., Tensor], *sizes: int, groups: int = stats.GROUPS) -> Interval:
@@ -141,7 +144,8 @@ def interval_of_pairs(
         two_out: without each two, in the order of `itertools.combinations`.
     """
     arrays = [one.double().cpu().numpy() for one in (value, left_out, two_out)]
-    return _around(value, torch.from_numpy(stats.second_order_error(*arrays)), len(left_out))
+    found = _around(value, torch.from_numpy(stats.second_order_error(*arrays)), len(left_out))
+    return replace(found, left_out=left_out.double().cpu())
 
 
 def exponential(found: Interval, where: Bool[Tensor, "*shape"] | bool = True) -> Interval:
@@ -156,7 +160,8 @@ def exponential(found: Interval, where: Bool[Tensor, "*shape"] | bool = True) ->
     """
     chosen = torch.as_tensor(where)
     value, low, high = (torch.where(chosen, one.exp(), one) for one in (found.value, found.low, found.high))
-    return Interval(value, torch.where(chosen, found.stderr * value, found.stderr), low, high)
+    left_out = None if found.left_out is None else torch.where(chosen, found.left_out.exp(), found.left_out)
+    return Interval(value, torch.where(chosen, found.stderr * value, found.stderr), low, high, left_out)
 
 
 def _interval(value: Tensor, left_out: Sequence[Sequence[Tensor]]) -> Interval:
@@ -165,7 +170,8 @@ def _interval(value: Tensor, left_out: Sequence[Sequence[Tensor]]) -> Interval:
     for some in left_out:
         found = torch.stack([one.double().cpu() for one in some])
         variance += torch.from_numpy(stats.jackknife_error(found.numpy())).view_as(variance).square()
-    return _around(value, variance.sqrt(), min(len(some) for some in left_out))
+    whole = _around(value, variance.sqrt(), min(len(some) for some in left_out))
+    return replace(whole, left_out=found) if len(left_out) == 1 else whole
 
 
 def _around(value: Tensor, stderr: Tensor, groups: int) -> Interval:

@@ -18,9 +18,11 @@ from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import extract
 from geomlab.features.head import linear_head
 from geomlab.features.intervals import with_interval
+from geomlab.features.kernel import rbf_cka
 from geomlab.features.texts import extract_texts
 from geomlab.measure import FeatureGeometry
 from geomlab.measure.features import projection
+from geomlab.measure.features.measurement import COMPARED
 from tests import models
 from tests.measure.test_measures import documented
 
@@ -49,11 +51,13 @@ def test_pairs_of_layers_are_those_of_the_kernel() -> None:
     theirs = extract(TUNED, MOVED, LAYERS)
     for i, x in enumerate(HERE.values()):
         for j, (y, z) in enumerate(zip(CLEAN.values(), theirs.values(), strict=True)):
+            assert float(FOUND["rbf_cka_matrix"][i, j]) == pytest.approx(float(rbf_cka(x, y)))
             assert float(FOUND["cka_matrix"][i, j]) == pytest.approx(float(similarity.cka(x, y)))
             assert float(FOUND["reference_cka_matrix"][i, j]) == pytest.approx(float(similarity.cka(x, z)))
     diagonal = np.diag(FOUND["cka_matrix"]), np.diag(FOUND["reference_cka_matrix"])
     np.testing.assert_array_equal(FOUND["cka_to_clean"], diagonal[0])
     np.testing.assert_array_equal(FOUND["reference_cka"], diagonal[1])
+    np.testing.assert_array_equal(FOUND["rbf_cka_to_clean"], np.diag(FOUND["rbf_cka_matrix"]))
     assert (FOUND["cka_matrix_stderr"] > 0).all()
 
 
@@ -109,6 +113,19 @@ def test_the_gap_between_images_and_texts() -> None:
     assert float(FOUND["modality_shift"]) == pytest.approx(float((here - clean).norm()))
 
 
+@pytest.mark.parametrize("name", COMPARED)
+def test_left_out_groups_give_the_error(name: str) -> None:
+    last = FOUND.sel(layer="features")
+    error = float(stats.jackknife_error(last[f"{name}_left_out"].values))
+    stored = float(last[f"{name}_stderr"])
+    if name == "cka_to_clean":  # of which what is counted twice is taken off
+        assert 0.7 * error < stored <= error
+    elif name == "gram_volume":  # of single samples, not of groups
+        assert stored == pytest.approx(error, rel=0.5)
+    else:
+        assert stored == pytest.approx(error)
+
+
 def test_samples_are_stored_with_their_projection() -> None:
     np.testing.assert_allclose(FOUND["sample_features"], HERE["features"], rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(FOUND["sample_label"], MOVED.labels)
@@ -137,6 +154,16 @@ def test_other_samples_than_the_clean_ones() -> None:
     for name in ("cka_matrix", "cka_to_clean", "class_gram_drift"):
         assert np.isnan(found[name]).all()
     assert "sample_gram_volume" not in found
+    assert {str(one) for one in found if str(one).endswith("_left_out")} == {
+        f"{name}_left_out"
+        for name in (
+            "weight_shift",
+            "class_separation",
+            "participation_ratio",
+            "effective_rank",
+            "uniformity",
+        )
+    }
     for name in ("nc3", "nc4", "modality_gap_change", "modality_gap_change_stderr", "weights_cka"):
         assert np.isfinite(found[name]).all()
 

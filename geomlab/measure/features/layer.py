@@ -16,7 +16,6 @@ from geomlab.features.dimension import effective_rank, participation_ratio, spec
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import normalised
 from geomlab.features.intervals import MIN_SAMPLES, Interval, exponential, halved, jackknifed, with_interval
-from geomlab.features.kernel import rbf_cka
 from geomlab.features.layer_pairs import cka_of_layers
 from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
@@ -38,7 +37,6 @@ def shared_neighbours(x: Tensor, y: Tensor) -> Tensor:
 # Beside the CKA, which is taken of all pairs of layers at once (`matrices`).
 TO_CLEAN: Mapping[str, Measure] = {
     "gram_drift": similarity.gram_drift,
-    "rbf_cka_to_clean": rbf_cka,
     "angular_to_clean": similarity.angular_distance,
     "rsa_to_clean": rsa,
     "svcca_to_clean": svcca,
@@ -55,7 +53,7 @@ TO_UNPERTURBED: Mapping[str, Measure] = {
     "weights_knn": shared_neighbours,
 }
 # These need the same samples seen clean.
-TWINS = (*TO_CLEAN, "cka_to_clean", "alignment_to_clean", "gram_volume", "cka_outliers")
+TWINS = (*TO_CLEAN, "cka_to_clean", "rbf_cka_to_clean", "alignment_to_clean", "gram_volume", "cka_outliers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,8 @@ class Views:
         clean_labels: (m,).
         paired: whether row i of all is of the same sample.
         k: neighbours of the LID; below 2 there is none.
-        reasons: what could not be measured, and why; filled as numbers are asked for.
+        reasons: what could not be measured, and why; filled as numbers are asked for, as the next.
+        left_out: (groups,) numbers without each group of samples, of those that have them.
     """
 
     here: Features
@@ -81,6 +80,7 @@ class Views:
     paired: bool
     k: int
     reasons: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def count(self) -> int:
@@ -116,6 +116,14 @@ class Views:
             "class_gram_drift_stderr": drift.stderr,
         }
 
+    def to_reference(self, theirs: Tensor | None) -> dict[str, Pair]:
+        """Similarities to the reference's features on the same inputs, NaN where it has no such layer."""
+        if theirs is None:
+            return dict.fromkeys(TO_REFERENCE, UNDEFINED)
+        return {
+            name: self._similarity(name, measure, self.here, theirs) for name, measure in TO_REFERENCE.items()
+        }
+
     def outliers(self) -> float:
         """How far the CKA to clean moves when the samples of largest norm leave; no error of it is taken."""
         if not self.paired or len(self.here) < MIN_SAMPLES:
@@ -129,9 +137,9 @@ class Views:
         }
         if not self.paired:
             return found | {"alignment_to_clean": UNDEFINED, "gram_volume": UNDEFINED}
-        found["alignment_to_clean"] = mean(alignment(self.here, self.clean))
-        found["gram_volume"] = mean(manifold.gram_volume(self.clean, self.here, self.bent))
-        return found
+        found["alignment_to_clean"] = self._mean("alignment_to_clean", alignment(self.here, self.clean))
+        volume = manifold.gram_volume(self.clean, self.here, self.bent)
+        return found | {"gram_volume": self._mean("gram_volume", volume)}
 
     def _of_classes(self) -> dict[str, Pair]:
         count, labels = self.count, self.labels
@@ -142,7 +150,7 @@ class Views:
             self.bent[r], labels[r], self.here[r], labels[r], count, paired=True
         ).nanmean()
         found = {
-            "centroid_cosine": (float(self._turned.value[0]), float(self._turned.stderr[0])),
+            "centroid_cosine": self._turned_on_average(),
             "input_shift": self._interval("input_shift", moved, *self.sizes),
             "weight_shift": self._interval("weight_shift", bent, len(self.here)),
             "discrepancy": self._interval(
@@ -206,6 +214,11 @@ class Views:
             return torch.cat([found.nanmean()[None], found])
 
         return jackknifed(self._by_class(cosines, unit=True), *self.sizes)
+
+    def _turned_on_average(self) -> Pair:
+        if self._turned.left_out is not None:
+            self.left_out["centroid_cosine"] = self._turned.left_out[:, 0]
+        return float(self._turned.value[0]), float(self._turned.stderr[0])
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -272,16 +285,30 @@ class Views:
             self.reasons.update(dict.fromkeys(names, str(error)))
             return dict.fromkeys(names, UNDEFINED)
         found = exponential(found, torch.tensor([name in logarithms for name in names]))
+        if found.left_out is not None:
+            self.left_out.update(zip(names, found.left_out.T, strict=True))
         return dict(zip(names, zip(found.value.tolist(), found.stderr.tolist(), strict=True), strict=True))
 
     def _similarity(
         self, name: str, measure: Measure, x: Features, y: Tensor, *, paired: bool = True
     ) -> Pair:
+        if not paired or len(x) < MIN_SAMPLES:
+            return UNDEFINED
         try:
-            return with_error(measure, x, y, paired=paired)
+            found = with_interval(measure, x, y)
         except ValueError as error:
             self.reasons[name] = str(error)
             return UNDEFINED
+        if found.left_out is not None:
+            self.left_out[name] = found.left_out
+        return float(found.value), float(found.stderr)
+
+    def _mean(self, name: str, values: Tensor) -> Pair:
+        """Mean and standard error over the samples where the value is defined."""
+        group = torch.from_numpy(stats.group_of(len(values)).copy())
+        self.left_out[name] = torch.stack([values[group != g].nanmean() for g in group.unique()])
+        defined = values[torch.isfinite(values)].numpy()
+        return stats.mean_stderr(defined) if len(defined) else UNDEFINED
 
 
 def cka_with_error(x: Features, y: Tensor, *, paired: bool = True) -> Pair:
@@ -305,9 +332,3 @@ def with_error(measure: Measure, x: Features, y: Tensor, *, paired: bool) -> Pai
         return UNDEFINED
     found = with_interval(measure, x, y)
     return float(found.value), float(found.stderr)
-
-
-def mean(values: Tensor) -> Pair:
-    """Mean and standard error over the samples where the value is defined."""
-    defined = values[torch.isfinite(values)].numpy()
-    return stats.mean_stderr(defined) if len(defined) else UNDEFINED

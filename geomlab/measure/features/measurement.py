@@ -17,6 +17,8 @@ from geomlab.devices import GIBIBYTE
 from geomlab.features.extraction import POOLINGS, extract
 from geomlab.features.head import Head, linear_head
 from geomlab.features.intervals import MIN_SAMPLES
+from geomlab.features.kernel_pairs import rbf_cka_of_layers
+from geomlab.features.layer_pairs import cka_of_layers
 from geomlab.features.store import FeatureStore
 from geomlab.landscape import directions
 from geomlab.measure.base import Joint, Realise, Tiles, dataset
@@ -25,10 +27,8 @@ from geomlab.measure.features.layer import (
     TO_CLEAN,
     TO_REFERENCE,
     TWINS,
-    UNDEFINED,
     Pair,
     Views,
-    with_error,
 )
 from geomlab.measure.features.matrices import LayerMatrix
 from geomlab.measure.features.projection import Projection, library
@@ -38,6 +38,19 @@ from geomlab.typing import Features, Float
 DIMENSIONS = "_dimensions"  # in a tile: of each array, as JSON
 PRECISIONS = ("float32", "float16")
 MEMORY = 4 * GIBIBYTE  # bytes: ours
+COMPARED = (  # numbers of the last layer that are stored without each group too, for differences between checkpoints
+    "cka_to_clean",
+    "gram_drift",
+    "centroid_cosine",
+    "input_shift",
+    "weight_shift",
+    "discrepancy",
+    "class_separation",
+    "gram_volume",
+    "participation_ratio",
+    "effective_rank",
+    "uniformity",
+)
 OUTSIDE = ("reference", "seed", "memory")  # of what the cell's key says by itself, or that changes no number
 
 
@@ -134,18 +147,24 @@ class FeatureGeometry(Joint):
                 shared = shared_layers(self.reference, layers)
                 theirs = self._extracted(self.reference, batches, shared, store)
             views = {name: self._views(batches, here[name], clean[name], bent[name]) for name in here}
-            own = LayerMatrix(here, clean, paired=batches.paired)
-            against = LayerMatrix(here, theirs, paired=True)
+            own = LayerMatrix(cka_of_layers, here, clean, paired=batches.paired)
+            curved = LayerMatrix(rbf_cka_of_layers, here, clean, paired=batches.paired)
+            against = LayerMatrix(cka_of_layers, here, theirs, paired=True)
             rows = {
-                name: {"cka_to_clean": own.between(name, name), **view.numbers()}
+                name: {
+                    "cka_to_clean": own.between(name, name),
+                    "rbf_cka_to_clean": curved.between(name, name),
+                    **view.numbers(),
+                }
                 for name, view in views.items()
             }
             if self.reference is not None:
                 for name, row in rows.items():
                     row["reference_cka"] = against.between(name, name)
-                    row.update(_against(here[name], theirs.get(name)))
+                    row.update(views[name].to_reference(theirs.get(name)))
             last = LastLayer(views[FEATURES], before.head, before.texts, before.projection)
             values = {**_by_layer(rows), **_by_class(views), **last.values()}
+            left_out = {**views[FEATURES].left_out, "cka_to_clean": own.left_out(FEATURES, FEATURES)}
             outliers = np.array([view.outliers() for view in views.values()])
         lost = [name for name in here if self.reference is not None and name not in theirs]
         if lost:
@@ -153,6 +172,12 @@ class FeatureGeometry(Joint):
         warnings += _undefined(rows, views, batches, lost)
         warnings += [f"{names} not defined: {why}" for names, why in last.reasons.items()]
         values |= {"cka_outliers": ("layer", outliers), **own.variables("cka_matrix", "clean_layer")}
+        values |= curved.variables("rbf_cka_matrix", "clean_layer")
+        values |= {
+            f"{name}_left_out": ("group", one.numpy())
+            for name in COMPARED
+            if (one := left_out.get(name)) is not None
+        }
         values |= {"n": len(batches), "paired": int(batches.paired), "lid_k": self._k(batches)}
         values |= {"pooling": self.pooling, "samples_sha256": batches.samples}
         coords: dict[str, Any] = {"layer": list(rows), "class": np.arange(views[FEATURES].count)}
@@ -233,14 +258,6 @@ def _by_class(views: Mapping[str, Views]) -> dict[str, Any]:
     """Variables with a value a layer and class."""
     every = [view.of_each_class() for view in views.values()]
     return {name: (("layer", "class"), np.array([one[name].numpy() for one in every])) for name in every[0]}
-
-
-def _against(x: Features, theirs: Tensor | None) -> dict[str, Pair]:
-    """Similarities to the reference's features on the same inputs."""
-    return {
-        name: UNDEFINED if theirs is None else with_error(measure, x, theirs, paired=True)
-        for name, measure in TO_REFERENCE.items()
-    }
 
 
 def _undefined(

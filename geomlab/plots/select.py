@@ -52,11 +52,38 @@ def t_half_widths(data: xr.Dataset, variable: str) -> Array:
     return np.nan_to_num(t * errors(data, variable), nan=0.0)
 
 
-def layers(data: xr.Dataset, variable: str) -> list[str]:
-    """The layers of one checkpoint, in order: those with a number under any condition."""
+def jackknife_half_widths(data: xr.Dataset, variable: str) -> Array:
+    """Half of the 95 % t-intervals from the errors of a cell's delete-a-group jackknife, 0 where there is no error."""
+    groups = min(stats.GROUPS, float(data["n"]))
+    return np.nan_to_num(stats.t95(groups) * errors(data, variable), nan=0.0)
+
+
+def measured(data: xr.Dataset, variable: str) -> list[str]:
+    """The conditions under which some checkpoint has a number of a variable."""
+    found = {name for _, one in per_checkpoint(data) for name, _ in per_condition(one, variable)}
+    return [name for name in conditions(data) if name in found]
+
+
+def layers(data: xr.Dataset, variable: str, dim: str = "layer") -> list[str]:
+    """The layers along a dimension, in order: those with a number anywhere else."""
     finite = np.isfinite(numbers(data, variable))
-    others = tuple(i for i, dim in enumerate(data[variable].dims) if dim != "layer")
-    return [str(name) for name in data["layer"].values[finite.any(axis=others)]]
+    others = tuple(i for i, name in enumerate(data[variable].dims) if name != dim)
+    return [str(name) for name in data[dim].values[finite.any(axis=others)]]
+
+
+def last_layer(data: xr.Dataset) -> xr.Dataset:
+    """The layer `features`, which feeds the last linear map."""
+    return data.sel(layer="features") if "features" in data["layer"].values else data.isel(layer=-1)
+
+
+def class_names(data: xr.Dataset) -> dict[int, str]:
+    """The name of each class, its number where it has none."""
+    named = {int(number): str(int(number)) for number in np.atleast_1d(data["class"].values)}
+    if "class_name" in data:
+        words = data["class_name"].transpose("class", ...).values.reshape(len(named), -1)
+        for number, row in zip(named, words, strict=True):
+            named[number] = next((word for word in row if isinstance(word, str) and word), named[number])
+    return named
 
 
 def words(data: xr.Dataset, variable: str) -> str:

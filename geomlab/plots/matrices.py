@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
-from geomlab.plots import heat, select
+from geomlab.plots import heat, layerwise, select
 from geomlab.plots.names import shorten
 from geomlab.plots.scales import Array
 from geomlab.plots.style import PAGE, escape, finish, new_figure, plain, short, styled
@@ -21,7 +21,7 @@ from geomlab.plots.style import PAGE, escape, finish, new_figure, plain, short, 
 VALUE = "debiased linear CKA"
 ROWS = "layer under the condition"
 ACROSS = 3  # panels side by side of one checkpoint, and in a browser
-LARGE = 0.19  # inches of a square that holds a number
+LARGE, SMALL = 0.19, 5.0  # inches of a square that holds a number, and points of its letters then
 NAMED = 14  # layers named along a side
 
 
@@ -61,14 +61,14 @@ class Panel:
     place: tuple[int, int]
 
 
-def plot(data: xr.Dataset, ax: Axes, matrix: Matrix = CLEAN, *, numbers: bool = True) -> AxesImage:
+def plot(data: xr.Dataset, ax: Axes, matrix: Matrix = CLEAN, *, numbers: float = SMALL) -> AxesImage:
     """Draw the matrix of one checkpoint under one condition; both axes go from input to output.
 
     Args:
         data: measurement `features` of one checkpoint and one condition.
         ax: to draw into.
         matrix: `CLEAN` or `REFERENCE`.
-        numbers: whether to write the values into the squares.
+        numbers: points of the values in the squares; 0 for none.
 
     Returns:
         The image, for a colour bar. What is not defined stays grey.
@@ -81,7 +81,7 @@ def plot(data: xr.Dataset, ax: Axes, matrix: Matrix = CLEAN, *, numbers: bool = 
     for (row, column), value in np.ndenumerate(values):
         if numbers and np.isfinite(value):
             text = f"{value:.2f}".replace("0.", ".", 1)
-            ax.text(column, row, text, ha="center", va="center", fontsize=5, color=heat.ink(value))
+            ax.text(column, row, text, ha="center", va="center", fontsize=numbers, color=heat.ink(value))
     ax.set_xticks(*_ticks(columns), rotation=90)
     ax.set_yticks(*_ticks(rows))
     ax.tick_params(length=0, labelsize=5.5)
@@ -102,16 +102,21 @@ def figure(data: xr.Dataset, title: str = CLEAN.title, matrix: Matrix = CLEAN) -
     for panel in panels:
         ax = axes[panel.place]
         room = side / max(data.sizes["layer"], data.sizes[matrix.other])
-        image = plot(panel.data, ax, matrix, numbers=room > LARGE)
+        image = plot(
+            panel.data, ax, matrix, numbers=min(SMALL + 8 * (room - LARGE), 7) if room > LARGE else 0
+        )
         first = panel.place[1] == 0
-        ax.set_title(plain(short(panel.condition, int(15 * side))))
+        ax.set_title(
+            plain(short(panel.condition, int(15 * side))) if panel.place[0] == 0 or not several else ""
+        )
         ax.set(xlabel="", ylabel=plain(short(panel.checkpoint, int(13 * side))) if several and first else "")
         below = any(one.place == (panel.place[0] + 1, panel.place[1]) for one in panels)
         ax.tick_params(labelleft=first, labelbottom=not below)
     for ax in axes.ravel():
         if not ax.has_data():
             ax.remove()
-    fig.supxlabel(f"layer {matrix.label}", fontsize=8)
+    about = layerwise.axis_label(_values(panels[0].data, matrix)[1], most=NAMED)
+    fig.supxlabel(about.replace("layer", f"layer {matrix.label}", 1), fontsize=8)
     fig.supylabel(ROWS, fontsize=8)
     bar = fig.colorbar(image, ax=fig.axes, label=VALUE, aspect=30, pad=0.01, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.outline.set_visible(False)
@@ -129,7 +134,7 @@ def interactive(data: xr.Dataset, title: str = CLEAN.title, matrix: Matrix = CLE
         across,
         subplot_titles=[titles.get((i, j), "") for i in range(rows) for j in range(across)],
         vertical_spacing=0.3 / rows,
-        horizontal_spacing=0.18 / across,
+        horizontal_spacing=0.12 / across,
     )
     hover = f"%{{y}} under the condition<br>%{{x}} {matrix.label}<br>%{{z:.3f}} ± %{{customdata:.3f}}"
     for panel in panels:
@@ -146,7 +151,7 @@ def interactive(data: xr.Dataset, title: str = CLEAN.title, matrix: Matrix = CLE
             **where,
         )
         fig.update_xaxes(**_axis(others), tickangle=-90, **where)
-        fig.update_yaxes(**_axis(names), **where)
+        fig.update_yaxes(**_axis(names), showticklabels=panel.place[1] == 0, **where)
     fig.update_layout(coloraxis=heat.colour_axis(VALUE))
     fig = finish(fig, title, 60 + 370 * rows)
     fig.update_layout(plot_bgcolor=heat.MISSING_HTML)

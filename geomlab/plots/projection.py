@@ -51,7 +51,8 @@ def plot(data: xr.Dataset, ax: Axes, condition: str, space: Space = PCA) -> list
                 tuple(before),
                 arrowprops={"arrowstyle": "->", "color": INK, "lw": 0.7, "shrinkA": 0, "shrinkB": 0},
             )
-        _number(ax, str(one.classes[place]), here, here - middle)
+        away = here - before if np.linalg.norm(here - before) > 0 else here - middle
+        _number(ax, str(one.classes[place]), here, away)
     ax.set_aspect("equal")
     ends, names = limits(found), axis_labels(data, space)
     ax.set(xlim=ends[0], ylim=ends[1], xlabel=names[0], ylabel=names[1])
@@ -121,8 +122,8 @@ def _spokes(one: Cloud) -> LineCollection:
 
 
 def _number(ax: Axes, text: str, at: Array, away: Array) -> None:
-    """A class's number beside its centroid, away from the middle of all, so that close ones stay apart."""
-    step = 5.5 * away / (np.linalg.norm(away) or 1.0)
+    """A class's number beside its centroid: beyond the arrow's head, or away from the middle of all."""
+    step = 5 * away / (np.linalg.norm(away) or 1.0)
     ax.annotate(
         text,
         tuple(at),

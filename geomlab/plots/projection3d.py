@@ -14,6 +14,7 @@ from geomlab.plots.style import PAGE, legend, lines, looks, new_figure, plain, s
 
 ACROSS = 2
 ELEVATION, AZIMUTH = 22, -58  # degrees
+ZOOM = 1.15  # of the box, whose corners leave room in a panel
 
 
 def plot(data: xr.Dataset, ax: Axes3D) -> None:
@@ -26,7 +27,15 @@ def plot(data: xr.Dataset, ax: Axes3D) -> None:
     found = clouds(data, PCA)
     for one in found:
         look = one.look
-        ax.scatter(*one.points.T, s=4, marker=look.marker, color=look.color, alpha=0.45, linewidths=0)
+        ax.scatter(
+            *one.points.T,
+            s=6,
+            marker=look.marker,
+            color=look.color,
+            alpha=0.6,
+            linewidths=0,
+            depthshade=False,
+        )
         for place in one.moved:
             here, before = one.centres[place], one.clean[place]
             if np.isfinite(before).all() and not np.allclose(here, before):
@@ -44,7 +53,7 @@ def plot(data: xr.Dataset, ax: Axes3D) -> None:
         axis.set_major_locator(MaxNLocator(5))
     ax.tick_params(labelsize=5.5, pad=-3)
     spans = np.diff(ends, axis=1)[:, 0]
-    ax.set_box_aspect(np.maximum(spans / spans.max(), 0.5), zoom=0.95)
+    ax.set_box_aspect(np.maximum(spans / spans.max(), 0.5), zoom=ZOOM)
     ax.view_init(ELEVATION, AZIMUTH)
 
 
@@ -54,7 +63,7 @@ def figure(data: xr.Dataset, title: str = PCA.title) -> Figure:
     parts = list(select.per_checkpoint(data))
     across = min(len(parts), ACROSS)
     rows = ceil(len(parts) / across)
-    fig = new_figure(PAGE, 0.9 + (4.0 if across == 1 else 3.2) * rows, lines(title, said(data, PCA)))
+    fig = new_figure(PAGE, 0.9 + (4.2 if across == 1 else 3.3) * rows, lines(title, said(data, PCA)))
     for place, (name, one) in enumerate(parts, start=1):
         ax = fig.add_subplot(rows, across, place, projection="3d")
         assert isinstance(ax, Axes3D)

@@ -48,7 +48,10 @@ def interactive(data: xr.Dataset, title: str = PCA.title, space: Space = PCA) ->
     menu = {"buttons": buttons, "name": "Colour", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     fig.update_layout(updatemenus=[menu])
     left = f"the first {MOST} of {len(select.checkpoints(data))} checkpoints" if _cut(data) else ""
-    return finish(fig, lines(title, said(data, space), left), 100 + (480 if across == 1 else 420) * rows)
+    height = 100 + (480 if across == 1 else 420) * rows
+    return finish(fig, lines(title, said(data, space), left), height).update_layout(
+        legend_itemsizing="constant"
+    )
 
 
 def _cut(data: xr.Dataset) -> bool:
@@ -68,7 +71,7 @@ def _traces(cloud: Cloud, names: dict[int, str], *, first: bool) -> Iterator[tup
             showlegend=first,
             mode="markers",
             marker={
-                "size": 3 if cloud.points.shape[1] == 3 else 5,
+                "size": 2.5 if cloud.points.shape[1] == 3 else 5,
                 "color": look.color,
                 "opacity": 0.7,
                 **spread,
@@ -106,6 +109,7 @@ def _traces(cloud: Cloud, names: dict[int, str], *, first: bool) -> Iterator[tup
                 name="names of classes",
                 legendgroup="names",
                 showlegend=first,
+                legendrank=2000,  # behind the conditions
                 mode="text",
                 text=words,
                 hoverinfo="skip",
@@ -123,7 +127,7 @@ def _scatter(points: Any, **settings: Any) -> Any:
 def _name_axes(fig: go.Figure, names: list[str], where: dict[str, int]) -> None:
     if len(names) == 3:
         titles = {f"{axis}axis_title": name for axis, name in zip(XYZ, names, strict=True)}
-        camera = {"eye": {"x": 1.3, "y": -1.4, "z": 0.8}}
+        camera = {"eye": {"x": 1.35, "y": -1.45, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.2}}
         fig.update_scenes(**titles, aspectmode="data", camera=camera, **where)
     else:
         fig.update_xaxes(title_text=names[0], **where)

@@ -127,7 +127,7 @@ def _traces(one: Curve, scale: Scale, *, first: bool) -> Iterator[go.Scatter]:
         legendgroup=one.condition,
         showlegend=False,
         mode="lines",
-        line={"color": look.color, "dash": look.plotly_dash, "width": 1.5, "shape": "hv"},
+        line={"color": look.color, "width": 1.5, "shape": "hv"},  # in steps, dashes look like noise
         customdata=x.astype(np.float32),
         hovertemplate="%{y:.1%} of samples up to %{customdata:.3g}",
     )
@@ -135,7 +135,12 @@ def _traces(one: Curve, scale: Scale, *, first: bool) -> Iterator[go.Scatter]:
     yield go.Scatter(
         x=ends[1:2],
         y=[one.height],
-        error_x={"symmetric": False, "array": [ends[2] - ends[1]], "arrayminus": [ends[1] - ends[0]]},
+        error_x={
+            "symmetric": False,
+            "array": [ends[2] - ends[1]],
+            "arrayminus": [ends[1] - ends[0]],
+            "width": 0,
+        },
         name=name,
         legendgroup=one.condition,
         showlegend=first,

@@ -29,6 +29,7 @@ from geomlab.plots.style import (
     short,
     styled,
 )
+from geomlab.results.features import class_names, last_layer
 
 TITLE = "How far each class moved, at the last layer"
 LABELS = {"class_cosine": "cosine of its centroids", "class_gram_drift": "Gram drift"}
@@ -72,7 +73,7 @@ def plot(
         )
         for one in _dots(data, variable, order)
     ]
-    names = select.class_names(data)
+    names = class_names(data)
     ax.axvline(STILL[variable], color="#888888", linewidth=0.6, zorder=1)
     stripe(ax, len(order), along="y")
     ax.set_yticks(range(len(order)), [plain(short(names[number], 20)) for number in order])
@@ -101,7 +102,7 @@ def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
 def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     """The same for a browser."""
     parts, order, variables = list(select.per_checkpoint(data)), worst(data), _there(data)
-    names = [escape(short(select.class_names(data)[number], 24)) for number in order]
+    names = [escape(short(class_names(data)[number], 24)) for number in order]
     prefix = [f"{escape(short(name, 24))}: " if len(parts) > 1 else "" for name, _ in parts]
     titles = [start + LABELS[variable] for start in prefix for variable in variables]
     height = 60 + 22 * len(order)
@@ -131,7 +132,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
 
 def worst(data: xr.Dataset) -> list[int]:
     """The classes by their least cosine under any condition of any checkpoint, the worst first; of many the first."""
-    cosine = select.last_layer(data)["class_cosine"].transpose("class", ...).values
+    cosine = last_layer(data)["class_cosine"].transpose("class", ...).values
     flat = cosine.reshape(data.sizes["class"], -1)
     least = np.where(np.isfinite(flat), flat, np.inf).min(axis=1)
     order = [int(data["class"].values[i]) for i in np.argsort(least, kind="stable") if np.isfinite(least[i])]
@@ -162,7 +163,7 @@ def _dots(data: xr.Dataset, variable: str, order: list[int]) -> Iterator[Dots]:
     names = list(shown)
     for name, one in select.per_condition(data, variable):
         if name in shown:
-            part = select.last_layer(one).sel({"class": order})
+            part = last_layer(one).sel({"class": order})
             moved = 0.7 * ((names.index(name) + 0.5) / len(names) - 0.5)
             yield Dots(
                 name,

@@ -14,6 +14,7 @@ from geomlab.plots import select
 from geomlab.plots.clouds import PCA, Cloud, Space, axis_labels, clouds, limits, said
 from geomlab.plots.scales import Array
 from geomlab.plots.style import PAGE, Drawn, kind, lines, new_figure, plain, short, styled
+from geomlab.results.features import class_names
 
 ACROSS = 3
 BEHIND, INK = "#c4c4c4", "#222222"
@@ -146,7 +147,7 @@ def _shape(ends: Array) -> float:
 
 def _legend(fig: Figure, data: xr.Dataset, *, grey: bool) -> None:
     """What is grey, and the names of the classes by their numbers, where they have names and are few."""
-    names = select.class_names(data)
+    names = class_names(data)
     told = {number: name for number, name in names.items() if name != str(number)}
     handles = [Line2D([], [], color=BEHIND, marker="o", linestyle="none", label="clean")] if grey else []
     if len(names) <= 20:

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from geomlab.plots import select
 from geomlab.plots.clouds import PCA, Cloud, Space, axis_labels, clouds, said
 from geomlab.plots.style import escape, finish, kind, lines, short
+from geomlab.results.features import class_names
 
 ACROSS = 2
 MOST = 4  # checkpoints: a browser has few places for scenes
@@ -32,14 +33,14 @@ def interactive(data: xr.Dataset, title: str = PCA.title, space: Space = PCA) ->
         horizontal_spacing=0.02 if dims == 3 else 0.1,
         vertical_spacing=0.2 / rows,
     )
-    names, by_class = select.class_names(data), []
+    names, by_class = class_names(data), []
     for place, (_, one) in enumerate(parts):
         where = {"row": place // across + 1, "col": place % across + 1}
         for cloud in clouds(one, space):
             for trace, colours in _traces(cloud, names, first=place == 0):
                 fig.add_trace(trace, **where)
                 by_class.append(colours)
-        _name_axes(fig, axis_labels(one, space), where)
+        _name_axes(fig, axis_labels(one, space), where, far=1.0 if across == 1 else 1.15)
     by_condition = [trace.marker.color for trace in fig.data]
     buttons = [
         {"label": label, "method": "restyle", "args": [{"marker.color": colours}]}
@@ -102,7 +103,7 @@ def _traces(cloud: Cloud, names: dict[int, str], *, first: bool) -> Iterator[tup
         )
     if kind(cloud.condition) == "clean":
         at = cloud.moved
-        words = [escape(short(names[number], 16)) for number in cloud.classes[at].tolist()]
+        words = [escape(short(names[number], 14)) for number in cloud.classes[at].tolist()]
         yield (
             _scatter(
                 cloud.centres[at],
@@ -124,10 +125,12 @@ def _scatter(points: Any, **settings: Any) -> Any:
     return (go.Scatter3d if points.shape[1] == 3 else go.Scatter)(**axes, **settings)
 
 
-def _name_axes(fig: go.Figure, names: list[str], where: dict[str, int]) -> None:
+def _name_axes(fig: go.Figure, names: list[str], where: dict[str, int], *, far: float) -> None:
+    """Name the axes; of a scene also say from how far it is seen."""
     if len(names) == 3:
         titles = {f"{axis}axis_title": name for axis, name in zip(XYZ, names, strict=True)}
-        camera = {"eye": {"x": 1.35, "y": -1.45, "z": 0.8}, "center": {"x": 0, "y": 0, "z": -0.2}}
+        eye = {"x": 1.35 * far, "y": -1.45 * far, "z": 0.8 * far}
+        camera = {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.2}}
         fig.update_scenes(**titles, aspectmode="data", camera=camera, **where)
     else:
         fig.update_xaxes(title_text=names[0], **where)

@@ -71,21 +71,6 @@ def layers(data: xr.Dataset, variable: str, dim: str = "layer") -> list[str]:
     return [str(name) for name in data[dim].values[finite.any(axis=others)]]
 
 
-def last_layer(data: xr.Dataset) -> xr.Dataset:
-    """The layer `features`, which feeds the last linear map."""
-    return data.sel(layer="features") if "features" in data["layer"].values else data.isel(layer=-1)
-
-
-def class_names(data: xr.Dataset) -> dict[int, str]:
-    """The name of each class, its number where it has none."""
-    named = {int(number): str(int(number)) for number in np.atleast_1d(data["class"].values)}
-    if "class_name" in data:
-        words = data["class_name"].transpose("class", ...).values.reshape(len(named), -1)
-        for number, row in zip(named, words, strict=True):
-            named[number] = next((word for word in row if isinstance(word, str) and word), named[number])
-    return named
-
-
 def words(data: xr.Dataset, variable: str) -> str:
     """The text of a variable where it is the same everywhere, else nothing."""
     found = {v for v in np.ravel(data[variable].values) if isinstance(v, str)} if variable in data else set()

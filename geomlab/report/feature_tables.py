@@ -7,8 +7,9 @@ from functools import partial
 import xarray as xr
 
 from geomlab.report.cells import count, scalar
-from geomlab.report.entries import ONE_ERROR, Row, each, last_layer, leading, stderr_cell
+from geomlab.report.entries import ONE_ERROR, Row, each, leading, stderr_cell
 from geomlab.results import Results
+from geomlab.results.features import class_names, last_layer
 from geomlab.tables import Cell, Table
 
 Columns = Mapping[str, str]  # variable -> header
@@ -25,6 +26,8 @@ SIMILARITIES = {
     "angular_to_clean": "angle of shapes",
     "rsa_to_clean": "RSA",
     "knn_to_clean": "mutual k-NN",
+    "svcca_to_clean": "SVCCA",
+    "pwcca_to_clean": "PWCCA",
     "alignment_to_clean": "alignment",
     "cka_outliers": "CKA less far 1 %",
 }
@@ -44,6 +47,15 @@ DIMENSIONS = {
     "effective_rank": "effective rank",
     "uniformity": "uniformity",
 }
+WEIGHTS = {
+    "weights_cka": "CKA",
+    "weights_gram_drift": "Gram drift",
+    "weights_angular": "angle of shapes",
+    "weights_knn": "mutual k-NN",
+    "weights_centroid_cosine": "centroid cosine",
+    "weights_delta_lid": "ΔLID",
+}
+CLASS = {"class_cosine": "cosine", "class_gram_drift": "Gram drift"}
 TO_REFERENCE = {
     "reference_cka": "CKA",
     "reference_gram_drift": "Gram drift",
@@ -64,31 +76,32 @@ def features_table(results: Results) -> Table:
 
 
 def layers_table(results: Results, *, title: str, columns: Columns, caption: str) -> Table:
-    """Some of the numbers at every layer, of results that have them."""
+    """Some of the numbers at every layer, of results that have any of them; older ones may lack some."""
+    there = _there(results, columns)
     rows: list[Row] = [
-        (*lead, str(layer), *_cells(one.sel(layer=layer), one, columns))
+        (*lead, str(layer), *_cells(one.sel(layer=layer), one, there))
         for lead, one in each(results, "features")
-        if set(columns) <= set(one.data_vars)
+        if there
         for layer in one["layer"].values
     ]
-    return Table(title, (*leading(results), "layer", *columns.values()), tuple(rows), caption)
+    return Table(title, (*leading(results), "layer", *there.values()), tuple(rows), caption)
 
 
 def class_table(results: Results) -> Table:
-    """Which classes' centroids turned."""
-    rows: list[Row] = []
+    """Which classes' centroids turned, and whose Gram matrices changed."""
+    there, rows = _there(results, CLASS), []
     for lead, one in each(results, "features"):
-        if "class_cosine" in one:
-            last = last_layer(one)
+        if there:
+            last, names = last_layer(one), class_names(one)
             for number in one["class"].values:
                 at = last.sel({"class": number})
-                rows.append((*lead, str(number), stderr_cell(at, "class_cosine", n=count(one))))
+                rows.append((*lead, names[int(number)], *_cells(at, one, there)))
     caption = (
-        "Cosine of a class's centroid with that of its clean inputs, of what feeds the last linear map, by the number "
-        f"of the class. {ONE_ERROR}"
+        "Of what feeds the last linear map: cosine of a class's centroid with that of its clean inputs, and relative "
+        f"change of the Gram matrix of its samples, by the name or number of the class. {ONE_ERROR}"
     )
     return Table(
-        "Centroid cosine of each class", (*leading(results), "class", "cosine"), tuple(rows), caption
+        "How far each class moved", (*leading(results), "class", *there.values()), tuple(rows), caption
     )
 
 
@@ -103,6 +116,12 @@ def reference_table(results: Results) -> Table:
     return Table(
         "Features against the reference", (*leading(results), *TO_REFERENCE.values()), tuple(rows), caption
     )
+
+
+def _there(results: Results, columns: Columns) -> Columns:
+    """The columns for which some cell has a variable."""
+    found = {str(name) for _, one in each(results, "features") for name in one.data_vars}
+    return {name: header for name, header in columns.items() if name in found}
 
 
 def _cells(layer: xr.Dataset, one: xr.Dataset, columns: Columns) -> list[Cell]:
@@ -136,6 +155,13 @@ TABLES: Mapping[str, Callable[[Results], Table]] = {
         title="Dimension of features",
         columns=DIMENSIONS,
         caption=f"TwoNN and uniformity of unit features, the others of the covariance's spectrum. {ONE_ERROR}",
+    ),
+    "features_weights": partial(
+        layers_table,
+        title="Features at perturbed weights",
+        columns=WEIGHTS,
+        caption="Of the same inputs, at perturbed weights against those at the checkpoint's: what the weights do to "
+        f"them, beside what the inputs do. {ONE_ERROR}",
     ),
     "class_cosines": class_table,
     "reference": reference_table,

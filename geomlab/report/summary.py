@@ -7,16 +7,16 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
-from geomlab.report.entries import last_layer
-from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN
+from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN, WEIGHTS
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
+from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
 from geomlab.stats import positive_interval, t95
 
 SCHEMA = 1
 OUTLIERS = "cka_outliers"  # which has no error
-FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *(name for name in SIMILARITIES if name != OUTLIERS))
+FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *WEIGHTS, *(name for name in SIMILARITIES if name != OUTLIERS))
 REFERENCE = {
     "cka": "reference_cka",
     "gram_drift": "reference_gram_drift",

@@ -355,7 +355,7 @@ def features(
 def cka_matrices(cka: np.ndarray, *, paired: bool, reference: bool) -> dict[str, tuple[Any, Any]]:
     """CKA of all layers, less the further they are apart; with the clean ones NaN where inputs have no clean twin."""
     apart = np.abs(np.subtract.outer(np.arange(len(cka)), np.arange(len(cka))))
-    value = np.exp(-0.2 * apart) * np.sqrt(np.outer(cka, cka))
+    value = np.exp(-0.2 * apart) * cka[:, None]
     to_clean = value if paired else np.full(value.shape, np.nan)
     found = {"cka_matrix": (("layer", "clean_layer"), to_clean)}
     if reference:

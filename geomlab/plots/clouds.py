@@ -1,7 +1,7 @@
 """Projected features as they are drawn: the points of each condition, and the centroids of their classes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -49,6 +49,7 @@ class Cloud:
         classes: (classes,) numbers of those with a centroid here.
         centres: (classes, axes) their centroids here.
         clean: (classes, axes) the same on clean inputs, NaN where there are none.
+        marked: classes with arrows and labels: those that moved most under any condition.
     """
 
     condition: str
@@ -59,12 +60,12 @@ class Cloud:
     classes: NDArray[np.intp]
     centres: Array
     clean: Array
+    marked: frozenset[int] = frozenset()
 
     @property
     def moved(self) -> NDArray[np.intp]:
-        """Places in `classes` of those that moved most, at most `ARROWS`, in the order of the classes."""
-        distance = np.nan_to_num(np.linalg.norm(self.centres - self.clean, axis=1))
-        return np.sort(np.argsort(-distance, kind="stable")[:ARROWS])
+        """Places in `classes` of those marked."""
+        return np.flatnonzero([number in self.marked for number in self.classes.tolist()])
 
 
 def clouds(data: xr.Dataset, space: Space) -> list[Cloud]:
@@ -72,7 +73,9 @@ def clouds(data: xr.Dataset, space: Space) -> list[Cloud]:
     shown = looks(select.conditions(data))
     parts = list(select.per_condition(data, space.variable))
     clean = next((_means(one, space) for name, one in parts if kind(name) == "clean"), {})
-    return [_cloud(name, one, shown[name], space, clean) for name, one in parts]
+    found = [_cloud(name, one, shown[name], space, clean) for name, one in parts]
+    marked = _marked(found)
+    return [replace(one, marked=marked) for one in found]
 
 
 def axis_labels(data: xr.Dataset, space: Space) -> list[str]:
@@ -130,6 +133,16 @@ def _cloud(name: str, one: xr.Dataset, look: Look, space: Space, clean: dict[int
         np.array(list(here.values())).reshape(len(here), -1),
         np.array([before.get(number, nowhere) for number in here]).reshape(len(here), -1),
     )
+
+
+def _marked(found: list[Cloud]) -> frozenset[int]:
+    """The classes that moved furthest under any condition, at most `ARROWS`."""
+    furthest: dict[int, float] = {}
+    for one in found:
+        moves = np.nan_to_num(np.linalg.norm(one.centres - one.clean, axis=1)).tolist()
+        for number, move in zip(one.classes.tolist(), moves, strict=True):
+            furthest[number] = max(move, furthest.get(number, 0.0))
+    return frozenset(sorted(furthest, key=lambda number: -furthest[number])[:ARROWS])
 
 
 def _points(one: xr.Dataset, space: Space) -> tuple[Array, NDArray[np.intp]]:

@@ -21,7 +21,7 @@ BEHIND, INK = "#c4c4c4", "#222222"
 FLATTEST, TALLEST = 0.6, 1.2  # height of a panel over its width
 
 
-def plot(data: xr.Dataset, ax: Axes, condition: str, space: Space = PCA) -> list[Drawn]:
+def plot(data: xr.Dataset, ax: Axes, condition: str, space: Space = PCA, *, size: float = 5.0) -> list[Drawn]:
     """Draw one condition's points on the first two axes over the clean ones, and how its class centroids moved.
 
     A fine line joins each point to the centroid of its class, an arrow each class's clean centroid to the one here;
@@ -32,16 +32,19 @@ def plot(data: xr.Dataset, ax: Axes, condition: str, space: Space = PCA) -> list
         ax: to draw into.
         condition: which one.
         space: `PCA` or `UMAP`.
+        size: of a point, square points.
     """
     found = clouds(data, space)
     artists: list[Drawn] = []
     for one in found:
         if kind(one.condition) == "clean" and one.condition != condition:
             artists.append(
-                ax.scatter(one.points[:, 0], one.points[:, 1], s=2, color=BEHIND, linewidths=0, zorder=1)
+                ax.scatter(
+                    one.points[:, 0], one.points[:, 1], s=0.4 * size, color=BEHIND, linewidths=0, zorder=1
+                )
             )
     one = next(one for one in found if one.condition == condition)
-    artists += [ax.add_collection(_spokes(one)), _dots(one, ax)]
+    artists += [ax.add_collection(_spokes(one)), _dots(one, ax, size)]
     middle = one.centres[:, :2].mean(axis=0)
     for place in one.moved:
         here, before = one.centres[place, :2], one.clean[place, :2]
@@ -85,7 +88,7 @@ def figure(data: xr.Dataset, title: str = PCA.title, space: Space = PCA) -> Figu
             ax = axes[row, column]
             if condition not in measured:
                 continue
-            plot(one, ax, condition, space)
+            plot(one, ax, condition, space, size=min(2.4 * side, 5.0))
             ax.set_title(plain(short(condition, int(15 * side))))
             label = f"{short(name, 20)}\n{ax.get_ylabel()}" if several else ax.get_ylabel()
             ax.set_ylabel(plain(label))
@@ -100,11 +103,11 @@ def figure(data: xr.Dataset, title: str = PCA.title, space: Space = PCA) -> Figu
     return fig
 
 
-def _dots(one: Cloud, ax: Axes) -> Drawn:
+def _dots(one: Cloud, ax: Axes, size: float) -> Drawn:
     return ax.scatter(
         one.points[:, 0],
         one.points[:, 1],
-        s=5,
+        s=size,
         marker=one.look.marker,
         color=one.look.color,
         alpha=0.75,

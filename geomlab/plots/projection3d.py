@@ -14,22 +14,23 @@ from geomlab.plots.style import PAGE, legend, lines, looks, new_figure, plain, s
 
 ACROSS = 2
 ELEVATION, AZIMUTH = 22, -58  # degrees
-ZOOM = 1.15  # of the box, whose corners leave room in a panel
+WIDE, NARROW = 1.1, 0.82  # zoom of the box in a panel that is wider than high, and in a square one
 
 
-def plot(data: xr.Dataset, ax: Axes3D) -> None:
+def plot(data: xr.Dataset, ax: Axes3D, *, zoom: float = NARROW) -> None:
     """Draw all conditions of one checkpoint, and from the clean centroid of each class a line to the one here.
 
     Args:
         data: measurement `features` of one checkpoint.
         ax: to draw into.
+        zoom: of the box within its panel.
     """
     found = clouds(data, PCA)
     for one in found:
         look = one.look
         ax.scatter(
             *one.points.T,
-            s=6,
+            s=5 * zoom**2,
             marker=look.marker,
             color=look.color,
             alpha=0.6,
@@ -53,7 +54,7 @@ def plot(data: xr.Dataset, ax: Axes3D) -> None:
         axis.set_major_locator(MaxNLocator(5))
     ax.tick_params(labelsize=5.5, pad=-3)
     spans = np.diff(ends, axis=1)[:, 0]
-    ax.set_box_aspect(np.maximum(spans / spans.max(), 0.5), zoom=ZOOM)
+    ax.set_box_aspect(np.maximum(spans / spans.max(), 0.5), zoom=zoom)
     ax.view_init(ELEVATION, AZIMUTH)
 
 
@@ -67,7 +68,7 @@ def figure(data: xr.Dataset, title: str = PCA.title) -> Figure:
     for place, (name, one) in enumerate(parts, start=1):
         ax = fig.add_subplot(rows, across, place, projection="3d")
         assert isinstance(ax, Axes3D)
-        plot(one, ax)
+        plot(one, ax, zoom=WIDE if across == 1 else NARROW)
         ax.set_title(plain(short(name, 40)) if len(parts) > 1 else "", pad=0)
     shown = looks(select.conditions(data))
     legend(fig, {name: shown[name] for name in select.measured(data, PCA.variable)}, lines=False)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from rich.console import Console
 
 from geomlab.report.entries import largest, ratio
@@ -11,8 +12,9 @@ from geomlab.report.summary import summarise
 from geomlab.report.summary_table import summary_table
 from geomlab.report.tabulate import tabulate
 from geomlab.results import Results
+from geomlab.results.features import class_names
 from geomlab.tables import Cell
-from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS
+from tests.synthetic import BLOCK_LAYERS, CONDITIONS, GLYPHS, LAYERS
 
 
 def test_all_tables_of_a_full_folder(one: Results) -> None:
@@ -25,7 +27,7 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "layers": len(LAYERS),
             **{
                 f"features_{name}": 5 * len(BLOCK_LAYERS)
-                for name in ("layers", "similarity", "classes", "dimensions")
+                for name in ("layers", "similarity", "classes", "dimensions", "weights")
             },
             "class_cosines": 50,
             "drift": 1 + len(LAYERS),
@@ -130,3 +132,47 @@ def test_results_from_before_have_no_such_tables(one: Results) -> None:
     new = ["part_n", "eigenvector_sketch", "sharpness", "gradient_energy", "pyhessian_verdict"]
     old = replace(one, data={**one.data, "curvature": one["curvature"].drop_vars(new, errors="ignore")})
     assert not {"samples", "overlap", "sharpness", "eigenspaces", "second_opinion"} & set(tabulate(old))
+
+
+NEW = [
+    "svcca_to_clean",
+    "pwcca_to_clean",
+    "class_gram_drift",
+    "class_name",
+    *[
+        "weights_cka",
+        "weights_gram_drift",
+        "weights_angular",
+        "weights_knn",
+        "weights_centroid_cosine",
+        "weights_delta_lid",
+    ],
+]
+
+
+def test_tables_of_older_features_have_fewer_columns(one: Results) -> None:
+    old = tabulate(replace(one, data={**one.data, "features": one["features"].drop_vars(NEW)}))
+    new = tabulate(one)
+    assert "features_weights" not in old
+    gone = set(new["features_similarity"].columns) - set(old["features_similarity"].columns)
+    assert gone == {"SVCCA", "PWCCA"}
+    assert len(old["features_similarity"].rows) == len(new["features_similarity"].rows)
+    assert old["class_cosines"].columns == ("condition", "class", "cosine")
+    assert [row[1] for row in old["class_cosines"].rows[:10]] == [str(i) for i in range(10)]
+    none = one["features"].drop_vars([*NEW, "class_cosine"])
+    assert "class_cosines" not in tabulate(replace(one, data={**one.data, "features": none}))
+
+
+def test_a_class_is_called_by_its_name(one: Results) -> None:
+    table = tabulate(one)["class_cosines"]
+    assert table.columns == ("condition", "class", "cosine", "Gram drift")
+    assert [row[1] for row in table.rows[:10]] == GLYPHS
+    found = one["features"].sel(checkpoint="grace-s0", condition="clean", layer="features")
+    assert [row[3].value for row in table.rows[:10]] == found["class_gram_drift"].values.tolist()
+
+
+def test_a_class_without_a_name_has_its_number() -> None:
+    names = xr.Dataset({"class_name": (("condition", "class"), [["a", "", np.nan], [np.nan, "b", np.nan]])})
+    named = names.assign_coords({"class": [0, 1, 5]})
+    assert class_names(named.astype(object)) == {0: "a", 1: "b", 5: "5"}
+    assert class_names(named.drop_vars("class_name")) == {0: "0", 1: "1", 5: "5"}

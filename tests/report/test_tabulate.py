@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+from geomlab.report import feature_tables
 from geomlab.report.entries import largest, ratio
 from geomlab.report.summary import summarise
 from geomlab.report.summary_table import summary_table
@@ -139,14 +140,7 @@ NEW = [
     "pwcca_to_clean",
     "class_gram_drift",
     "class_name",
-    *[
-        "weights_cka",
-        "weights_gram_drift",
-        "weights_angular",
-        "weights_knn",
-        "weights_centroid_cosine",
-        "weights_delta_lid",
-    ],
+    *feature_tables.WEIGHTS,
 ]
 
 
@@ -172,7 +166,7 @@ def test_a_class_is_called_by_its_name(one: Results) -> None:
 
 
 def test_a_class_without_a_name_has_its_number() -> None:
-    names = xr.Dataset({"class_name": (("condition", "class"), [["a", "", np.nan], [np.nan, "b", np.nan]])})
-    named = names.assign_coords({"class": [0, 1, 5]})
-    assert class_names(named.astype(object)) == {0: "a", 1: "b", 5: "5"}
+    words = np.array([["a", "", np.nan], [np.nan, "b", np.nan]], dtype=object)
+    named = xr.Dataset({"class_name": (("condition", "class"), words)}, {"class": [0, 1, 5]})
+    assert class_names(named) == {0: "a", 1: "b", 5: "5"}
     assert class_names(named.drop_vars("class_name")) == {0: "0", 1: "1", 5: "5"}

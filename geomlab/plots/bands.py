@@ -25,7 +25,7 @@ class Curve:
 
 def curves(data: xr.Dataset, variable: str, shown: dict[str, Look], names: Sequence[str]) -> Iterator[Curve]:
     """The curves of one checkpoint, NaN at layers without a value."""
-    for condition, one in select.per_condition(data, variable):
+    for condition, one in select.per_condition(select.only(data, variable), variable):
         if condition in shown:
             part = one.sel(layer=list(names))
             half = select.jackknife_half_widths(part, variable)

@@ -163,7 +163,7 @@ def _panels(data: xr.Dataset, matrix: Matrix, *, wrap: bool) -> Iterator[Panel]:
     shown, number = select.measured(data, matrix.variable), 0
     across = ACROSS if wrap else len(shown)
     for name, one in select.per_checkpoint(data):
-        for condition, cell in select.per_condition(one, matrix.variable):
+        for condition, cell in select.per_condition(select.only(one, matrix.variable), matrix.variable):
             place = divmod(number, across)
             yield Panel(name, condition, cell, place if wrap else (place[0], shown.index(condition)))
             number += 1

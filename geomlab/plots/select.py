@@ -58,9 +58,15 @@ def jackknife_half_widths(data: xr.Dataset, variable: str) -> Array:
     return np.nan_to_num(stats.t95(groups) * errors(data, variable), nan=0.0)
 
 
+def only(data: xr.Dataset, variable: str) -> xr.Dataset:
+    """A variable with its error and n alone: of a Dataset of a hundred variables, each selection takes them all."""
+    return data[[name for name in (variable, f"{variable}_stderr", "n") if name in data]]
+
+
 def measured(data: xr.Dataset, variable: str) -> list[str]:
     """The conditions under which some checkpoint has a number of a variable."""
-    found = {name for _, one in per_checkpoint(data) for name, _ in per_condition(one, variable)}
+    alone = only(data, variable)
+    found = {name for _, one in per_checkpoint(alone) for name, _ in per_condition(one, variable)}
     return [name for name in conditions(data) if name in found]
 
 

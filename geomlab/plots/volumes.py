@@ -159,7 +159,7 @@ def _shown(data: xr.Dataset) -> dict[str, Look]:
 
 def _curves(data: xr.Dataset) -> Iterator[Curve]:
     shown = _shown(data)
-    for name, one in select.per_condition(data, VARIABLE):
+    for name, one in select.per_condition(select.only(data, VARIABLE), VARIABLE):
         if name in shown:
             x = select.numbers(one, VARIABLE)
             x = np.sort(x[np.isfinite(x)])

@@ -79,9 +79,10 @@ def layers_table(results: Results, *, title: str, columns: Columns, caption: str
     """Some of the numbers at every layer, of results that have any of them; older ones may lack some."""
     there = _there(results, columns)
     rows: list[Row] = [
-        (*lead, str(layer), *_cells(one.sel(layer=layer), one, there))
+        (*lead, str(layer), *_cells(part.sel(layer=layer), one, there))
         for lead, one in each(results, "features")
         if there
+        for part in (_only(one, there),)
         for layer in one["layer"].values
     ]
     return Table(title, (*leading(results), "layer", *there.values()), tuple(rows), caption)
@@ -92,7 +93,7 @@ def class_table(results: Results) -> Table:
     there, rows = _there(results, CLASS), []
     for lead, one in each(results, "features"):
         if there:
-            last, names = last_layer(one), class_names(one)
+            last, names = last_layer(_only(one, there)), class_names(one)
             for number in one["class"].values:
                 at = last.sel({"class": number})
                 rows.append((*lead, names[int(number)], *_cells(at, one, there)))
@@ -120,8 +121,13 @@ def reference_table(results: Results) -> Table:
 
 def _there(results: Results, columns: Columns) -> Columns:
     """The columns for which some cell has a variable."""
-    found = {str(name) for _, one in each(results, "features") for name in one.data_vars}
+    found = results["features"].data_vars if "features" in results else ()
     return {name: header for name, header in columns.items() if name in found}
+
+
+def _only(one: xr.Dataset, columns: Columns) -> xr.Dataset:
+    """What the columns show: of a cell of a hundred variables, each selection takes them all."""
+    return one[[name for column in columns for name in (column, f"{column}_stderr") if name in one]]
 
 
 def _cells(layer: xr.Dataset, one: xr.Dataset, columns: Columns) -> list[Cell]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
 from geomlab.plots import bands, layerwise, select
@@ -85,7 +86,10 @@ def figure(data: xr.Dataset, title: str = TO_CLEAN.title, group: Group = TO_CLEA
     for panel in panels:
         ax = axes[panel.place]
         _plot(panel.data, ax, panel.measure, panel.layers)
-        _scale(data, panel.measure).apply(ax)
+        scale = _scale(data, panel.measure)
+        scale.apply(ax)
+        if scale.kind == "linear":  # ticks that do not hang on the height, which the layout has yet to choose
+            ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         ax.set_xlabel("")  # said once, below
         if several and panel.measure == panels[0].measure:
             ax.set_title(plain(short(panel.checkpoint[1], 24)))

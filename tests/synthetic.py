@@ -21,6 +21,7 @@ CONDITIONS = {
     "corruption:gaussian_noise": "corruption",
 }
 SHARPNESS = {"clean": 1.0, "pgd": 6.0, "fgsm": 3.5, "domain:sketch": 2.0, "corruption:gaussian_noise": 1.6}
+GLYPHS = ["bar", "chevron", "cross", "disc", "fork", "ring", "square", "star", "triangle", "zigzag"]
 BLOCKS = "visual.transformer.resblocks"
 PARTS = ("attn", "attn.out_proj", "mlp.c_fc", "mlp.c_proj")
 LAYERS = [
@@ -305,6 +306,8 @@ def features(
         "angular_to_clean": (np.arccos(cka), 0.02 * (1 - cka)),
         "rsa_to_clean": (cka**2, 0.03 * (1 - cka)),
         "knn_to_clean": (0.1 + 0.9 * cka**3, 0.02 * (1 - cka)),
+        "svcca_to_clean": (cka**1.5, 0.02 * (1 - cka)),
+        "pwcca_to_clean": (0.5 + 0.5 * cka, 0.02 * (1 - cka)),
         "alignment_to_clean": (2 * (1 - cka), 0.05 * (1 - cka)),
         "input_shift": (0.6 * shift * depth, np.full(layers, 0.01)),
         "weight_shift": (0.4 * depth, np.full(layers, 0.006)),
@@ -318,6 +321,12 @@ def features(
         "participation_ratio": (12 - 4 * depth, np.full(layers, 0.2)),
         "effective_rank": (18 - 6 * depth, np.full(layers, 0.3)),
         "uniformity": (-1 - 1.5 * depth, np.full(layers, 0.03)),
+        "weights_cka": (1 - 0.2 * depth, 0.02 * depth),
+        "weights_gram_drift": (0.3 * depth, 0.03 * depth),
+        "weights_angular": (0.5 * depth, 0.03 * depth),
+        "weights_knn": (1 - 0.4 * depth, 0.02 * depth),
+        "weights_centroid_cosine": (1 - 0.1 * depth, 0.01 * depth),
+        "weights_delta_lid": (0.6 * depth, np.full(layers, 0.1)),
     }
     if reference:
         measures |= {
@@ -330,9 +339,47 @@ def features(
     turned = cka[:, None] - 0.02 * np.arange(10) * shift
     data |= {"class_cosine": (("layer", "class"), turned), "cka_outliers": ("layer", -0.02 * (1 - cka))}
     data["class_cosine_stderr"] = (("layer", "class"), np.full(turned.shape, 0.01))
+    data["class_gram_drift"] = (("layer", "class"), 1.2 * (1 - turned))
+    data["class_gram_drift_stderr"] = (("layer", "class"), np.full(turned.shape, 0.02))
+    data |= cka_matrices(cka, paired=not condition.startswith("domain"), reference=reference)
+    data |= projected(shift, rng, quality)
     degenerate = _warnings("the Gram volume of features is degenerate")
     scalars = {"n": N, "paired": True, "lid_k": 20, "warnings": degenerate}
-    return xr.Dataset(data | scalars, coords={"layer": BLOCK_LAYERS, "class": np.arange(10)})
+    compared = {"clean_layer": BLOCK_LAYERS} | ({"reference_layer": BLOCK_LAYERS} if reference else {})
+    names = {"class_name": ("class", GLYPHS)}
+    return xr.Dataset(
+        data | scalars, coords={"layer": BLOCK_LAYERS, "class": np.arange(10), **compared, **names}
+    )
+
+
+def cka_matrices(cka: np.ndarray, *, paired: bool, reference: bool) -> dict[str, tuple[Any, Any]]:
+    """CKA of all layers, less the further they are apart; with the clean ones NaN where inputs have no clean twin."""
+    apart = np.abs(np.subtract.outer(np.arange(len(cka)), np.arange(len(cka))))
+    value = np.exp(-0.2 * apart) * cka[:, None]
+    to_clean = value if paired else np.full(value.shape, np.nan)
+    found = {"cka_matrix": (("layer", "clean_layer"), to_clean)}
+    if reference:
+        found["reference_cka_matrix"] = (("layer", "reference_layer"), 0.9 * value)
+    return found | {f"{name}_stderr": (dims, 0.02 * value) for name, (dims, value) in found.items()}
+
+
+def projected(shift: float, rng: np.random.Generator, quality: float) -> dict[str, tuple[Any, Any]]:
+    """Features of ten classes in projections, drawn together by a shift, which ten samples were lost to."""
+    n = N - 10 if shift else N
+    label = np.arange(n) % 10
+    clean = np.random.default_rng(2).normal(size=(10, 3)) * [4, 2.5, 1.5]
+    here = clean * (1 - 0.1 * shift) + 0.1 * shift * rng.normal(size=(10, 3))
+    points = here[label] + 0.5 * rng.normal(size=(n, 3))
+    volume = 0.1 * shift * rng.lognormal(sigma=0.6, size=n)
+    return {
+        "sample_label": ("sample", label),
+        "sample_gram_volume": ("sample", volume),
+        "projection": (("sample", "component"), points),
+        "projection_variance": ("component", np.array([0.5, 0.2, 0.1]) / quality),
+        "class_projection": (("class", "component"), here),
+        "clean_class_projection": (("class", "component"), clean),
+        "umap": (("sample", "umap_axis"), np.tanh(points[:, :2] / 3)),
+    }
 
 
 def drift(rng: np.random.Generator) -> xr.Dataset:
@@ -397,8 +444,9 @@ def write_folder(
             dataset = features(condition, rng, quality, reference=reference)
         else:
             dataset = MAKERS[measurement](condition, rng, quality)
-        if layers is not None and "layer" in dataset.dims:
-            dataset = dataset.isel(layer=slice(-layers, None))
+        if layers is not None:
+            along = [dim for dim in dataset.dims if str(dim).endswith("layer")]
+            dataset = dataset.isel(dict.fromkeys(along, slice(-layers, None)))
         store.write(key, dataset)
     store.write_manifest(_manifest(name, conditions, cells, reference=reference))
     return folder

@@ -11,6 +11,7 @@ import xarray as xr
 
 from geomlab.errors import UserError
 from geomlab.render import Rendered, render, render_comparison, summary_table
+from geomlab.render.catalog import KINDS
 from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
 from geomlab.report.words import describe
 from geomlab.results import Results, open_results
@@ -41,7 +42,8 @@ def test_everything_of_each_checkpoint_and_of_all_is_written(drawn: tuple[Path, 
     for one in (rendered, *rendered.parts):
         names = {path.name for path in one.figures}
         kinds = ["accuracy", "spectrum", "sampling", "density", "subspaces", "layers"]
-        kinds += ["line", "plane", "surface", "paths", "features", "reference"]
+        kinds += ["line", "plane", "surface", "paths"]
+        kinds += [kind.name for kind in KINDS if kind.section == "Features"]
         shown = kinds[:6] if one.folder.name == "ft-s0" else kinds
         assert names == {f"{kind}.{suffix}" for kind in shown for suffix in ("pdf", "png")}
         assert {path.suffix for path in one.tables} == {".csv", ".tex"}
@@ -115,7 +117,9 @@ def test_networks_of_different_layers_are_compared(tmp_path: Path) -> None:
     both = xr.concat([features.sel(checkpoint=["a"]), other], dim="checkpoint", join="outer")
     results = Results(tmp_path, joined.manifests, {"features": both})
     rendered = render_comparison(results, tmp_path / "compare")
-    assert {path.stem for path in rendered.figures} == {"features", "reference"}
+    assert {path.stem for path in rendered.figures} == {
+        kind.name for kind in KINDS if kind.section == "Features"
+    }
 
 
 def test_a_hostile_checkpoint_name_is_escaped(tmp_path: Path) -> None:

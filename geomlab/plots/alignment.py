@@ -1,16 +1,20 @@
-"""How features move: similarity to the clean features, and to the reference's, layer by layer."""
+"""How features move, layer by layer: against the clean ones, the reference's, those at perturbed weights, and alone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
-from geomlab.plots import layerwise, select
-from geomlab.plots.scales import Scale
+from geomlab.plots import bands, layerwise, select
+from geomlab.plots.measures import TO_CLEAN, Group, Measure
+from geomlab.plots.scales import Array, Scale, choose
 from geomlab.plots.style import (
     GREY,
     PAGE,
@@ -27,125 +31,172 @@ from geomlab.plots.style import (
     styled,
 )
 
-TITLE = "Features under each condition against the clean features"
-REFERENCE_TITLE = "Features against those of the reference, on the same inputs"
+NAMED = 14  # layer names that fit below a panel
+STILL = "#888888"
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One panel: a variable, its label in both libraries, and the value of features that did not move."""
+class Panel:
+    """What a panel shows.
 
-    variable: str
-    label: str
-    html: str
-    still: float
+    Attributes:
+        checkpoint: its number and name.
+        data: of the checkpoint.
+        measure: the number that is drawn.
+        layers: of the x axis: those at which the checkpoint has any number of the group.
+        place: its row and column.
+    """
 
-
-TO_CLEAN = (
-    Measure("cka_to_clean", "CKA to clean", "CKA to clean", 1.0),
-    Measure("gram_drift", "Gram drift", "Gram drift", 0.0),
-    Measure("centroid_cosine", "centroid cosine", "centroid cosine", 1.0),
-    Measure("delta_lid", r"$\Delta$LID", "ΔLID", 0.0),
-)
-TO_REFERENCE = (
-    Measure("reference_cka", "CKA to reference", "CKA to reference", 1.0),
-    Measure("reference_gram_drift", "Gram drift", "Gram drift", 0.0),
-    Measure("reference_procrustes", "Procrustes distance", "Procrustes distance", 0.0),
-)
-NAMED = 14  # layer names that fit below a panel
-LINEAR = Scale("linear")
+    checkpoint: tuple[int, str]
+    data: xr.Dataset
+    measure: Measure
+    layers: list[str]
+    place: tuple[int, int]
 
 
-def plot(data: xr.Dataset, ax: Axes, measure: Measure = TO_CLEAN[0]) -> list[Drawn]:
-    """Draw one measure over the layers of one checkpoint, one series a condition, with standard errors.
+def plot(data: xr.Dataset, ax: Axes, measure: Measure = TO_CLEAN.measures[0]) -> list[Drawn]:
+    """Draw one measure over the layers of one checkpoint, one curve a condition, with 95 % bands.
 
     Args:
         data: measurement `features` of one checkpoint.
         ax: to draw into.
-        measure: one of TO_CLEAN or TO_REFERENCE.
+        measure: one of the groups' in `plots/measures.py`.
     """
-    shown = _shown(data, measure)
-    artists = layerwise.draw(data, ax, measure.variable, shown, dodge=0.1)
-    ax.axhline(measure.still, color="#888888", linewidth=0.6, zorder=1)
-    layerwise.name_layers(ax, select.layers(data, measure.variable), most=NAMED)
+    return _plot(data, ax, measure, select.layers(data, measure.variable))
+
+
+def _plot(data: xr.Dataset, ax: Axes, measure: Measure, names: list[str]) -> list[Drawn]:
+    artists = bands.draw(data, ax, measure.variable, _shown(data, measure), names)
+    if measure.still is not None:
+        ax.axhline(measure.still, color=STILL, linewidth=0.6, zorder=1)
+    layerwise.name_layers(ax, names, most=NAMED)
     ax.set(xlabel="layer", ylabel=measure.label)
     return artists
 
 
 @styled
-def figure(data: xr.Dataset, title: str = TITLE, measures: tuple[Measure, ...] = TO_CLEAN) -> Figure:
-    """Panels of `plot`: a column a measure, a row a checkpoint; a column has one scale."""
-    parts = list(select.per_checkpoint(data))
-    rows, columns = (2, 2) if len(parts) == 1 and len(measures) == 4 else (len(parts), len(measures))
-    several, same = len(parts) > 1, _same_layers(data, measures)
+def figure(data: xr.Dataset, title: str = TO_CLEAN.title, group: Group = TO_CLEAN) -> Figure:
+    """Panels of a group; a measure has one scale in all checkpoints, which follow below one another."""
+    count, several = len(_there(data, group)), len(select.checkpoints(data)) > 1
+    panels = list(_panels(data, group, 4 if several and count == 4 else 2 if count == 4 else min(count, 3)))
+    rows, columns = (max(one.place[i] for one in panels) + 1 for i in (0, 1))
+    same = len({tuple(one.layers) for one in panels}) == 1
     fig = new_figure(PAGE, 1.35 + (1.3 if same else 1.8) * rows, title)
-    axes = fig.subplots(rows, columns, sharey="col" if several else False, squeeze=False)
-    cells = [(name, one, measure) for name, one in parts for measure in measures]
-    for place, (ax, (name, one, measure)) in enumerate(zip(axes.ravel(), cells, strict=True)):
-        plot(one, ax, measure)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for panel in panels:
+        ax = axes[panel.place]
+        _plot(panel.data, ax, panel.measure, panel.layers)
+        scale = _scale(data, panel.measure)
+        scale.apply(ax)
+        if scale.kind == "linear":  # ticks that do not hang on the height, which the layout has yet to choose
+            ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         ax.set_xlabel("")  # said once, below
-        if several:
-            ax.set_title(plain(short(name, 24)) if place % columns == 0 else "")
-        if same and place < (rows - 1) * columns:
-            ax.tick_params(labelbottom=False)
-    about = layerwise.axis_label(select.layers(parts[0][1], measures[0].variable), most=NAMED)
-    legend(fig, _shown(data, measures[0]), heading=about)
+        if several and panel.measure == panels[0].measure:
+            ax.set_title(plain(short(panel.checkpoint[1], 24)))
+        ax.tick_params(labelbottom=not (same and _below(panel, panels)))
+    for measure in dict.fromkeys(one.measure for one in panels):
+        alike = [axes[one.place] for one in panels if one.measure == measure]
+        low, high = zip(*(ax.get_ylim() for ax in alike), strict=True)
+        for ax in alike:
+            ax.set_ylim(min(low), max(high))
+    for ax in axes.ravel():
+        if not ax.has_data():
+            ax.remove()
+    about = layerwise.axis_label(panels[0].layers, most=NAMED)
+    legend(fig, _legend(data, panels), heading=about)
     return fig
 
 
-def reference_figure(data: xr.Dataset, title: str = REFERENCE_TITLE) -> Figure:
-    """The same against the reference."""
-    return figure(data, title, TO_REFERENCE)
-
-
-def interactive(data: xr.Dataset, title: str = TITLE, measures: tuple[Measure, ...] = TO_CLEAN) -> go.Figure:
+def interactive(data: xr.Dataset, title: str = TO_CLEAN.title, group: Group = TO_CLEAN) -> go.Figure:
     """The same for a browser."""
-    parts = list(select.per_checkpoint(data))
-    across = 2 if len(measures) == 4 else 3
-    per_part = len(measures) // across
-    rows = len(parts) * per_part
-    prefix = [f"{escape(short(name, 20))}: " if len(parts) > 1 else "" for name, _ in parts]
-    titles = [start + measure.html for start in prefix for measure in measures]
-    fig = make_subplots(rows, across, subplot_titles=titles, vertical_spacing=0.36 / rows)
-    for i, (_, one) in enumerate(parts):
-        for j, measure in enumerate(measures):
-            where = {"row": i * per_part + j // across + 1, "col": j % across + 1}
-            for trace in layerwise.traces(
-                one, measure.variable, _shown(one, measure), LINEAR, first=i == j == 0
-            ):
-                fig.add_trace(trace, **where)
-            fig.update_xaxes(**layerwise.plotly_axis(select.layers(one, measure.variable)), **where)
-            fig.update_yaxes(range=_range(data, measure), **where)
+    parts, count = select.checkpoints(data), len(_there(data, group))
+    panels = list(_panels(data, group, 2 if count == 4 else min(count, 3)))
+    rows, columns = (max(one.place[i] for one in panels) + 1 for i in (0, 1))
+    titles = {
+        one.place: (f"{escape(short(one.checkpoint[1], 20))}: " if len(parts) > 1 else "")
+        + escape(one.measure.label)
+        for one in panels
+    }
+    fig = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[titles.get((i, j), "") for i in range(rows) for j in range(columns)],
+        vertical_spacing=0.36 / rows,
+    )
+    named: set[str] = set()
+    for panel in panels:
+        where, measure = {"row": panel.place[0] + 1, "col": panel.place[1] + 1}, panel.measure
+        scale, shown = _scale(data, measure), _shown(panel.data, measure)
+        for trace in bands.traces(panel.data, measure.variable, shown, panel.layers, scale, first=True):
+            trace.showlegend = trace.showlegend and trace.legendgroup not in named
+            named |= {trace.legendgroup} if trace.showlegend else set()
+            fig.add_trace(trace, **where)
+        fig.update_xaxes(**layerwise.plotly_axis(panel.layers), **where)
+        fig.update_yaxes(**_axis(data, measure, scale), **where)
+        if measure.still is not None:
             fig.add_hline(y=measure.still, line={"color": GREY, "width": 1}, layer="below", **where)
     return finish(fig, title, 90 + 290 * rows)
 
 
-def reference_interactive(data: xr.Dataset, title: str = REFERENCE_TITLE) -> go.Figure:
-    """The same against the reference, for a browser."""
-    return interactive(data, title, TO_REFERENCE)
+def _there(data: xr.Dataset, group: Group) -> list[Measure]:
+    """The measures of which there is a curve: older results may lack some."""
+    parts = [one for _, one in select.per_checkpoint(data)]
+    return [
+        measure for measure in group.measures if any(True for one in parts for _ in _curves(one, measure))
+    ]
+
+
+def _panels(data: xr.Dataset, group: Group, across: int) -> Iterator[Panel]:
+    """Block by block, one a checkpoint."""
+    measures = _there(data, group)
+    for i, (name, one) in enumerate(select.per_checkpoint(data)):
+        found = {layer for measure in measures for layer in select.layers(one, measure.variable)}
+        layers = [str(layer) for layer in one["layer"].values if layer in found]
+        for j, measure in enumerate(measures):
+            place = i * ceil(len(measures) / across) + j // across, j % across
+            yield Panel((i, name), one, measure, layers, place)
+
+
+def _below(panel: Panel, panels: list[Panel]) -> bool:
+    """Whether another panel lies below, in the same column."""
+    return any(one.place[0] > panel.place[0] and one.place[1] == panel.place[1] for one in panels)
 
 
 def _shown(data: xr.Dataset, measure: Measure) -> dict[str, Look]:
-    """The conditions of a panel: against clean, clean itself says nothing."""
+    """The conditions of a panel: where clean inputs say nothing, without them."""
     shown = looks(select.conditions(data))
-    if measure in TO_CLEAN and len(shown) > 1:
+    if not measure.of_clean and len(shown) > 1:
         return {name: look for name, look in shown.items() if kind(name) != "clean"}
     return shown
 
 
-def _same_layers(data: xr.Dataset, measures: tuple[Measure, ...]) -> bool:
-    found = {
-        tuple(select.layers(one, measure.variable))
-        for _, one in select.per_checkpoint(data)
-        for measure in measures
-    }
-    return len(found) == 1
+def _legend(data: xr.Dataset, panels: list[Panel]) -> dict[str, Look]:
+    """The conditions that some panel shows."""
+    found = {name for panel in panels for name in _shown(data, panel.measure)}
+    return {name: look for name, look in looks(select.conditions(data)).items() if name in found}
 
 
-def _range(data: xr.Dataset, measure: Measure) -> list[float] | None:
+def _curves(one: xr.Dataset, measure: Measure) -> Iterator[bands.Curve]:
+    """A measure at all layers."""
+    names = [str(name) for name in one["layer"].values]
+    return bands.curves(one, measure.variable, _shown(one, measure), names)
+
+
+def _ends(data: xr.Dataset, measure: Measure) -> Array:
+    """The finite ends of all bands of a measure, and what did not move."""
+    found = [np.full(1, np.nan if measure.still is None else measure.still)]
+    for _, one in select.per_checkpoint(data):
+        for curve in _curves(one, measure):
+            found += [curve.y - curve.half, curve.y + curve.half]
+    ends = np.concatenate(found)
+    return np.asarray(ends[np.isfinite(ends)])
+
+
+def _scale(data: xr.Dataset, measure: Measure) -> Scale:
+    return choose(_ends(data, measure)) if measure.wide else Scale("linear")
+
+
+def _axis(data: xr.Dataset, measure: Measure, scale: Scale) -> dict[str, object]:
     """One range for all checkpoints."""
-    y, bar = select.numbers(data, measure.variable), select.errors(data, measure.variable)
-    ends = np.array([y - bar, y + bar])
-    ends = np.append(ends[np.isfinite(ends)], measure.still)
-    margin = 0.05 * (ends.max() - ends.min() or 1.0)
-    return [float(ends.min() - margin), float(ends.max() + margin)]
+    ends = _ends(data, measure)
+    return scale.plotly_axis(ends) if scale.kind == "symlog" else scale.plotly_range(ends)

@@ -27,7 +27,7 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
         scale: of the y axis; by default what the numbers ask for.
     """
     shown = looks(select.conditions(data))
-    artists = layerwise.draw(data, ax, VARIABLE, shown, dodge=0.14, connect=False, bars=select.t_half_widths)
+    artists = layerwise.draw(data, ax, VARIABLE, shown, dodge=0.14, bars=select.t_half_widths)
     (scale or choose(select.numbers(data, VARIABLE))).apply(ax)
     names = select.layers(data, VARIABLE)
     layerwise.name_layers(ax, names)

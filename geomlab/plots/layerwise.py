@@ -1,8 +1,8 @@
-"""Lines over the layers of a network: one series a condition, with error bars, in both libraries."""
+"""Points over the layers of a network: one series a condition, with error bars, in both libraries."""
 
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,8 +26,7 @@ def draw(
     shown: dict[str, Look],
     *,
     dodge: float,
-    connect: bool = True,
-    bars: Bars = select.errors,
+    bars: Bars,
 ) -> list[Drawn]:
     """Draw a variable over the layers of one checkpoint.
 
@@ -37,8 +36,7 @@ def draw(
         variable: of dimension layer, with a `_stderr` beside it.
         shown: condition -> look.
         dodge: how far the conditions are moved apart along x, so that their bars can be told apart.
-        connect: whether a line joins the layers.
-        bars: half lengths of the error bars of a condition; one standard error by default.
+        bars: half lengths of the error bars of a condition.
     """
     names = select.layers(data, variable) if variable in data else []
     series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
@@ -47,8 +45,7 @@ def draw(
         look, part = shown[condition], one.sel(layer=names)
         x = np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2)
         y, bar = select.numbers(part, variable), bars(part, variable)
-        line = look.dash if connect else "none"
-        artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls=line, lw=0.8, ms=3))
+        artists.append(ax.errorbar(x, y, bar, c=look.color, marker=look.marker, ls="none", lw=0.8, ms=3))
     return artists
 
 
@@ -61,10 +58,11 @@ def name_layers(ax: Axes, names: Sequence[str], *, most: int = MOST) -> None:
     ax.grid(axis="x", visible=False)
 
 
-def stripe(ax: Axes, count: int) -> None:
-    """Shade every other layer, so that the eye keeps a layer's points together."""
+def stripe(ax: Axes, count: int, along: Literal["x", "y"] = "x") -> None:
+    """Shade every other place of an axis, so that the eye keeps a layer's or a class's points together."""
+    span = ax.axvspan if along == "x" else ax.axhspan
     for i in range(0, count, 2):
-        ax.axvspan(i - 0.5, i + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
+        span(i - 0.5, i + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
 
 
 def axis_label(names: Sequence[str], *, most: int = MOST) -> str:
@@ -89,8 +87,8 @@ def traces(
     scale: Scale,
     *,
     first: bool,
-    dodge: float = 0.0,
-    bars: Bars = select.errors,
+    dodge: float,
+    bars: Bars,
 ) -> list[go.Scatter]:
     """The same for plotly, with full layer names and values in the hover text.
 
@@ -100,8 +98,8 @@ def traces(
         shown: condition -> look.
         scale: of the y axis.
         first: whether these traces are those in the legend.
-        dodge: how far the conditions are moved apart along x; then no line joins the layers.
-        bars: half lengths of the error bars of a condition; one standard error by default.
+        dodge: how far the conditions are moved apart along x.
+        bars: half lengths of the error bars of a condition.
     """
     names = select.layers(data, variable) if variable in data else []
     series = [(c, one) for c, one in select.per_condition(data, variable) if c in shown] if names else []
@@ -117,9 +115,8 @@ def traces(
                 name=escape(condition),
                 legendgroup=condition,
                 showlegend=first,
-                mode="markers" if dodge else "lines+markers",
-                line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
-                marker={"symbol": look.symbol, "size": 7},
+                mode="markers",
+                marker={"color": look.color, "symbol": look.symbol, "size": 7},
                 customdata=[
                     [escape(n), v, e] for n, v, e in zip(names, y.tolist(), bar.tolist(), strict=True)
                 ],

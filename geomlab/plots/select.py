@@ -52,11 +52,29 @@ def t_half_widths(data: xr.Dataset, variable: str) -> Array:
     return np.nan_to_num(t * errors(data, variable), nan=0.0)
 
 
-def layers(data: xr.Dataset, variable: str) -> list[str]:
-    """The layers of one checkpoint, in order: those with a number under any condition."""
+def jackknife_half_widths(data: xr.Dataset, variable: str) -> Array:
+    """Half of the 95 % t-intervals from the errors of a cell's delete-a-group jackknife, 0 where there is no error."""
+    groups = min(stats.GROUPS, float(data["n"]))
+    return np.nan_to_num(stats.t95(groups) * errors(data, variable), nan=0.0)
+
+
+def only(data: xr.Dataset, variable: str) -> xr.Dataset:
+    """A variable with its error and n alone: of a Dataset of a hundred variables, each selection takes them all."""
+    return data[[name for name in (variable, f"{variable}_stderr", "n") if name in data]]
+
+
+def measured(data: xr.Dataset, variable: str) -> list[str]:
+    """The conditions under which some checkpoint has a number of a variable."""
+    alone = only(data, variable)
+    found = {name for _, one in per_checkpoint(alone) for name, _ in per_condition(one, variable)}
+    return [name for name in conditions(data) if name in found]
+
+
+def layers(data: xr.Dataset, variable: str, dim: str = "layer") -> list[str]:
+    """The layers along a dimension, in order: those with a number anywhere else."""
     finite = np.isfinite(numbers(data, variable))
-    others = tuple(i for i, dim in enumerate(data[variable].dims) if dim != "layer")
-    return [str(name) for name in data["layer"].values[finite.any(axis=others)]]
+    others = tuple(i for i, name in enumerate(data[variable].dims) if name != dim)
+    return [str(name) for name in data[dim].values[finite.any(axis=others)]]
 
 
 def words(data: xr.Dataset, variable: str) -> str:

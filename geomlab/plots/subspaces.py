@@ -5,21 +5,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from geomlab.plots import select
+from geomlab.plots import heat, select
 from geomlab.plots.scales import Array
 from geomlab.plots.style import COLUMN, PAGE, REMARK, escape, finish, new_figure, plain, short, styled
 from geomlab.results.overlap import Overlap, Place, overlaps
 
 TITLE = "Overlap of the top eigenspaces"
 VALUE = "mean squared cosine"
-COLOURS = "viridis"
-MISSING = "#d9d9d9"
 HALVES = "two halves of the same samples"
 
 
@@ -35,11 +32,11 @@ def plot(data: xr.Dataset, ax: Axes) -> AxesImage:
     """
     places = _places(data)
     shared, _ = _matrix(data, places)
-    ax.set_facecolor(MISSING)
+    ax.set_facecolor(heat.MISSING)
     ax.grid(visible=False)
-    image = ax.imshow(np.ma.masked_invalid(shared), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+    image = ax.imshow(np.ma.masked_invalid(shared), cmap=heat.COLOURS, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(shared):
-        ink, style = _ink(value), "italic" if row == column else "normal"
+        ink, style = heat.ink(value), "italic" if row == column else "normal"
         if np.isfinite(value):
             text = ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5)
             text.set(color=ink, fontstyle=style)
@@ -91,20 +88,13 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
         )
     for i, value in enumerate(shared.diagonal()):
         corners = {"x0": i - 0.45, "x1": i + 0.45, "y0": i - 0.42, "y1": i + 0.42}
-        fig.add_shape(**corners, line={"color": _ink(value), "width": 1})
+        fig.add_shape(**corners, line={"color": heat.ink(value), "width": 1})
     ticks: dict[str, Any] = {"tickvals": list(range(len(places))), "ticktext": names, "showgrid": False}
     fig.update_xaxes(**ticks, tickangle=-35, zeroline=False)
     fig.update_yaxes(**ticks, autorange="reversed", zeroline=False)
-    fig.update_layout(
-        coloraxis={
-            "colorscale": "Viridis",
-            "cmin": 0,
-            "cmax": 1,
-            "colorbar": {"title": {"text": VALUE, "side": "right"}, "thickness": 14},
-        }
-    )
+    fig.update_layout(coloraxis=heat.colour_axis(VALUE))
     fig = finish(fig, title, 150 + 34 * max(len(places), 3))
-    fig.update_layout(plot_bgcolor="rgba(128,128,128,0.35)")  # on a light page and on a dark one
+    fig.update_layout(plot_bgcolor=heat.MISSING_HTML)
     return fig
 
 
@@ -135,14 +125,6 @@ def _converged(data: xr.Dataset, place: Place) -> bool:
     """Whether all the eigenpairs did that span the space."""
     one = data.sel(checkpoint=place.checkpoint, condition=place.condition)
     return not np.equal(select.numbers(one, "converged"), 0).any()
-
-
-def _ink(value: float) -> str:
-    """Black or white, whichever is read on the colour of a value: by its luminance in grey."""
-    if not np.isfinite(value):
-        return "black"
-    red, green, blue, _ = colormaps[COLOURS](value)
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
 def _name_places(ax: Axes, places: list[Place], converged: list[bool]) -> None:

@@ -139,7 +139,15 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
     ]
     fig.update_layout(
         updatemenus=[
-            {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 8}}
+            {
+                "buttons": buttons,
+                "name": "Condition",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.0,
+                "yanchor": "bottom",
+                "pad": {"b": 8},
+            }
         ],
         meta={"linked": linked, "logarithmic": logarithmic},
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,16 +12,24 @@ from matplotlib.figure import Figure
 from geomlab.plots import (
     accuracy,
     alignment,
+    classes,
+    clouds,
     density,
     layers,
     line,
+    matrices,
+    measures,
     paths,
     plane,
+    projection,
+    projection3d,
+    projection_html,
     sampling,
     select,
     spectrum,
     subspaces,
     surface,
+    volumes,
 )
 from geomlab.results import Results
 
@@ -48,6 +57,20 @@ class Kind:
     caption: str
     figure: Callable[[xr.Dataset, str], Figure]
     interactive: Callable[[xr.Dataset, str], go.Figure] | None
+
+
+BANDS = "Bands are 95 %."
+STILL = "The line across is where features would be that did not move."
+
+
+def _curves(name: str, variable: str, group: measures.Group, caption: str) -> Kind:
+    figure, interactive = (partial(f, group=group) for f in (alignment.figure, alignment.interactive))
+    return Kind(name, "Features", "features", variable, group.title, caption, figure, interactive)
+
+
+def _matrices(name: str, matrix: matrices.Matrix, caption: str) -> Kind:
+    figure, interactive = (partial(f, matrix=matrix) for f in (matrices.figure, matrices.interactive))
+    return Kind(name, "Features", "features", matrix.variable, matrix.title, caption, figure, interactive)
 
 
 KINDS = (
@@ -174,29 +197,130 @@ KINDS = (
         paths.figure,
         paths.interactive,
     ),
-    Kind(
-        "features",
-        "Features",
+    _curves(
         "features",
         "cka_to_clean",
-        alignment.TITLE,
+        measures.TO_CLEAN,
         "Layer by layer, from input to output: similarity of the representations (CKA, 1 is the same), "
         "change of the Gram matrix, cosine of the class centroids, and change of the local intrinsic "
-        "dimension. The line across is where features would be that did not move. Bars are one standard "
-        "error.",
-        alignment.figure,
-        alignment.interactive,
+        f"dimension. {STILL} {BANDS}",
+    ),
+    _curves(
+        "similarity",
+        "rbf_cka_to_clean",
+        measures.SIMILARITY,
+        "The same comparison by other eyes: a CKA of Gaussian kernels, the angle between the shapes, the order of all "
+        "distances (RSA), shared nearest neighbours, and canonical correlations. Where they disagree with the linear "
+        f"CKA, that is carried by few directions or few samples. {STILL} {BANDS}",
+    ),
+    _matrices(
+        "cka_matrix",
+        matrices.CLEAN,
+        "CKA of each layer under a condition, upwards, with each layer on the same inputs when they are clean, to the "
+        "right; both from input to output, so that the diagonal is the curve of the CKA to clean. Of clean inputs it "
+        "is the network with itself. A bright block: layers that hold the same. A condition whose colours fade from "
+        "some row on leaves the clean features there. Grey: not defined. One standard error is in the browser's hover "
+        "text.",
     ),
     Kind(
-        "reference",
+        "projection",
         "Features",
         "features",
+        "projection",
+        clouds.PCA.title,
+        "What feeds the last linear map, in one projection for all conditions: principal components of the clean "
+        "features, with their share of the variance. Classes that an attack or a shift leaves alone keep their place "
+        "and stay together; others move, spread or mix. Lines or arrows go from the centroid of a class on clean "
+        f"inputs to that here. At most {clouds.POINTS} samples of a condition are drawn, with the centroids of the "
+        f"{clouds.ARROWS} classes that moved most; in a browser, of at most {projection_html.MOST} checkpoints. "
+        "What lies outside these components is not seen.",
+        projection.figure,
+        projection_html.interactive,
+    ),
+    Kind(
+        "projection_3d",
+        "Features",
+        "features",
+        "projection",
+        clouds.PCA.title,
+        "The same in three dimensions, all conditions together.",
+        projection3d.figure,
+        None,
+    ),
+    Kind(
+        "umap",
+        "Features",
+        "features",
+        "umap",
+        clouds.UMAP.title,
+        "The same features in a UMAP, which keeps neighbourhoods: distances between groups and their sizes mean "
+        f"nothing. At most {clouds.POINTS} samples of a condition are drawn.",
+        partial(projection.figure, space=clouds.UMAP),
+        partial(projection_html.interactive, space=clouds.UMAP),
+    ),
+    Kind(
+        "classes",
+        "Features",
+        "features",
+        "class_cosine",
+        classes.TITLE,
+        "Which classes moved: the cosine of the centroids of a class here and on clean inputs, and the change of the "
+        "Gram matrix of its samples, of what feeds the last linear map. The worst is on top. The line upright is where "
+        f"a class would be that did not move. Of more than {classes.MOST} classes the {classes.SHOWN} that turned most "
+        "are shown; the table has all. Bars are 95 %.",
+        classes.figure,
+        classes.interactive,
+    ),
+    _curves(
+        "class_geometry",
+        "class_separation",
+        measures.CLASSES,
+        "How classes lie in each layer: the share of the scatter that is between classes (1: classes are points), two "
+        "measures of neural collapse (0 at collapse), how far class centroids move by the inputs and by perturbed "
+        "weights, and the discrepancy of Lemma 3.2, without its Lipschitz constant. A line across is where classes "
+        f"would be that did not move. {BANDS}",
+    ),
+    _curves(
+        "dimension",
+        "lid",
+        measures.DIMENSIONS,
+        "How many dimensions the features fill: local (LID, TwoNN) and of the whole cloud (participation ratio, "
+        "effective rank); how evenly unit features cover the sphere (uniformity, lower is more even); and the mean "
+        f"volume that clean, these and weight-perturbed features of a sample span (0: they are alike). {BANDS}",
+    ),
+    Kind(
+        "volumes",
+        "Features",
+        "features",
+        "sample_gram_volume",
+        volumes.TITLE,
+        "Share of the samples whose Gram volume is at most that on the axis, of what feeds the last linear map: the "
+        "volume that a sample's clean features, those here and those at perturbed weights span. The further right a "
+        "curve, the more the features fly apart; a long upper end means that few samples do. Markers are means, with "
+        "95 % intervals.",
+        volumes.figure,
+        volumes.interactive,
+    ),
+    _curves(
+        "weights",
+        "weights_cka",
+        measures.WEIGHTS,
+        "What a perturbation of the weights does to the features of the same inputs, layer by layer, under each "
+        f"condition. {STILL} Compare with the first figure: there the inputs move, here the weights. {BANDS}",
+    ),
+    _curves(
+        "reference",
         "reference_cka",
-        alignment.REFERENCE_TITLE,
+        measures.TO_REFERENCE,
         "How far the network's features are from those of the reference, for the same inputs. The line "
-        "across is where the reference itself would be. Bars are one standard error.",
-        alignment.reference_figure,
-        alignment.reference_interactive,
+        f"across is where the reference itself would be. {BANDS}",
+    ),
+    _matrices(
+        "reference_cka_matrix",
+        matrices.REFERENCE,
+        "CKA of each layer of the network, upwards, with each layer of the reference, to the right, on the same "
+        "inputs. Fine-tuning that leaves the early layers alone keeps the lower left bright. One standard error is in "
+        "the browser's hover text.",
     ),
 )
 

@@ -7,8 +7,9 @@ import xarray as xr
 
 from geomlab.render.pairs import pairs, same_samples
 from geomlab.report.cells import count, scalar
-from geomlab.report.entries import ONE_ERROR, Row, last_layer
+from geomlab.report.entries import ONE_ERROR, Row
 from geomlab.results import Results
+from geomlab.results.features import last_layer
 from geomlab.results.likeness import likenesses
 from geomlab.stats import GROUPS, Difference, jackknife_difference
 from geomlab.tables import Cell, Table

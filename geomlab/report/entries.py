@@ -73,8 +73,3 @@ def called(results: Results, checkpoint: str) -> tuple[str, ...]:
 def leading(results: Results) -> tuple[str, ...]:
     """The first columns: which checkpoint, where there are several, and which condition."""
     return (*called(results, "checkpoint"), "condition")
-
-
-def last_layer(one: xr.Dataset) -> xr.Dataset:
-    """The layer `features`, which feeds the last linear map."""
-    return one.sel(layer="features") if "features" in one["layer"].values else one.isel(layer=-1)

@@ -6,9 +6,10 @@ from functools import partial
 
 import xarray as xr
 
-from geomlab.report.cells import count, scalar, text
-from geomlab.report.entries import ONE_ERROR, Row, each, last_layer, leading, stderr_cell
+from geomlab.report.cells import count, scalar
+from geomlab.report.entries import ONE_ERROR, Row, each, leading, stderr_cell
 from geomlab.results import Results
+from geomlab.results.features import class_names, last_layer
 from geomlab.tables import Cell, Table
 
 Columns = Mapping[str, str]  # variable -> header
@@ -61,7 +62,7 @@ LAST = {
     "modality_gap_change": "change of the gap",
     "modality_shift": "shift of the images",
 }
-BY_CLASS = {"class_cosine": "centroid cosine", "class_gram_drift": "Gram drift"}
+CLASS = {"class_cosine": "cosine", "class_gram_drift": "Gram drift"}
 TO_REFERENCE = {
     "reference_cka": "CKA",
     "reference_gram_drift": "Gram drift",
@@ -82,39 +83,41 @@ def features_table(results: Results) -> Table:
 
 
 def layers_table(results: Results, *, title: str, columns: Columns, caption: str) -> Table:
-    """Some of the numbers at every layer, of results that have them."""
+    """Some of the numbers at every layer, of results that have any of them; older ones may lack some."""
+    there = _there(results, columns)
     rows: list[Row] = [
-        (*lead, str(layer), *_cells(one.sel(layer=layer), one, columns))
+        (*lead, str(layer), *_cells(part.sel(layer=layer), one, there))
         for lead, one in each(results, "features")
-        if set(columns) & set(one.data_vars)
+        if there
+        for part in (_only(one, there),)
         for layer in one["layer"].values
     ]
-    return Table(title, (*leading(results), "layer", *columns.values()), tuple(rows), caption)
+    return Table(title, (*leading(results), "layer", *there.values()), tuple(rows), caption)
 
 
 def class_table(results: Results) -> Table:
-    """Which classes' centroids turned."""
-    rows: list[Row] = []
+    """Which classes' centroids turned, and whose Gram matrices changed."""
+    there, rows = _there(results, CLASS), []
     for lead, one in each(results, "features"):
-        if "class_cosine" in one:
-            last = last_layer(one)
+        if there:
+            last, names = last_layer(_only(one, there)), class_names(one)
             for number in one["class"].values:
                 at = last.sel({"class": number})
-                rows.append((*lead, _class_name(at, number), *_cells(at, one, BY_CLASS)))
+                rows.append((*lead, names[int(number)], *_cells(at, one, there)))
     caption = (
-        "Of a class's centroid with that of its clean inputs, and of the Gram matrix of its own samples, of what feeds "
-        f"the last linear map. {ONE_ERROR}"
+        "Of what feeds the last linear map: cosine of a class's centroid with that of its clean inputs, and relative "
+        f"change of the Gram matrix of its samples, by the name or number of the class. {ONE_ERROR}"
     )
-    columns = (*leading(results), "class", *BY_CLASS.values())
-    return Table("Which classes moved", columns, tuple(rows), caption)
+    return Table(
+        "How far each class moved", (*leading(results), "class", *there.values()), tuple(rows), caption
+    )
 
 
 def last_table(results: Results) -> Table:
     """Neural collapse against the head, and the modality gap of a CLIP."""
-    known = results.data.get("features", xr.Dataset()).data_vars
-    columns = {name: header for name, header in LAST.items() if name in known}
+    there = _there(results, LAST)
     rows: list[Row] = [
-        (*lead, *_cells(one, one, columns)) for lead, one in each(results, "features") if "nc3" in one
+        (*lead, *_cells(one, one, there)) for lead, one in each(results, "features") if "nc3" in there
     ]
     caption = (
         "NC3 is the distance of the head's weights from the class centroids, both less their means and of unit norm, "
@@ -122,13 +125,7 @@ def last_table(results: Results) -> Table:
         "collapse, with its 95 % Wilson interval. The gap is between the mean image and the mean text. "
         f"{ONE_ERROR}"
     )
-    return Table("Head and texts", (*leading(results), *columns.values()), tuple(rows), caption)
-
-
-def _class_name(at: xr.Dataset, number: object) -> str:
-    """Its name, where it is known, else its number."""
-    name = text(at, "class_name")
-    return name or str(number)
+    return Table("Head and texts", (*leading(results), *there.values()), tuple(rows), caption)
 
 
 def reference_table(results: Results) -> Table:
@@ -142,6 +139,17 @@ def reference_table(results: Results) -> Table:
     return Table(
         "Features against the reference", (*leading(results), *TO_REFERENCE.values()), tuple(rows), caption
     )
+
+
+def _there(results: Results, columns: Columns) -> Columns:
+    """The columns for which some cell has a variable."""
+    found = results["features"].data_vars if "features" in results else ()
+    return {name: header for name, header in columns.items() if name in found}
+
+
+def _only(one: xr.Dataset, columns: Columns) -> xr.Dataset:
+    """What the columns show: of a cell of a hundred variables, each selection takes them all."""
+    return one[[name for column in columns for name in (column, f"{column}_stderr") if name in one]]
 
 
 def _cells(layer: xr.Dataset, one: xr.Dataset, columns: Columns) -> list[Cell]:
@@ -183,8 +191,8 @@ TABLES: Mapping[str, Callable[[Results], Table]] = {
         layers_table,
         title="Features at perturbed weights",
         columns=WEIGHTS,
-        caption="The same inputs, at weights perturbed against them by a small share of each matrix's norm, against "
-        f"the checkpoint's own. {ONE_ERROR}",
+        caption="Of the same inputs, at perturbed weights against those at the checkpoint's: what the weights do to "
+        f"them, beside what the inputs do. {ONE_ERROR}",
     ),
     "features_last": last_table,
     "class_cosines": class_table,

@@ -15,7 +15,7 @@
   // Plotly's own menus are drawings that no keyboard reaches; the page's are not.
   const addMenu = (place, plot, menu) => {
     const label = document.createElement("label");
-    label.append("Condition ");
+    label.append(`${menu.name} `);
     const select = document.createElement("select");
     const text = (label) => new DOMParser().parseFromString(label, "text/html").documentElement.textContent;
     menu.buttons.forEach((button, i) => select.add(new Option(text(button.label), i)));

@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, smallest_converged, text, vector
-from geomlab.report.entries import last_layer
 from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN, WEIGHTS
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
+from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
 from geomlab.stats import positive_interval, t95
 

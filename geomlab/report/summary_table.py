@@ -4,8 +4,9 @@ import math
 from dataclasses import replace
 
 from geomlab.report.cells import cell, scalar
-from geomlab.report.entries import accuracy_cell, largest, last_layer, stderr_cell
+from geomlab.report.entries import accuracy_cell, largest, stderr_cell
 from geomlab.results import Results
+from geomlab.results.features import last_layer
 from geomlab.tables import Cell, Entry, Table
 
 NONE = Cell(math.nan)

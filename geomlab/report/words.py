@@ -12,12 +12,12 @@ from geomlab.report.entries import (
     accuracy_cell,
     interval_cell,
     largest,
-    last_layer,
     matrix_name,
     ratio,
     stderr_cell,
 )
 from geomlab.results import Results
+from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
 from geomlab.tables import Cell
 

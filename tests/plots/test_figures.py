@@ -17,6 +17,7 @@ from geomlab.plots import (
     density,
     layers,
     line,
+    measures,
     paths,
     plane,
     sampling,
@@ -240,6 +241,12 @@ def test_old_results_have_the_old_pictures(one: Results) -> None:
     assert [kind.name for kind, _, _ in pictures(old)] == ["spectrum", "layers"]
 
 
+def test_every_menu_says_what_it_chooses(kind: Kind, one: Results) -> None:
+    if kind.interactive is not None:
+        menus = kind.interactive(one[kind.measurement], "").layout.updatemenus
+        assert all(menu.name in ("Condition", "Colour") for menu in menus)
+
+
 def test_layers_have_error_bars_and_short_names(one: Results) -> None:
     ax = axes(style.PAGE)
     artists = layers.plot(clean(one, "curvature"), ax)
@@ -331,9 +338,10 @@ def test_the_plane_has_a_menu_of_conditions(one: Results) -> None:
 
 
 def test_alignment_leaves_clean_out_and_marks_what_did_not_move(one: Results) -> None:
-    artists = alignment.plot(clean(one, "features"), axes())
-    assert len(artists) == 4
-    assert alignment.plot(clean(one, "features"), axes(), alignment.TO_REFERENCE[0])[0] is not None
+    ax = axes()
+    assert len(alignment.plot(clean(one, "features"), ax)) == 4 * 2
+    assert [line.get_ydata()[0] for line in ax.lines if len(line.get_xdata()) == 2] == [1.0]
+    assert len(alignment.plot(clean(one, "features"), axes(), measures.TO_REFERENCE.measures[0])) == 5 * 2
 
 
 def test_a_missing_condition_keeps_the_colours_of_the_others(one: Results) -> None:

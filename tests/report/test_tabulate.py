@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from rich.console import Console
 
+from geomlab.report import feature_tables
 from geomlab.report.entries import largest, ratio
 from geomlab.report.summary import summarise
 from geomlab.report.summary_table import summary_table
 from geomlab.report.tabulate import tabulate
 from geomlab.results import Results
+from geomlab.results.features import class_names
 from geomlab.tables import Cell
-from tests.synthetic import BLOCK_LAYERS, CONDITIONS, LAYERS
+from tests.synthetic import BLOCK_LAYERS, CONDITIONS, GLYPHS, LAYERS
 
 
 def test_all_tables_of_a_full_folder(one: Results) -> None:
@@ -25,7 +28,7 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "layers": len(LAYERS),
             **{
                 f"features_{name}": 5 * len(BLOCK_LAYERS)
-                for name in ("layers", "similarity", "classes", "dimensions")
+                for name in ("layers", "similarity", "classes", "dimensions", "weights")
             },
             "class_cosines": 50,
             "drift": 1 + len(LAYERS),
@@ -130,3 +133,40 @@ def test_results_from_before_have_no_such_tables(one: Results) -> None:
     new = ["part_n", "eigenvector_sketch", "sharpness", "gradient_energy", "pyhessian_verdict"]
     old = replace(one, data={**one.data, "curvature": one["curvature"].drop_vars(new, errors="ignore")})
     assert not {"samples", "overlap", "sharpness", "eigenspaces", "second_opinion"} & set(tabulate(old))
+
+
+NEW = [
+    "svcca_to_clean",
+    "pwcca_to_clean",
+    "class_gram_drift",
+    "class_name",
+    *feature_tables.WEIGHTS,
+]
+
+
+def test_tables_of_older_features_have_fewer_columns(one: Results) -> None:
+    old = tabulate(replace(one, data={**one.data, "features": one["features"].drop_vars(NEW)}))
+    new = tabulate(one)
+    assert "features_weights" not in old
+    gone = set(new["features_similarity"].columns) - set(old["features_similarity"].columns)
+    assert gone == {"SVCCA", "PWCCA"}
+    assert len(old["features_similarity"].rows) == len(new["features_similarity"].rows)
+    assert old["class_cosines"].columns == ("condition", "class", "cosine")
+    assert [row[1] for row in old["class_cosines"].rows[:10]] == [str(i) for i in range(10)]
+    none = one["features"].drop_vars([*NEW, "class_cosine"])
+    assert "class_cosines" not in tabulate(replace(one, data={**one.data, "features": none}))
+
+
+def test_a_class_is_called_by_its_name(one: Results) -> None:
+    table = tabulate(one)["class_cosines"]
+    assert table.columns == ("condition", "class", "cosine", "Gram drift")
+    assert [row[1] for row in table.rows[:10]] == GLYPHS
+    found = one["features"].sel(checkpoint="grace-s0", condition="clean", layer="features")
+    assert [row[3].value for row in table.rows[:10]] == found["class_gram_drift"].values.tolist()
+
+
+def test_a_class_without_a_name_has_its_number() -> None:
+    words = np.array([["a", "", np.nan], [np.nan, "b", np.nan]], dtype=object)
+    named = xr.Dataset({"class_name": (("condition", "class"), words)}, {"class": [0, 1, 5]})
+    assert class_names(named) == {0: "a", 1: "b", 5: "5"}
+    assert class_names(named.drop_vars("class_name")) == {0: "0", 1: "1", 5: "5"}

@@ -56,7 +56,7 @@ class FeatureGeometry(Joint):
     memory: int = MEMORY
 
     name = "features"
-    revision = 2
+    revision = 3
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -126,6 +126,11 @@ class FeatureGeometry(Joint):
         for number, variable in enumerate(BY_CLASS):
             values[variable] = (("layer", "class"), np.array([one[number].numpy() for one in by_class]))
         values |= {"cka_outliers": ("layer", np.array(outliers))}
+        values |= {
+            "sample_features": (("sample", "feature"), here["features"][:5000].float().numpy()),
+            "sample_label": ("sample", batches.labels[:5000].cpu().numpy()),
+            "samples_sha256": batches.samples,
+        }
         values |= {"n": len(batches), "paired": int(batches.paired), "lid_k": self._k(batches)}
         coords = {"layer": list(rows), "class": np.arange(values[BY_CLASS[0]][1].shape[1])}
         return dataset(values, coords, warnings)
@@ -195,5 +200,10 @@ def _dataset(held: Mapping[str, NDArray[Any]]) -> xr.Dataset:
     """What `_arrays` was given."""
     dims = ("layer", "class")
     coords = {"layer": held["layer"].tolist(), "class": held["class"]}
-    values = {name: (dims[: one.ndim], one) for name, one in held.items() if name not in (*dims, "warnings")}
+    own = {"sample_features": ("sample", "feature"), "sample_label": ("sample",)}
+    values = {
+        name: (own.get(name, dims[: one.ndim]), one)
+        for name, one in held.items()
+        if name not in (*dims, "warnings")
+    }
     return dataset(values, coords, json.loads(str(held["warnings"])))

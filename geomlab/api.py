@@ -56,6 +56,7 @@ class Options(TypedDict, total=False):
             as its surface needs for that error, in nats up to a loss of 1 and relative beyond.
         paths: SPECs of paths from the reference to the checkpoint; default none.
         layers: regular expression of the layers whose features are compared; default the blocks.
+        trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
         batch_size: samples in memory at a time; default 256.
@@ -79,6 +80,7 @@ class Options(TypedDict, total=False):
     paths: Sequence[str]
     plane: str
     layers: str | None
+    trained_on: int | None
     budget: str
     samples: int | None
     batch_size: int
@@ -106,6 +108,7 @@ class Settings:
     paths: Sequence[str] = ()
     plane: str = "grid"
     layers: str | None = None
+    trained_on: int | None = None
     budget: str = "standard"
     samples: int | None = None
     batch_size: int = 256
@@ -163,6 +166,8 @@ class Settings:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")
+        if self.trained_on is not None and self.trained_on < 1:
+            raise UserError(f"expected --trained-on of at least 1 sample, got {self.trained_on}")
 
     @property
     def axes(self) -> tuple[str, str]:
@@ -208,6 +213,8 @@ def analyze(
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
     settings, root, paths = Settings.of(options), Path(out), [Path(path) for path in checkpoints]
+    if settings.trained_on and reference is None:
+        raise UserError("--trained-on is of the bound, whose prior is the reference; give --reference")
     if settings.paths and reference is None:
         raise UserError("--path leads from the reference to the checkpoint; give --reference")
     output = Output.of(root, paths, DRAWN)
@@ -363,6 +370,7 @@ def _plan(
                 "plane": settings.plane,
                 "trajectory": [str(other.path) for other in passed],
                 "layers": settings.layers,
+                **({"trained_on": settings.trained_on} if settings.trained_on else {}),
                 "budget": settings.budget,
                 "samples": settings.samples,
                 "seed": settings.seed,
@@ -435,6 +443,7 @@ def _study(
             "trajectory": trajectory,
         },
         paths=settings.paths,
+        trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed, kept)
@@ -460,7 +469,7 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
     changed = [
         f"{key} {then.get(key)} (now {today.get(key)})"
         for key in {**today, **then}
-        if key != "batch_size" and then.get(key) != today.get(key)
+        if key not in ("batch_size", "trained_on") and then.get(key) != today.get(key)
     ]
     if changed:
         raise UserError(
@@ -486,6 +495,8 @@ def _check_changes(settings: Settings, measures: Sequence[str], trajectory: "Seq
     wanted = {name: CHANGES[name] for name in given}
     wanted |= {"direction": SLICES} if settings.axes != usual.axes else {}
     wanted |= {"trajectory": SLICES} if trajectory else {}
+    of_bound = [name for name in ("curvature", "features") if name not in measures]
+    wanted |= {"trained-on": tuple(of_bound)} if settings.trained_on and of_bound else {}
     for option, changed in wanted.items():
         if not set(changed) & set(measures):
             raise UserError(

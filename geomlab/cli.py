@@ -77,6 +77,9 @@ def analyze(
                      "as that error of the surface needs, and at most so many."),
     ] = "grid",
     layers: Annotated[str | None, typer.Option(metavar="REGEX", help="Layers to compare features in.")] = None,
+    trained_on: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of training, n of the bound's terms; else swept.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
@@ -97,7 +100,7 @@ def analyze(
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
         orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, plane=plane, paths=path or (), layers=layers,
-        budget=budget,
+        trained_on=trained_on, budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip

@@ -133,8 +133,10 @@ class Bound(Derived):
                 f"n, the samples it was trained on, is not known: swept over {swept}; --trained-on N gives it"
             )
         below = [name for name, (value, _) in traces.items() if value < 0]
-        if below:
-            said.append(f"(B) is negative under {', '.join(below)}: the trace is, at no minimum of this loss")
+        if len(below) == len(traces):
+            said.append("(B) is negative: Tr H is, under every condition")
+        elif below:
+            said.append(f"Tr H is negative under {', '.join(below)}; (B) is of the largest one")
         if at_is != AT_BEST:
             said.append(f"(A) + (B) has no least σ; terms are given where {at_is}")
         if not apart:

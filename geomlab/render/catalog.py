@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from geomlab.plots import (
     accuracy,
     alignment,
+    bound,
     density,
     layers,
     line,
@@ -198,6 +199,21 @@ KINDS = (
         alignment.reference_figure,
         alignment.reference_interactive,
     ),
+    Kind(
+        "bound",
+        "Bound",
+        "bound",
+        "proximity",
+        bound.TITLE,
+        "The terms over the width σ of the prior, which must be chosen before the network is seen: (A) falls with it, "
+        "(B) rises, and where they cross, dotted, their sum is least. (B) and (C) with 95 % bands. Pale, what is swept "
+        "for not being known: the Lipschitz constant L_f from 0.01 to 100, the line being at 1, and n, the samples of "
+        "training, where it was not given, the line being at the middle one. Last, the terms at one σ for all networks: a "
+        "filled marker is the largest term, or not surely smaller than that, and so what the network fails. λ* is taken "
+        "as 0. It is no certificate.",
+        bound.figure,
+        bound.interactive,
+    ),
 )
 
 
@@ -214,7 +230,8 @@ def pictures(results: Results) -> Iterator[tuple[Kind, xr.Dataset, str]]:
         measured = [name for name in results.checkpoints if _measured(data, kind.variable, name)]
         if not measured:
             continue
-        whole = data.reindex(checkpoint=measured, condition=list(results.conditions))
+        conditions = {"condition": list(results.conditions)} if "condition" in data.dims else {}
+        whole = data.reindex({"checkpoint": measured, **conditions})
         yield kind, whole, about(results, select.samples(whole))
 
 

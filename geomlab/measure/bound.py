@@ -4,10 +4,11 @@ What cannot be measured is swept: σ over decades about that of the least (A) + 
 samples θ was trained on, where it is not given. λ* is taken as 0. This says which term is large; it certifies nothing.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from geomlab.features.discrepancy import LEAST, class_distances, shared_priors
 from geomlab.features.extraction import normalised
 from geomlab.features.intervals import jackknifed
 from geomlab.measure.base import Derived, dataset
+from geomlab.measure.drift import NO_TWIN
 
 LIPSCHITZ = (0.01, 0.1, 1.0, 10.0, 100.0)  # L_f that is swept, per squared unit of unit features: ours
 TRAINED_ON = (100, 10_000, 1_000_000)  # n that is swept where it is not given: ours
 STEPS, DECADES = 8, 3  # of σ: steps a decade, and decades to either side: ours
 UNKNOWN = (nan, nan)
+OF_DRIFT = ("proximity", "sigma_best")
 AT_BEST = "(A) + (B) is least"
 
 
@@ -78,7 +81,8 @@ class Bound(Derived):
         traces = {name: _number(one, "trace") for name, one in cells["curvature"].items()}
         sharpest = max(traces, key=lambda name: traces[name][0])
         apart = distances(cells["features"])
-        drift = float(cells["drift"][""]["absolute"])
+        moved = cells["drift"][""]
+        drift = float(moved["absolute"])
         sizes = (self.trained_on,) if self.trained_on else TRAINED_ON
         defined = {pair: one for pair, one in apart.items() if not one.reason}
         evidence = [
@@ -103,7 +107,7 @@ class Bound(Derived):
             "sigma_best": ("trained_on", [best_sigma(drift, n, traces[sharpest][0]) for n in sizes]),
             "at": ("trained_on", at),
             "at_is": condition,
-            "drift": drift,
+            "drift": drift if moved.sizes["layer"] else nan,
             "trace": ("risk", [value for value, _ in traces.values()]),
             "trace_stderr": ("risk", [error for _, error in traces.values()]),
             "sharpest": sharpest,
@@ -121,7 +125,17 @@ class Bound(Derived):
             "risk": list(traces),
             "pair": list(apart),
         }
-        return dataset(values, coords, self._warnings(traces, apart, terms[0], condition))
+        said = self._of_drift(moved) + self._warnings(traces, apart, terms[0], condition)
+        if isnan(values["clean_loss"]):
+            said.append("clean inputs were not measured, so R̂_ID is not known")
+        found = dataset(values, coords, said)
+        return found if moved.sizes["layer"] else found.assign({name: nan * found[name] for name in OF_DRIFT})
+
+    def _of_drift(self, moved: xr.Dataset) -> list[str]:
+        if not moved.sizes["layer"]:
+            return ["(A) is not defined: the reference has none of these parameters"]
+        lost = [text for text in json.loads(str(moved["warnings"].item())) if NO_TWIN in text]
+        return [f"(A) is of the others alone: {text}" for text in lost]
 
     def _warnings(
         self, traces: Mapping[str, tuple[float, float]], apart: Mapping[str, Apart], terms: Terms, at_is: str

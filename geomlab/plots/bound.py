@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from geomlab.plots import select
 from geomlab.plots.scales import Scale
-from geomlab.plots.style import GREY, PAGE, Drawn, escape, finish, new_figure, note, plain, short, styled
+from geomlab.plots.style import GREY, PAGE, REMARK, Drawn, escape, finish, new_figure, plain, short, styled
 from geomlab.plots.terms import LOOKS, Curve, clean, curves, limits, remark
 from geomlab.results.terms import TERMS, common_sigma
 
@@ -56,15 +56,17 @@ def plot(data: xr.Dataset, ax: Axes) -> list[Drawn]:
         )
     for at, label in zip(one["at"].values.astype(int), _labels(one), strict=True):
         artists.append(ax.axvline(sigma[at], color="#555555", linewidth=0.7, linestyle=(0, (1, 2))))
-        place = {"xy": (sigma[at], 1), "xycoords": ax.get_xaxis_transform(), "va": "top", "ha": "right"}
-        artists.append(ax.annotate(label, rotation=90, fontsize=6, color="#555555", **place))
+        top: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "right", "va": "top"}
+        artists.append(ax.text(sigma[at], 0.99, label, rotation=90, fontsize=6, color="#555555", **top))
     ax.set(xscale="log", yscale="log", xlabel=r"$\sigma$", ylabel="term")
     LOG.apply(ax)
     LOG.apply(ax, "x")
     x, y = limits([one])
     ax.set(xlim=x, ylim=y)
-    if remark(one):
-        note(ax, remark(one))
+    # Below the crossing of (A) and (B) there is room.
+    ax.text(
+        0.5, 0.03, remark(one), transform=ax.transAxes, ha="center", va="bottom", fontsize=6.5, color=REMARK
+    )
     return artists
 
 
@@ -90,6 +92,10 @@ def plot_at(data: xr.Dataset, ax: Axes) -> list[Drawn]:
             markerfacecolor=look.color if curve.leads else "white",
             zorder=3,
         )
+        if curve.negative:
+            artists.append(
+                ax.text(x, float(curve.low[0]), "below 0", ha="center", va="top", fontsize=6, color=REMARK)
+            )
     ax.set_xticks(range(len(parts)), [plain(short(name, 60 // len(parts))) for name, _ in parts])
     ax.set_xlim(-0.5, len(parts) - 0.5)
     ax.grid(axis="x", visible=False)
@@ -224,9 +230,11 @@ def _points(parts: Parts) -> list[tuple[float, Curve]]:
 
 
 def _labels(one: xr.Dataset) -> list[str]:
-    """What the σ of each n are."""
+    """What the σ that are reported are."""
     sizes = one["trained_on"].values.astype(int)
-    return ["(A) = (B)"] if len(sizes) == 1 else [f"n = {n:,}" for n in sizes]
+    if len(sizes) > 1:
+        return [f"n = {n:,}" for n in sizes]
+    return ["(A) = (B)" if np.isfinite(one["sigma_best"].values[0]) else "reported"]
 
 
 def _where(parts: Parts) -> str:

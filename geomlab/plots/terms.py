@@ -34,7 +34,7 @@ class Curve:
         least: (s,) least over what is swept.
         most: (s,) most.
         negative: whether the term is.
-        leads: whether it may be the largest at the first σ.
+        leads: whether it may be the largest at the first σ; a negative one is not.
     """
 
     term: str
@@ -87,7 +87,9 @@ def curves(one: xr.Dataset, sigma: Array) -> list[Curve]:
             size, sizes = np.abs(value), np.abs(swept)
             low, high = np.maximum(size - Z95 * error, TINY), size + Z95 * error
             least, most = sizes.min(0), sizes.max(0)
-            found.append(Curve(term, size, low, high, least, most, bool(value[0] < 0), term in leading))
+            negative = bool(value[0] < 0)
+            leads = term in leading and not negative
+            found.append(Curve(term, size, low, high, least, most, negative, leads))
     return found
 
 
@@ -105,12 +107,12 @@ def remark(one: xr.Dataset) -> str:
     """What a logarithmic axis does not show."""
     said = []
     if float(one["sharpness"][0]) < 0:
-        said.append("dotted: (B) is negative, as Tr H is")
+        said.append("dotted: −(B), as Tr H < 0")
     far = float(one["discrepancy"].sel(lipschitz=LIPSCHITZ))
     if not np.isfinite(far):
         said.append("(C) is not defined")
     elif far < 0:
-        said.append("dotted: (C) is below 0")
-    if not float(one["drift"]):
-        said.append("(A) is 0: no drift")
+        said.append("dotted: −(C), below 0")
+    if not float(one["drift"]) > 0:
+        said.append("(A) is 0: no drift" if float(one["drift"]) == 0 else "(A) is not defined")
     return "\n".join(said)

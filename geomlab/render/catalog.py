@@ -203,14 +203,14 @@ KINDS = (
         "bound",
         "Bound",
         "bound",
-        "proximity",
+        "sharpness",
         bound.TITLE,
         "The terms over the width σ of the prior, which must be chosen before the network is seen: (A) falls with it, "
         "(B) rises, and where they cross, dotted, their sum is least. (B) and (C) with 95 % bands. Pale, what is swept "
         "for not being known: the Lipschitz constant L_f from 0.01 to 100, the line being at 1, and n, the samples of "
-        "training, where it was not given, the line being at the middle one. Last, the terms at one σ for all networks: a "
-        "filled marker is the largest term, or not surely smaller than that, and so what the network fails. λ* is taken "
-        "as 0. It is no certificate.",
+        "training, where it was not given, the line being at the middle one. Last, the terms at one σ for all "
+        "networks: a filled marker is the largest term, or not surely smaller than that, and so what the network "
+        "fails. λ* is taken as 0. It is no certificate.",
         bound.figure,
         bound.interactive,
     ),

@@ -251,7 +251,7 @@ def _bound(one: xr.Dataset | None) -> str:
     parts = []
     for leading, found in by_leading.items():
         if not leading:
-            parts.append(f"(C) is not defined, {listed(found)}")
+            parts.append(f"a term is not defined, {listed(found)}")
         else:
             verb = "is" if len(leading) == 1 else "are"
             meaning = MEANINGS.get(leading, "which of them is larger is not told")

@@ -113,3 +113,14 @@ def test_a_difference_that_cannot_be_told_is_not_a_number() -> None:
     assert np.isnan([saturated.low, saturated.high, saturated.p]).all()
     assert np.isnan(jackknife_difference((1.0, np.ones(1)), (2.0, np.ones(1)), paired=True).p)
     assert np.isnan(jackknife_difference(exact, (2.0, np.full(20, np.nan)), paired=True).p)
+
+
+def test_what_leads_by_less_than_its_error_does_not_lead_alone() -> None:
+    values, errors = (
+        [[3.0, 3.0, 3.0, 3.0], [1.0, 2.9, 3.0, np.nan]],
+        [[0.1, 0.1, 0.0, 0.1], [0.1, 0.1, 0.0, 0.1]],
+    )
+    assert stats.leaders(values, errors).tolist() == [[True] * 4, [False, True, True, True]]
+    assert stats.leaders([1.0, 1.27, 1.29], [0, 0.1, 0.1]).tolist() == [False, True, True]
+    for lead, alone in ((0.195, False), (0.197, True)):  # 1.96 errors of 0.1
+        assert stats.leaders([1.0, 1.0 + lead], [0, 0.1]).tolist() == [not alone, True]

@@ -234,8 +234,8 @@ def _drift(one: xr.Dataset | None) -> str:
 
 MEANINGS = {
     ("(A)",): "the parameters lie far from the reference for so few samples of training",
-    ("(B)",): "the loss is sharp",
-    ("(C)",): "the features of two conditions lie far apart",
+    ("(B)",): "the loss is sharp, most so {sharpest}",
+    ("(C)",): "the features of two conditions lie far apart, {farthest}",
     ("(A)", "(B)"): "how far it is from the reference, and how sharp, weighs more than how its features move",
 }
 
@@ -244,6 +244,7 @@ def _bound(one: xr.Dataset | None) -> str:
     """Which term of the bound is the largest, and for which n where that is swept."""
     if one is None:
         return ""
+    where = {"sharpest": under(text(one, "sharpest") or ""), "farthest": text(one, "farthest")}
     by_leading: dict[tuple[str, ...], list[str]] = {}
     for number in range(one.sizes["trained_on"]):
         at = terms_at(one, number, common_sigma([one], number))
@@ -254,7 +255,7 @@ def _bound(one: xr.Dataset | None) -> str:
             parts.append(f"a term is not defined, {listed(found)}")
         else:
             verb = "is" if len(leading) == 1 else "are"
-            meaning = MEANINGS.get(leading, "which of them is larger is not told")
+            meaning = MEANINGS.get(leading, "which of them is larger is not told").format(**where)
             parts.append(f"{listed(leading)} {verb} the largest, {listed(found)}: {meaning}")
     unknown = "" if scalar(one, "n_known") else " n, the samples of training, is not known either, and swept."
     return (

@@ -418,7 +418,7 @@ def write_folder(
     measurements: Sequence[str] = MEASUREMENTS,
     reference: bool = True,
     quality: float = 1.0,
-    without: Sequence[tuple[str, str]] = (),
+    without: Sequence[tuple[str, str | None]] = (),
     layers: int | None = None,
 ) -> Path:
     """Write one checkpoint's folder.

@@ -93,6 +93,7 @@ def test_an_incomplete_folder_shows_what_is_there(tmp_path: Path) -> None:
         ("curvature", "pgd"),
         ("features", "clean"),
         ("features", "pgd"),
+        ("bound", None),
     ]
     folder = write_folder(
         tmp_path,

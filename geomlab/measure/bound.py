@@ -84,40 +84,24 @@ class Bound(Derived):
         moved = cells["drift"][""]
         drift = float(moved["absolute"])
         sizes = (self.trained_on,) if self.trained_on else TRAINED_ON
-        defined = {pair: one for pair, one in apart.items() if not one.reason}
-        evidence = [
-            Evidence(
-                drift,
-                n,
-                *traces[sharpest],
-                {pair: one.value for pair, one in defined.items()},
-                {pair: one.stderr for pair, one in defined.items()},
-            )
-            for n in sizes
-        ]
-        sigma, at, condition = grid(evidence)
+        evidence = [Evidence(drift, n, *traces[sharpest], *_defined(apart)) for n in sizes]
+        sigma, at, at_is = grid(evidence)
         terms = [sweep(one, sigma, lipschitz=1, joint_error=self.joint_error) for one in evidence]
-        by_lipschitz = [
-            sweep(evidence[0], sigma[:1], lipschitz=value, joint_error=self.joint_error)
-            for value in self.lipschitz
-        ]
-        curvature = next(iter(cells["curvature"].values()))
+        risk = _risk(cells)
         values = {
-            **_terms(terms, by_lipschitz),
+            **_over_sigma(terms),
+            **self._over_lipschitz(evidence[0]),
             "sigma_best": ("trained_on", [best_sigma(drift, n, traces[sharpest][0]) for n in sizes]),
             "at": ("trained_on", at),
-            "at_is": condition,
+            "at_is": at_is,
             "drift": drift if moved.sizes["layer"] else nan,
-            "trace": ("risk", [value for value, _ in traces.values()]),
-            "trace_stderr": ("risk", [error for _, error in traces.values()]),
+            **_traces(cells["curvature"], traces),
             "sharpest": sharpest,
             **_apart(apart),
             "farthest": terms[0].pair,
-            **_risk(cells),
+            **risk,
             "joint_error": self.joint_error,
             "n_known": int(self.trained_on is not None),
-            "params": str(curvature["params"].item()),
-            "matrix": str(curvature["matrix"].item()),
         }
         coords = {
             "trained_on": list(sizes),
@@ -125,17 +109,20 @@ class Bound(Derived):
             "risk": list(traces),
             "pair": list(apart),
         }
-        said = self._of_drift(moved) + self._warnings(traces, apart, terms[0], condition)
-        if isnan(values["clean_loss"]):
+        said = _of_drift(moved) + self._warnings(traces, apart, terms[0], at_is)
+        if isnan(risk["clean_loss"]):
             said.append("clean inputs were not measured, so R̂_ID is not known")
         found = dataset(values, coords, said)
         return found if moved.sizes["layer"] else found.assign({name: nan * found[name] for name in OF_DRIFT})
 
-    def _of_drift(self, moved: xr.Dataset) -> list[str]:
-        if not moved.sizes["layer"]:
-            return ["(A) is not defined: the reference has none of these parameters"]
-        lost = [text for text in json.loads(str(moved["warnings"].item())) if NO_TWIN in text]
-        return [f"(A) is of the others alone: {text}" for text in lost]
+    def _over_lipschitz(self, evidence: Evidence) -> dict[str, Any]:
+        found = [
+            sweep(evidence, 1.0, lipschitz=value, joint_error=self.joint_error) for value in self.lipschitz
+        ]
+        return {
+            "discrepancy": ("lipschitz", [one.discrepancy[0] for one in found]),
+            "discrepancy_stderr": ("lipschitz", [one.discrepancy_stderr[0] for one in found]),
+        }
 
     def _warnings(
         self, traces: Mapping[str, tuple[float, float]], apart: Mapping[str, Apart], terms: Terms, at_is: str
@@ -230,14 +217,35 @@ def grid(evidence: Sequence[Evidence]) -> tuple[np.ndarray, list[int], str]:
     return middle * 10.0 ** (np.arange(-half, half + 1) / STEPS), places, said
 
 
-def _terms(terms: Sequence[Terms], by_lipschitz: Sequence[Terms]) -> dict[str, Any]:
+def _of_drift(moved: xr.Dataset) -> list[str]:
+    """What the drift leaves out, and (A) with it."""
+    if not moved.sizes["layer"]:
+        return ["(A) is not defined: the reference has none of these parameters"]
+    lost = [text for text in json.loads(str(moved["warnings"].item())) if NO_TWIN in text]
+    return [f"(A) is of the others alone: {text}" for text in lost]
+
+
+def _defined(apart: Mapping[str, Apart]) -> tuple[dict[str, float], dict[str, float]]:
+    """The distances that are, and their errors."""
+    known = {pair: one for pair, one in apart.items() if not one.reason}
+    return {pair: one.value for pair, one in known.items()}, {pair: one.stderr for pair, one in known.items()}
+
+
+def _over_sigma(terms: Sequence[Terms]) -> dict[str, Any]:
     return {
         "sigma": ("grid", terms[0].sigma),
         "proximity": (("trained_on", "grid"), np.stack([one.proximity for one in terms])),
         "sharpness": ("grid", terms[0].sharpness),
         "sharpness_stderr": ("grid", terms[0].sharpness_stderr),
-        "discrepancy": ("lipschitz", [one.discrepancy[0] for one in by_lipschitz]),
-        "discrepancy_stderr": ("lipschitz", [one.discrepancy_stderr[0] for one in by_lipschitz]),
+    }
+
+
+def _traces(curvature: Mapping[str, xr.Dataset], traces: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    one = next(iter(curvature.values()))
+    return {
+        "trace": ("risk", [value for value, _ in traces.values()]),
+        "trace_stderr": ("risk", [error for _, error in traces.values()]),
+        **{name: str(one[name].item()) for name in ("params", "matrix")},
     }
 
 

@@ -93,9 +93,14 @@ def plot_at(data: xr.Dataset, ax: Axes) -> list[Drawn]:
             zorder=3,
         )
         if curve.negative:
-            artists.append(
-                ax.text(x, float(curve.low[0]), "below 0", ha="center", va="top", fontsize=6, color=REMARK)
-            )
+            below: dict[str, Any] = {
+                "xytext": (0, -6),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "top",
+            }
+            at = (x, float(curve.value[0]))
+            artists.append(ax.annotate("below 0", at, fontsize=6, color=REMARK, **below))
     ax.set_xticks(range(len(parts)), [plain(short(name, 60 // len(parts))) for name, _ in parts])
     ax.set_xlim(-0.5, len(parts) - 0.5)
     ax.grid(axis="x", visible=False)

@@ -14,12 +14,9 @@ LOOKS = {
     term: Look(color, i) for i, (term, color) in enumerate(zip(TERMS, (BLUE, VERMILLION, GREEN), strict=True))
 }
 MARGIN = 3.0  # factor that axes show beyond what is swept: ours
-OWN = {
-    "trained_on": "proximity",
-    "risk": "trace",
-    "pair": "pair_classes",
-}  # dimension -> what each of its own has
-TINY = 1e-300
+# Dimension -> what is defined along it for a cell's own entries, and not for those of other checkpoints.
+OWN = {"trained_on": "at", "risk": "trace", "pair": "pair_classes"}
+TINY = 1e-300  # where a band that reaches 0 is cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +52,7 @@ class Curve:
 def clean(one: xr.Dataset) -> xr.Dataset:
     """One checkpoint's cell without the n, conditions and pairs that only other checkpoints have."""
     for dim, variable in OWN.items():
-        one = one.isel(
-            {dim: np.flatnonzero(np.isfinite(one[variable].values.reshape(one.sizes[dim], -1)).all(1))}
-        )
+        one = one.isel({dim: np.flatnonzero(np.isfinite(one[variable].values))})
     return one
 
 

@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
         pooling: of their tokens: mean (default), class (the first token), none (all entries).
         projection: of features, for the eye: pca (default), or umap as well, which needs umap-learn.
         on_disk: precision of features that do not fit the memory: float32 (default), as computed, or float16.
+        trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
         batch_size: samples in memory at a time; default 256.
@@ -89,6 +90,7 @@ class Options(TypedDict, total=False):
     pooling: str
     projection: str
     on_disk: str
+    trained_on: int | None
     budget: str
     samples: int | None
     batch_size: int
@@ -119,6 +121,7 @@ class Settings:
     pooling: str = "mean"
     projection: str = "pca"
     on_disk: str = "float32"
+    trained_on: int | None = None
     budget: str = "standard"
     samples: int | None = None
     batch_size: int = 256
@@ -181,6 +184,8 @@ class Settings:
             raise UserError(f"expected --memory in GiB, above 0 and finite, got {self.memory:g}")
         if self.batch_size < 1 or (self.samples is not None and self.samples < 2):
             raise UserError("expected a batch size of at least 1 and at least 2 samples")
+        if self.trained_on is not None and self.trained_on < 1:
+            raise UserError(f"expected --trained-on of at least 1 sample, got {self.trained_on}")
 
     @property
     def axes(self) -> tuple[str, str]:
@@ -226,6 +231,8 @@ def analyze(
     if resume and overwrite:
         raise UserError("--resume keeps what --overwrite replaces; give one of them")
     settings, root, paths = Settings.of(options), Path(out), [Path(path) for path in checkpoints]
+    if settings.trained_on and reference is None:
+        raise UserError("--trained-on is of the bound, whose prior is the reference; give --reference")
     if settings.paths and reference is None:
         raise UserError("--path leads from the reference to the checkpoint; give --reference")
     output = Output.of(root, paths, DRAWN)
@@ -384,6 +391,7 @@ def _plan(
                 "pooling": settings.pooling,
                 "projection": settings.projection,
                 "on_disk": settings.on_disk,
+                **({"trained_on": settings.trained_on} if settings.trained_on else {}),
                 "budget": settings.budget,
                 "samples": settings.samples,
                 "seed": settings.seed,
@@ -462,6 +470,7 @@ def _study(
             "memory": settings.memory * 2**30 / 3,
         },
         paths=settings.paths,
+        trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
     return Study(network, digest, conditions, chosen, settings.seed, kept)
@@ -489,7 +498,7 @@ def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) ->
     changed = [
         f"{key} {then.get(key)} (now {today.get(key)})"
         for key in {**today, **then}
-        if key != "batch_size" and then.get(key) != today.get(key)
+        if key not in ("batch_size", "trained_on") and then.get(key) != today.get(key)
     ]
     if changed:
         raise UserError(
@@ -515,6 +524,8 @@ def _check_changes(settings: Settings, measures: Sequence[str], trajectory: "Seq
     wanted = {name: CHANGES[name] for name in given}
     wanted |= {"direction": SLICES} if settings.axes != usual.axes else {}
     wanted |= {"trajectory": SLICES} if trajectory else {}
+    of_bound = [name for name in ("curvature", "features") if name not in measures]
+    wanted |= {"trained-on": tuple(of_bound)} if settings.trained_on and of_bound else {}
     for option, changed in wanted.items():
         if not set(changed) & set(measures):
             raise UserError(

@@ -82,6 +82,9 @@ def analyze(
     on_disk: Annotated[
         str, typer.Option(help="Precision of features that do not fit --memory: float32 or float16.")
     ] = "float32",
+    trained_on: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of training, n of the bound's terms; else swept.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
@@ -102,7 +105,7 @@ def analyze(
         overwrite=overwrite, command=_command(), data=data, model=model, conditions=condition or (),
         params=params, matrix=matrix, eigensolver=eigensolver, memory=memory, directions=direction or (),
         orthogonal=orthogonal, attack=attack, batchnorm=batchnorm, plane=plane, paths=path or (), layers=layers,
-        pooling=pooling, projection=projection, on_disk=on_disk,
+        pooling=pooling, projection=projection, on_disk=on_disk, trained_on=trained_on,
         budget=budget,
         measures=() if measure is None else [name.strip() for name in measure.split(",")], samples=samples,
         batch_size=batch_size, seed=seed, device=device, dtype=dtype,

@@ -286,3 +286,21 @@ def principal_cosines(a: ArrayLike, b: ArrayLike) -> Array:
     """
     bases = [np.linalg.qr(np.asarray(x, dtype=np.float64))[0] for x in (a, b)]
     return np.clip(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False), 0, 1)
+
+
+def leaders(values: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:
+    """Which of several independent numbers may be the largest: the largest, and all that it does not lead for sure.
+
+    Args:
+        values: (k, …) the numbers.
+        errors: (k, …) their standard errors.
+
+    Returns:
+        (k, …), True where the largest leads by no more than 1.96 errors of the difference. A number that is NaN may be
+        any, so that then none is sure to lead: all are True.
+    """
+    x, error = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
+    top = np.argmax(x, axis=0)[None]
+    lead, of_top = (np.take_along_axis(one, top, axis=0) for one in (x, error))
+    sure = lead - x > Z95 * np.hypot(of_top, error)
+    return np.asarray(~sure)  # argmax finds a NaN, which leads for sure over none

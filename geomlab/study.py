@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import xarray as xr
 from torch import Tensor
 
 from geomlab.data.attacks import FGSM, PGD, ascend
@@ -17,7 +18,9 @@ from geomlab.errors import UserError
 from geomlab.features.extraction import pooled
 from geomlab.measure import (
     Accuracy,
+    Bound,
     Curvature,
+    Derived,
     Drift,
     FeatureGeometry,
     Joint,
@@ -41,7 +44,7 @@ MEASURES = (
     "curvature",
     "landscape",
     "features",
-)  # drift comes with a reference, paths are asked for
+)  # drift comes with a reference, so does the bound; paths are asked for
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,9 @@ def measurements(
     landscape: Mapping[str, Any],
     features: Mapping[str, Any],
     paths: Sequence[str] = (),
+    trained_on: int | None = None,
 ) -> tuple[Measurement, ...]:
-    """The measurements of the named families, and the paths and the drift where there is a reference.
+    """The measurements of the named families, and the paths, the drift and the bound where there is a reference.
 
     Args:
         names: of the families.
@@ -132,6 +136,7 @@ def measurements(
         landscape: what else `Landscape` is told.
         features: what else `FeatureGeometry` is told.
         paths: SPECs of the paths from the reference.
+        trained_on: samples that the network was trained on, None where that is not known.
     """
     built: dict[str, Measurement] = {
         "accuracy": Accuracy(),
@@ -162,7 +167,8 @@ def measurements(
     moved = {name: landscape[name] for name in ("attack", "batchnorm")}
     along = Paths(reference, tuple(paths), subspace, count=budget.line_points, seed=seed, **moved)
     led = [along] if paths else []
-    return (*chosen, *led, Drift(reference, subspace))
+    terms = [Bound(trained_on)] if {"curvature", "features"} <= set(names) else []
+    return (*chosen, *led, Drift(reference, subspace), *terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +232,7 @@ class Study:
             UserError: if images, labels, losses, layers or derivatives cannot be used, or memory would not suffice.
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
-        each = [one for one in self.measurements if not isinstance(one, Drift)]
+        each = [one for one in self.measurements if not isinstance(one, Drift | Derived)]
         inputs = _Inputs(self.subject)
         from_clean = ("clean", "adversarial")  # an attack is made when it is needed
         if any(condition.kind in from_clean for condition in self.conditions):
@@ -235,6 +241,7 @@ class Study:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
             planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
+        planned += [self._derived(one, planned) for one in self.measurements if isinstance(one, Derived)]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
         keys = [cell.key for cell in planned]
@@ -332,6 +339,13 @@ class Study:
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
             store.write(cell.key, measurement(self.subject, batches, rng))
+        elif isinstance(measurement, Derived):
+            (cell,) = cells
+            given: dict[str, dict[str, xr.Dataset]] = {}
+            for source in _sources(measurement, self.cells):
+                where = source.condition.name if source.condition else ""
+                given.setdefault(source.measurement.name, {})[where] = store.read(source.key.file)
+            store.write(cell.key, measurement(given))
 
     def _inputs_of(self, cell: Cell, inputs: "_Inputs") -> Batches:
         """The inputs of a cell that has a condition, which must be those that its key names."""
@@ -344,8 +358,16 @@ class Study:
             )
         return batches
 
+    def _derived(self, measurement: Derived, planned: Sequence[Cell]) -> Cell:
+        """Its key names the cells it is derived from, so that it changes when one of them does, or one is added."""
+        return self._cell(None, measurement, {}, [one.key.file for one in _sources(measurement, planned)])
+
     def _cell(
-        self, condition: Condition | None, measurement: Measurement, digests: dict[str, str | None]
+        self,
+        condition: Condition | None,
+        measurement: Measurement,
+        digests: dict[str, str | None],
+        sources: Sequence[str] = (),
     ) -> Cell:
         inputs = None
         if condition is not None:
@@ -356,9 +378,10 @@ class Study:
                 "seed": condition.seed,
                 **digests,
             }
+        parameters = {**measurement.parameters, **({"cells": list(sources)} if sources else {})}
         key = CellKey(
             measurement=measurement.name,
-            parameters=json.loads(json.dumps(measurement.parameters)),
+            parameters=json.loads(json.dumps(parameters)),
             checkpoint=self.subject.digest,
             reference=self.reference,
             condition=inputs,
@@ -383,6 +406,11 @@ class Study:
                 for cell in self.cells
             ],
         }
+
+
+def _sources(measurement: Derived, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that a measurement is derived from."""
+    return [cell for cell in cells if cell.measurement.name in measurement.sources]
 
 
 @contextmanager

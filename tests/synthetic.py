@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +398,56 @@ def drift(rng: np.random.Generator) -> xr.Dataset:
     )
 
 
+def bound(
+    conditions: Sequence[str], quality: float, *, trained_on: Sequence[int] = (1000,), known: bool = True
+) -> xr.Dataset:
+    """Cell of the measurement `bound`: sharpest under pgd, which is farthest from the others too."""
+    drift, sharp = 4.2, np.array([61 * SHARPNESS[c] / quality for c in conditions])
+    pairs = list(combinations(conditions, 2))
+    apart = np.array([abs(SHARPNESS[a] - SHARPNESS[b]) / quality for a, b in pairs])
+    sizes, lipschitz = np.array(trained_on), 10.0 ** np.arange(-2, 3)
+    best = np.sqrt(drift / np.sqrt(sizes * sharp.max()))
+    half = 24
+    sigma = np.exp(np.log(best).mean()) * 10 ** (np.arange(-half, half + 1) / 8)
+    farthest = float(apart.max()) if pairs else np.nan
+    return xr.Dataset(
+        {
+            "sigma": ("grid", sigma),
+            "proximity": (("trained_on", "grid"), drift**2 / (2 * sizes[:, None] * sigma**2)),
+            "sharpness": ("grid", sigma**2 / 2 * sharp.max()),
+            "sharpness_stderr": ("grid", sigma**2 / 2 * 0.03 * sharp.max()),
+            "discrepancy": ("lipschitz", lipschitz * farthest),
+            "discrepancy_stderr": ("lipschitz", 0.05 * lipschitz * farthest),
+            "sigma_best": ("trained_on", best),
+            "at": ("trained_on", [int(np.abs(np.log(sigma / one)).argmin()) for one in best]),
+            "at_is": "(A) + (B) is least",
+            "drift": drift,
+            "trace": ("risk", sharp),
+            "trace_stderr": ("risk", 0.03 * sharp),
+            "sharpest": conditions[int(sharp.argmax())],
+            "distance": ("pair", apart),
+            "distance_stderr": ("pair", 0.05 * apart),
+            "pair_paired": ("pair", np.ones(len(pairs), dtype=np.int8)),
+            "pair_classes": ("pair", np.full(len(pairs), 10)),
+            "farthest": " – ".join(pairs[int(apart.argmax())]) if pairs else "",
+            "clean_loss": 0.15,
+            "clean_loss_stderr": 0.01,
+            "clean_error": 0.05,
+            "joint_error": 0.0,
+            "n_known": int(known),
+            "params": "visual",
+            "matrix": "hessian",
+            "warnings": _warnings(),
+        },
+        coords={
+            "trained_on": sizes,
+            "lipschitz": lipschitz,
+            "risk": list(conditions),
+            "pair": [" – ".join(pair) for pair in pairs],
+        },
+    )
+
+
 MAKERS = {
     "accuracy": accuracy,
     "curvature": curvature,
@@ -414,7 +465,7 @@ def write_folder(
     measurements: Sequence[str] = MEASUREMENTS,
     reference: bool = True,
     quality: float = 1.0,
-    without: Sequence[tuple[str, str]] = (),
+    without: Sequence[tuple[str, str | None]] = (),
     layers: int | None = None,
 ) -> Path:
     """Write one checkpoint's folder.
@@ -423,7 +474,7 @@ def write_folder(
         folder: where to.
         name: of the checkpoint.
         conditions: names of the conditions.
-        measurements: names of the measurements; with a reference `drift` comes on top.
+        measurements: names of the measurements; with a reference `drift` comes on top, and `bound` where it would.
         reference: whether there is one.
         quality: of the made-up network; a larger one is flatter and more accurate.
         without: (measurement, condition) of planned cells that an interrupted run has not written.
@@ -432,13 +483,16 @@ def write_folder(
     store, cells = Store(folder), []
     rng = np.random.default_rng(len(name))
     plan = [(m, c) for c in conditions for m in measurements] + ([("drift", None)] if reference else [])
+    plan += [("bound", None)] if reference and {"curvature", "features"} <= set(measurements) else []
     for measurement, condition in plan:
         spec = None if condition is None else {"spec": condition, "source": "glyphs", "n": N, "seed": 0}
         key = CellKey(measurement, {}, "d" * 64, "r" * 64 if reference else None, spec, 0, "float32", "cpu")
         cells.append({"file": key.file, "measurement": measurement, "condition": condition})
         if (measurement, condition) in without:
             continue
-        if condition is None:
+        if measurement == "bound":
+            dataset = bound(conditions, quality)
+        elif condition is None:
             dataset = drift(rng)
         elif measurement == "features":
             dataset = features(condition, rng, quality, reference=reference)

@@ -43,7 +43,7 @@ def test_everything_of_each_checkpoint_and_of_all_is_written(drawn: tuple[Path, 
         names = {path.name for path in one.figures}
         kinds = ["accuracy", "spectrum", "sampling", "density", "subspaces", "layers"]
         kinds += ["line", "plane", "surface", "paths"]
-        kinds += [kind.name for kind in KINDS if kind.section == "Features"]
+        kinds += [kind.name for kind in KINDS if kind.section in ("Features", "Bound")]
         shown = kinds[:6] if one.folder.name == "ft-s0" else kinds
         assert names == {f"{kind}.{suffix}" for kind in shown for suffix in ("pdf", "png")}
         assert {path.suffix for path in one.tables} == {".csv", ".tex"}
@@ -95,6 +95,7 @@ def test_an_incomplete_folder_shows_what_is_there(tmp_path: Path) -> None:
         ("curvature", "pgd"),
         ("features", "clean"),
         ("features", "pgd"),
+        ("bound", None),
     ]
     folder = write_folder(
         tmp_path,

@@ -162,3 +162,14 @@ def test_without_a_statistic_of_two_left_out_the_jackknife_stays() -> None:
     assert found[1] == expected[1]
     assert found[0] < expected[0]
     assert stats.second_order_error(np.ones(2), np.ones((9, 2)), np.ones((36, 2))).tolist() == [0, 0]
+
+
+def test_what_leads_by_less_than_its_error_does_not_lead_alone() -> None:
+    values, errors = (
+        [[3.0, 3.0, 3.0, 3.0], [1.0, 2.9, 3.0, np.nan]],
+        [[0.1, 0.1, 0.0, 0.1], [0.1, 0.1, 0.0, 0.1]],
+    )
+    assert stats.leaders(values, errors).tolist() == [[True] * 4, [False, True, True, True]]
+    assert stats.leaders([1.0, 1.27, 1.29], [0, 0.1, 0.1]).tolist() == [False, True, True]
+    for lead, alone in ((0.195, False), (0.197, True)):  # 1.96 errors of 0.1
+        assert stats.leaders([1.0, 1.0 + lead], [0, 0.1]).tolist() == [not alone, True]

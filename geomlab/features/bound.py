@@ -13,7 +13,7 @@ from math import isfinite, nan, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geomlab.stats import Z95, Array
+from geomlab.stats import Array, leaders
 
 TERMS = ("A", "B", "C")
 
@@ -27,7 +27,8 @@ class Evidence:
         n: samples the bound is for: those θ was trained on (ours; the sources do not say).
         trace: Tr H of the robust risk.
         trace_stderr: its standard error.
-        distances: pair of conditions, as ID and OOD -> 2 Σ_c π_c (…) of Lemma 3.2 (`Distances.weighted`).
+        distances: pair of conditions, as ID and OOD -> 2 Σ_c π_c (…) of Lemma 3.2 (`Distances.weighted`); empty where
+            none is defined, and term (C) with it.
         distance_stderr: standard error of each.
     """
 
@@ -48,7 +49,7 @@ class Evidence:
             raise ValueError(f"expected n >= 1 and a drift of 0 or more, got n = {self.n} and {self.drift}")
         if not isfinite(self.trace) or not self.trace_stderr >= 0:
             raise ValueError(f"expected a trace and its error, got {self.trace} and {self.trace_stderr}")
-        if not self.distances or set(self.distances) != set(self.distance_stderr):
+        if set(self.distances) != set(self.distance_stderr):
             raise ValueError(
                 f"expected an error of each distance, got {sorted(self.distances)} and {sorted(self.distance_stderr)}"
             )
@@ -68,7 +69,7 @@ class Terms:
         sharpness_stderr: (s,).
         discrepancy: (s,) term (C), the same at every σ.
         discrepancy_stderr: (s,) of the pair that is largest.
-        pair: the pair of conditions that term (C) is of.
+        pair: the pair of conditions that term (C) is of; "" where it is not defined.
     """
 
     sigma: Array
@@ -91,18 +92,15 @@ class Terms:
 
     @property
     def dominant(self) -> list[str]:
-        """(s,) the largest term, of `TERMS`."""
-        return [TERMS[i] for i in np.argmax(self._stacked, axis=0)]
+        """(s,) the largest term, of `TERMS`; "" where a term is not defined."""
+        known = np.isfinite(self.total)
+        return [TERMS[i] if ok else "" for i, ok in zip(np.argmax(self._stacked, axis=0), known, strict=True)]
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """(s,) whether the largest leads the next by more than 1.96 errors of their difference."""
         errors = np.stack([np.zeros_like(self.sigma), self.sharpness_stderr, self.discrepancy_stderr])
-        order = np.argsort(self._stacked, axis=0)[::-1]
-        (first, second), (e1, e2) = (
-            np.take_along_axis(x, order, axis=0)[:2] for x in (self._stacked, errors)
-        )
-        return np.asarray(first - second > Z95 * np.hypot(e1, e2))
+        return np.asarray(leaders(self._stacked, errors).sum(0) == 1)
 
     @property
     def _stacked(self) -> Array:
@@ -129,15 +127,15 @@ def sweep(evidence: Evidence, sigmas: ArrayLike, *, lipschitz: float, joint_erro
         raise ValueError(f"expected every σ over 0, got {float(np.min(sigma)):g}")
     if not lipschitz >= 0 or not joint_error >= 0:
         raise ValueError(f"expected L_f and λ* of 0 or more, got {lipschitz} and {joint_error}")
-    pair = max(evidence.distances, key=lambda name: evidence.distances[name])
+    pair = max(evidence.distances, key=lambda name: evidence.distances[name], default="")
     flat = np.ones_like(sigma)
     return Terms(
         sigma,
         evidence.drift**2 / (2 * evidence.n * sigma**2),
         sigma**2 / 2 * evidence.trace,
         sigma**2 / 2 * evidence.trace_stderr,
-        flat * (lipschitz * evidence.distances[pair] + joint_error),
-        flat * lipschitz * evidence.distance_stderr[pair],
+        flat * (lipschitz * evidence.distances.get(pair, nan) + joint_error),
+        flat * lipschitz * evidence.distance_stderr.get(pair, nan),
         pair,
     )
 

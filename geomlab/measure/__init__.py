@@ -1,7 +1,8 @@
 """The labelled face of the computing code: subject and inputs in, `xarray.Dataset` out (results/FORMAT.md)."""
 
 from geomlab.measure.accuracy import Accuracy
-from geomlab.measure.base import Joint, Measurement, Single
+from geomlab.measure.base import Derived, Joint, Measurement, Single
+from geomlab.measure.bound import Bound
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.drift import Drift
 from geomlab.measure.features import FeatureGeometry
@@ -10,7 +11,9 @@ from geomlab.measure.paths import Paths
 
 __all__ = [
     "Accuracy",
+    "Bound",
     "Curvature",
+    "Derived",
     "Drift",
     "FeatureGeometry",
     "Joint",

@@ -91,6 +91,24 @@ class Joint(Measurement):
         """
 
 
+class Derived(Measurement):
+    """A measurement of nothing but other cells of its study: what needs several measurements, or several conditions.
+
+    Attributes:
+        sources: names of the measurements whose cells it is given, those of them that the study has.
+    """
+
+    sources: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def __call__(self, cells: Mapping[str, Mapping[str, xr.Dataset]]) -> xr.Dataset:
+        """Derive.
+
+        Args:
+            cells: measurement -> condition -> its cell, conditions in the order of the study; "" is the name of none.
+        """
+
+
 def dataset(
     values: Mapping[str, Any],
     coords: Mapping[str, Any],

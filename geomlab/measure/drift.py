@@ -13,6 +13,8 @@ from geomlab.landscape.directions import norm
 from geomlab.measure.base import Single, dataset
 from geomlab.subject import Subject
 
+NO_TWIN = "have no twin in the reference"
+
 
 @dataclass(frozen=True, eq=False)
 class Drift(Single):
@@ -53,7 +55,7 @@ class Drift(Single):
             "layer_absolute": ("layer", np.array(moved)),
         }
         lost = len(chosen) - len(shared)
-        warnings = [f"{lost} of {len(chosen)} parameters have no twin in the reference"] if lost else []
+        warnings = [f"{lost} of {len(chosen)} parameters {NO_TWIN}"] if lost else []
         zero = [layer for layer, length in zip(layers, size, strict=True) if not length]
         if zero:
             warnings.append(f"relative drift not defined where the reference is zero: {', '.join(zero[:5])}")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from geomlab.plots import (
     accuracy,
     alignment,
+    bound,
     classes,
     clouds,
     density,
@@ -322,6 +323,21 @@ KINDS = (
         "inputs. Fine-tuning that leaves the early layers alone keeps the lower left bright. One standard error is in "
         "the browser's hover text.",
     ),
+    Kind(
+        "bound",
+        "Bound",
+        "bound",
+        "sharpness",
+        bound.TITLE,
+        "The terms over the width σ of the prior, which must be chosen before the network is seen: (A) falls with it, "
+        "(B) rises, and where they cross, dotted, their sum is least. (B) and (C) with 95 % bands. Pale, what is swept "
+        "for not being known: the Lipschitz constant L_f from 0.01 to 100, the line being at 1, and n, the samples of "
+        "training, where it was not given, the line being at the middle one. Last, the terms at one σ for all "
+        "networks: a filled marker is the largest term, or not surely smaller than that, and so what the network "
+        "fails. λ* is taken as 0. It is no certificate.",
+        bound.figure,
+        bound.interactive,
+    ),
 )
 
 
@@ -338,7 +354,8 @@ def pictures(results: Results) -> Iterator[tuple[Kind, xr.Dataset, str]]:
         measured = [name for name in results.checkpoints if _measured(data, kind.variable, name)]
         if not measured:
             continue
-        whole = data.reindex(checkpoint=measured, condition=list(results.conditions))
+        conditions = {"condition": list(results.conditions)} if "condition" in data.dims else {}
+        whole = data.reindex({"checkpoint": measured, **conditions})
         yield kind, whole, about(results, select.samples(whole))
 
 

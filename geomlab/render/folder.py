@@ -11,7 +11,7 @@ from geomlab.plots import style
 from geomlab.progress import Bar, bar
 from geomlab.render.catalog import KINDS, about, pictures
 from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
-from geomlab.report import curvature_tables, feature_tables, landscape_tables, path_tables
+from geomlab.report import bound_tables, curvature_tables, feature_tables, landscape_tables, path_tables
 from geomlab.report.cells import gather_warnings
 from geomlab.report.html import Page, Picture, Section, to_html
 from geomlab.report.summary import summarise
@@ -28,6 +28,7 @@ SECTIONS = {
     "Loss landscape": ("slices_differences", *landscape_tables.TABLES, *path_tables.TABLES),
     "Features": ("features_differences", "features_across", *feature_tables.TABLES),
     "Drift": ("drift",),
+    "Bound": tuple(bound_tables.TABLES),
 }
 # Every table and figure that may be written, by its path within the folder.
 DRAWN = frozenset(

@@ -10,6 +10,9 @@ import xarray as xr
 
 from geomlab.results import Results
 
+# Dimensions along which networks differ: of layers, of grids, and of what the bound is of.
+JOINED = ("layer", "step", "alpha", "beta", "path", "t", "trained_on", "risk", "pair")
+
 
 def cell(results: Results, measurement: str, checkpoint: str, condition: str | None) -> xr.Dataset | None:
     """One cell, without the layers that only other cells have; None where it was not measured.
@@ -29,7 +32,7 @@ def cell(results: Results, measurement: str, checkpoint: str, condition: str | N
     if not isinstance(one["warnings"].item(), str):
         return None
     # The conditions of one network share layers and grid, so that a NaN there is a value; networks need not.
-    joined = ("layer", "step", "alpha", "beta", "path", "t") if data.sizes["checkpoint"] > 1 else ()
+    joined = JOINED if data.sizes["checkpoint"] > 1 else ()
     for dim in ("eigen", "sample", "part", *joined):
         if dim in one.dims:
             one = one.dropna(dim, how="all", subset=[name for name in one.data_vars if dim in one[name].dims])

@@ -12,6 +12,7 @@ from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
 from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
+from geomlab.results.terms import common_sigma, terms_at
 from geomlab.stats import positive_interval, t95
 
 SCHEMA = 1
@@ -57,6 +58,7 @@ def summarise(results: Results, checkpoint: str | None = None) -> Json:
         **_paths(results, name),
         "features": _features(results, name, with_reference=manifest["reference"] is not None),
         "drift": _drift(cell(results, "drift", name, None)),
+        **_bound(cell(results, "bound", name, None)),
     }
     clean, holes = _without_holes(content)
     warnings = (
@@ -436,6 +438,61 @@ def _drift(one: xr.Dataset | None) -> Json:
         "per_layer": dict(zip(layers, vector(one, "layer_relative"), strict=True)),
         "per_layer_absolute": dict(zip(layers, vector(one, "layer_absolute"), strict=True)),
     }
+
+
+def _bound(one: xr.Dataset | None) -> Json:
+    """Terms of the bound, where there is one; those of `at` at L_f = 1 and the σ that `sigma_is` says."""
+    if one is None:
+        return {}
+    names = ("params", "matrix", "sharpest")
+    found: Json = {name: text(one, name) for name in names} | {"farthest": text(one, "farthest") or None}
+    return {
+        "bound": {
+            **found,
+            **{
+                name: scalar(one, name)
+                for name in ("drift", "clean_loss", "clean_loss_stderr", "clean_error")
+            },
+            "traces": _with_errors(one, "risk", "trace"),
+            "distances": _with_errors(one, "pair", "distance", paired=bool, classes=int),
+            "constants": {
+                "joint_error": scalar(one, "joint_error"),
+                "lipschitz": vector(one, "lipschitz"),
+                "trained_on": [int(n) for n in one["trained_on"].values],
+                "trained_on_known": bool(scalar(one, "n_known")),
+            },
+            "sigma_is": text(one, "at_is"),
+            "at": [_terms(one, number) for number in range(one.sizes["trained_on"])],
+            "over_sigma": {
+                **{name: vector(one, name) for name in ("sigma", "sharpness", "sharpness_stderr")},
+                "proximity": one["proximity"].transpose("trained_on", "grid").values.tolist(),
+            },
+            "over_lipschitz": {name: vector(one, name) for name in ("discrepancy", "discrepancy_stderr")},
+        }
+    }
+
+
+def _with_errors(one: xr.Dataset, dim: str, name: str, **more: type) -> Json:
+    """Numbers along a dimension by its labels; of `more`, variables `<dim>_<key>`, as that type."""
+    return {
+        str(label): {
+            "value": scalar(at, name),
+            "stderr": scalar(at, f"{name}_stderr"),
+            **{key: kind(scalar(at, f"{dim}_{key}")) for key, kind in more.items()},
+        }
+        for label in one[dim].values
+        for at in (one.sel({dim: label}),)
+    }
+
+
+def _terms(one: xr.Dataset, number: int) -> Json:
+    at = terms_at(one, number, common_sigma([one], number))
+    found: Json = {"n": at.n, "sigma": at.sigma, "lipschitz": at.lipschitz}
+    for name, value, error in zip(
+        ("proximity", "sharpness", "discrepancy"), at.values, at.stderr, strict=True
+    ):
+        found |= {name: float(value), f"{name}_stderr": float(error)}
+    return {**found, "largest": list(at.leading)}
 
 
 def _unmeasured(results: Results) -> list[str]:

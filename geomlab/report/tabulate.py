@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from geomlab.report import curvature_tables, feature_tables, landscape_tables, path_tables
+from geomlab.report import bound_tables, curvature_tables, feature_tables, landscape_tables, path_tables
 from geomlab.report.cells import cell, scalar
 from geomlab.report.entries import (
     ONE_ERROR,
@@ -26,6 +26,7 @@ def tabulate(results: Results) -> dict[str, Table]:
         **path_tables.TABLES,
         **feature_tables.TABLES,
         "drift": drift_table,
+        **bound_tables.TABLES,
     }
     tables = {name: make(results) for name, make in makers.items()}
     return {name: table for name, table in tables.items() if table.rows}

@@ -19,6 +19,7 @@ from geomlab.report.entries import (
 from geomlab.results import Results
 from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
+from geomlab.results.terms import TermsAt, common_sigma, terms_at
 from geomlab.tables import Cell
 
 NEGLIGIBLE = 1e-3  # of λmax: a negative eigenvalue smaller than this says nothing in float32; ours
@@ -47,6 +48,7 @@ def describe(results: Results, checkpoint: str | None = None) -> list[str]:
         _features(found["features"], clean),
         _reference(found["features"], results.manifests[name]["reference"]),
         _drift(cell(results, "drift", name, None)),
+        _bound(cell(results, "bound", name, None)),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -228,6 +230,43 @@ def _drift(one: xr.Dataset | None) -> str:
         return f"{moved}."
     farthest = layers.isel(layer=int(np.nanargmax(layers.values)))
     return f"{moved}, most in {farthest['layer'].item()} ({100 * float(farthest):.3g} %)."
+
+
+MEANINGS = {
+    ("(A)",): "the parameters lie far from the reference for so few samples of training",
+    ("(B)",): "the loss is sharp, most so {sharpest}",
+    ("(C)",): "the features of two conditions lie far apart, {farthest}",
+    ("(A)", "(B)"): "how far it is from the reference, and how sharp, weighs more than how its features move",
+}
+
+
+def _bound(one: xr.Dataset | None) -> str:
+    """Which term of the bound is the largest, and for which n where that is swept."""
+    if one is None:
+        return ""
+    where = {"sharpest": under(text(one, "sharpest") or ""), "farthest": text(one, "farthest")}
+    by_leading: dict[tuple[str, ...], list[str]] = {}
+    for number in range(one.sizes["trained_on"]):
+        at = terms_at(one, number, common_sigma([one], number))
+        by_leading.setdefault(at.leading, []).append(_terms(at))
+    parts = []
+    for leading, found in by_leading.items():
+        if not leading:
+            parts.append(f"a term is not defined, {listed(found)}")
+        else:
+            verb = "is" if len(leading) == 1 else "are"
+            meaning = MEANINGS.get(leading, "which of them is larger is not told").format(**where)
+            parts.append(f"{listed(leading)} {verb} the largest, {listed(found)}: {meaning}")
+    unknown = "" if scalar(one, "n_known") else " n, the samples of training, is not known either, and swept."
+    return (
+        f"Of the bound's terms, at L_f = 1 and the σ where {text(one, 'at_is')}, {'; '.join(parts)}. That is no "
+        f"certificate: L_f, λ* and a σ chosen beforehand are not known.{unknown}"
+    )
+
+
+def _terms(at: TermsAt) -> str:
+    near, sharp, far = (Cell(float(v), float(e) or None) for v, e in zip(at.values, at.stderr, strict=True))
+    return f"at n = {at.n:,} with (A) {near}, (B) {sharp}, (C) {far}"
 
 
 def under(condition: str) -> str:

@@ -58,7 +58,7 @@ def test_a_negative_trace_has_no_best_sigma_and_a_negative_term() -> None:
         ({"trace": float("inf")}, "expected a trace and its error"),
         ({"trace_stderr": float("nan")}, "expected a trace and its error"),
         ({"distances": {"ID-OOD": 1.0}}, "an error of each distance"),
-        ({"distances": {}, "distance_stderr": {}}, "an error of each distance"),
+        ({"distances": {}}, "an error of each distance"),
         ({"distances": {"ID-OOD": float("nan"), "ID-Adv": 1.0}}, "distances and errors that are defined"),
     ],
 )
@@ -73,3 +73,13 @@ def test_constants_are_given_and_not_negative() -> None:
     for lipschitz, joint in ((-1, 0), (1, -1), (float("nan"), 0)):
         with pytest.raises(ValueError, match="L_f and λ\\* of 0 or more"):
             sweep(EVIDENCE, [1.0], lipschitz=lipschitz, joint_error=joint)
+
+
+def test_without_a_distance_term_c_is_not_defined_and_no_term_leads() -> None:
+    found = sweep(replace(EVIDENCE, distances={}, distance_stderr={}), [0.1, 9.0], lipschitz=1, joint_error=0)
+    np.testing.assert_allclose(found.sharpness, [0.25, 2025.0])
+    assert np.isnan(found.discrepancy).all()
+    assert np.isnan(found.discrepancy_stderr).all()
+    assert found.pair == ""
+    assert found.dominant == ["", ""]
+    assert not found.decided.any()

@@ -58,11 +58,19 @@ class Case:
 
 
 def embedded(images: int) -> tuple[Subject, Batches]:
-    """The embedded ViT, fine-tuned, on rendered digits."""
+    """The embedded ViT, fine-tuned, on rendered digits; of more than there are, some in other domains too."""
     subject = geomlab.load(checkpoint_path("ft"))
     source = open_source("glyphs:split=all")
-    condition = parse_conditions(["clean"], source, n=images, seed=0, batch_size=images)[0]
-    return subject, condition.realise(subject)
+    every = ["clean", *(f"domain:{name}" for name in source.domains[1:])]
+    conditions = parse_conditions(every, source, n=images, seed=0, batch_size=images)
+    found = conditions[0].realise(subject)
+    for condition in conditions[1:]:
+        if len(found) >= images:
+            break
+        more = condition.realise(subject)
+        pictures = torch.cat([found.images, more.images])[:images]
+        found = in_one_batch(pictures, torch.cat([found.labels, more.labels])[:images])
+    return subject, found
 
 
 def resnet20(images: int) -> tuple[Subject, Batches]:

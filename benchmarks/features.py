@@ -88,15 +88,17 @@ def beside(layers: Layers, repeats: int) -> dict[str, Any]:
         "full matrix, debiased, half": lambda: layers.full_matrix(debias=True, half=True),
     }
     times: dict[str, list[float]] = {name: [] for name in quick}
+    given: dict[str, Any] = {}
     for _ in range(repeats):
         for name, work in quick.items():
-            times[name].append(timed(work)[0])
+            seconds, given[name] = timed(work)
+            times[name].append(seconds)
     forward = statistics.median(times["forward"])
     truth = {debias: layers.truth(debias=debias) for debias in (False, True)}
     found: dict[str, Any] = {"layers": len(layers.names), "widths": sum(f.shape[1] for f in layers.features)}
     found["forward"] = {"seconds": forward}
     for name in [name for name in quick if name != "forward"]:
-        away = difference(quick[name](), truth[name != "full matrix"])
+        away = difference(given[name], truth[name != "full matrix"])
         found[name] = {"seconds": statistics.median(times[name]), "difference": away}
         found[name]["least and most"] = [min(times[name]), max(times[name])]
     seconds, out = timed(lambda: layers.torch_cka(BATCH))

@@ -2,9 +2,9 @@
 
 The index is nearest-neighbour descent (Dong et al. 2011) of pynndescent. Of 50,000 samples in 512 dimensions, on one
 core, it finds 99.99 % of the 20 nearest on curved manifolds of 12 dimensions with noise, in 7 s, beside 38 s of exact
-products. Faiss's inverted file finds 97 % in 19 s there, and its HNSW of clusters 99.99 % in 23 s. The first index in a
-process takes 25 s more, in which numba compiles. Of Gaussian noise, which has no manifold, all of them find
-few: that is what `Indexed.recall` tells (benchmarks/results/features.json, and faiss-cpu 1.15.1).
+products; faiss's inverted file finds 97 % in 19 s there, and its HNSW 99.99 % in 23 s of the easier clusters. The first
+index in a process takes 30 s more, in which numba compiles. Of Gaussian noise in as many dimensions, which has no
+manifold, none finds many: that is what `Indexed.recall` tells (benchmarks/features.py --tasks ways).
 """
 
 import importlib
@@ -18,10 +18,8 @@ from geomlab.errors import UserError
 from geomlab.typing import Features, Float, Int
 
 CHECKED = 1000  # samples whose neighbours are found exactly, too: their error is that of a share, 0.016 at most (ours)
-LEAST = 20_000  # samples from which the index is worth compiling it: below it brute force is as fast (ours)
-WIDER = (
-    2.0  # neighbours in the graph that is descended, in k + 1: with 1 it finds 99.3 % in half the time (ours)
-)
+LEAST = 10_000  # samples from which even one index pays: brute force takes 40 s there, this as long (ours)
+WIDER = 2.0  # neighbours in the graph that is descended, in k + 1: with 1 it finds 99.3 % in half the time
 _ROWS = 1024  # samples at a time
 
 

@@ -9,6 +9,7 @@ from geomlab.errors import UserError
 from geomlab.features.dimension import two_nn
 from geomlab.features.extraction import normalised
 from geomlab.features.index import Indexed, exact, indexed, shared
+from geomlab.features.intervals import jackknifed, with_interval
 from geomlab.features.large import Beside
 from geomlab.features.large import lid as large_lid
 from geomlab.features.large import mutual_knn as large_mutual_knn
@@ -116,7 +117,17 @@ def test_the_measures_are_the_exact_ones_where_the_index_misses_nothing() -> Non
     for beside in (found, large_lid(a), large_two_nn(x, a, generator(0, "again"))):
         assert (beside.off, beside.recall) == (pytest.approx(0, abs=1e-9), 1)
         assert abs(beside.value - beside.exact) < 4 * (beside.stderr + beside.exact_stderr)
-        assert 0 < beside.stderr < beside.exact_stderr
+        assert beside.exact_stderr > 0
+
+
+def test_the_errors_are_those_of_neighbours_looked_for_anew_without_each_group() -> None:
+    x, y = cloud(), cloud(seed=1) + 2 * cloud()
+    a, b = (made(normalised(f), wider=100) for f in (x, y))
+    expected = float(with_interval(mutual_knn, x, y).stderr)
+    assert large_mutual_knn(a, b).stderr == pytest.approx(expected, rel=1e-9)
+    expected = float(jackknifed(lambda rows: two_nn(x[rows]), len(x)).stderr)
+    assert large_two_nn(x, a, generator(0, "again")).stderr == pytest.approx(expected, rel=1e-9)
+    assert large_lid(a).stderr == pytest.approx(float(lid(x, 20).std()) / 1500**0.5, rel=1e-9)
 
 
 def test_an_index_that_misses_neighbours_is_told_by_the_checked_samples() -> None:

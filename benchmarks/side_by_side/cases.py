@@ -58,11 +58,20 @@ class Case:
 
 
 def embedded(images: int) -> tuple[Subject, Batches]:
-    """The embedded ViT, fine-tuned, on rendered digits."""
+    """The embedded ViT, fine-tuned, on rendered digits; of more than there are, in other domains too, mixed."""
     subject = geomlab.load(checkpoint_path("ft"))
     source = open_source("glyphs:split=all")
-    condition = parse_conditions(["clean"], source, n=images, seed=0, batch_size=images)[0]
-    return subject, condition.realise(subject)
+    domains = ["clean", *(f"domain:{name}" for name in source.domains[1:])]
+    conditions = parse_conditions(domains, source, n=images, seed=0, batch_size=images)
+    found = [conditions[0].realise(subject)]
+    for condition in conditions[1:]:
+        if sum(map(len, found)) < images:
+            found.append(condition.realise(subject))
+    if len(found) == 1:
+        return subject, found[0]
+    mixed = torch.randperm(sum(map(len, found)), generator=generator(0, "glyphs"))[:images]
+    every = (torch.cat([one.images for one in found]), torch.cat([one.labels for one in found]))
+    return subject, in_one_batch(*(side[mixed] for side in every))
 
 
 def resnet20(images: int) -> tuple[Subject, Batches]:

@@ -35,15 +35,32 @@ def two_nn(features: Features) -> Scalar:
         ValueError: if fewer than 10 samples are distinct, of which the fit is no line (ours).
     """
     distinct = features.unique(dim=0)
-    n = len(distinct)
-    if n < 10:
-        raise ValueError(f"expected n >= 10 distinct samples, got {n}")
-    near = nearest(distinct, 2)
+    require_distinct(len(distinct))
+    return two_nn_of(nearest(distinct, 2))
+
+
+def two_nn_of(near: Float[Tensor, "n k"]) -> Scalar:
+    """`two_nn` from the distances of distinct samples to their nearest others.
+
+    Args:
+        near: (n, k) ascending, k >= 2, of which two count; n >= 10.
+
+    Raises:
+        ValueError: if n < 10.
+    """
+    n = len(near)
+    require_distinct(n)
     kept = int(n * (1 - DISCARD))
     ratio = (near[:, 1] / near[:, 0]).double().log().sort().values[:kept]
     survival = -torch.log1p(-torch.arange(1, kept + 1, dtype=torch.float64, device=ratio.device) / n)
     squares = ratio.square().sum()
     return torch.where(squares > 0, ratio @ survival / squares, torch.nan)
+
+
+def require_distinct(n: int) -> None:
+    """Raise a ValueError if TwoNN has too few samples."""
+    if n < 10:
+        raise ValueError(f"expected n >= 10 distinct samples, got {n}")
 
 
 def spectrum(features: Features) -> Float[Tensor, "k"]:

@@ -24,7 +24,15 @@ def lid(features: Features, k: int = 20) -> Float[Tensor, "n"]:
     """
     if not 1 < k < len(features):
         raise ValueError(f"expected 1 < k < n, got k = {k} and n = {len(features)}")
-    near = nearest(features, k)
+    return lid_of(nearest(features, k))
+
+
+def lid_of(near: Float[Tensor, "n k"]) -> Float[Tensor, "n"]:
+    """`lid` from the distances to the nearest other samples.
+
+    Args:
+        near: (n, k), ascending.
+    """
     positive = near > 0
     ratio = torch.where(positive, (near / near[:, -1:]).log(), 0.0)
     dimension = -positive.sum(1) / ratio.sum(1)

@@ -16,6 +16,7 @@ from geomlab.typing import Float
 Layers = Sequence[Float[Tensor, "_ _"]]
 Matrix = Float[Tensor, "rows columns"]
 _SIDES = (0, 1)
+_PANEL = 512  # columns of a symmetric product at a time: of fewer it is slower (ours)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Sums:
     u) and v⁺ of the other side, and the same of each layer with itself. A move of the centre is a linear map of u⁺
     (`_moved`), so what is asked about the mean of all samples follows at the end. The centre is the mean of the first
     batch: of m among n samples it is at most √(n/m) standard deviations from the mean of all, so the move costs a
-    factor n/m of fp64's precision at worst, whatever the features' offset.
+    factor n/m of fp64's precision at worst, whatever the features' offset. Of one network with itself half of the
+    products suffices: the sums between are symmetric, and those within are among them.
 
     Memory is O(Σd_x·Σd_y + Σd²), whatever n; a batch of m samples costs O(m) times as much. Features of a spread
     between 1e-70 and 1e70 stay in range. Made by `Sums.of`; `add` works in place, + makes new ones.
@@ -34,8 +36,8 @@ class Sums:
     Attributes:
         precisions: in which each layer of each side was computed.
         centres: (d,) of each layer of each side.
-        between: Σ u⁺v⁺ᵀ.
-        within: the same of each layer of each side with itself.
+        between: Σ u⁺v⁺ᵀ; of one network with itself while it is summed, its upper triangle.
+        within: the same of each layer of each side with itself; empty of one network with itself while it is summed.
     """
 
     precisions: Sequence[Sequence[torch.dtype]]
@@ -44,26 +46,28 @@ class Sums:
     within: Sequence[Sequence[Tensor]]
 
     @classmethod
-    def of(cls, xs: Layers, ys: Layers) -> "Sums":
+    def of(cls, xs: Layers, ys: Layers | None = None) -> "Sums":
         """Begin with the first batch.
 
         Args:
             xs: (n, d) features of each layer of one network or condition.
-            ys: (n, d') of the other, on the same samples; the layers may be others, and their number too.
+            ys: (n, d') of the other, on the same samples; the layers may be others, and their number too. None for xs
+                with itself.
 
         Raises:
             ValueError: if there is no sample, or not the same number in each layer.
         """
         if not len(xs[0]):
             raise ValueError("expected at least one sample in the first batch, got none")
-        sides = (xs, ys)
+        sides = (xs, xs if ys is None else ys)
         centres = [[f.double().mean(0) for f in side] for side in sides]
         like = centres[0][0]
+        within = [[like.new_zeros(2 + len(c), 2 + len(c)) for c in side] for side in centres]
         sums = cls(
             precisions=[[f.dtype for f in side] for side in sides],
             centres=centres,
             between=like.new_zeros([1 + sum(1 + len(c) for c in side) for side in centres]),
-            within=[[like.new_zeros(2 + len(c), 2 + len(c)) for c in side] for side in centres],
+            within=[] if ys is None else within,
         )
         sums.add(xs, ys)
         return sums
@@ -73,7 +77,7 @@ class Sums:
         """Number of samples."""
         return round(float(self.between[0, 0]))
 
-    def add(self, xs: Layers, ys: Layers) -> None:
+    def add(self, xs: Layers, ys: Layers | None = None) -> None:
         """Add a batch in place.
 
         Args:
@@ -81,15 +85,21 @@ class Sums:
             ys: likewise.
 
         Raises:
-            ValueError: if the samples differ in number between layers.
+            ValueError: if the samples differ in number between layers, or there is one network where there were two.
         """
-        counts = sorted({len(f) for side in (xs, ys) for f in side})
+        given = [xs] if ys is None else [xs, ys]
+        counts = sorted({len(f) for side in given for f in side})
         if len(counts) > 1:
             raise ValueError(f"expected the same samples in every layer, got {counts}")
+        if (ys is None) != (not self.within):
+            raise ValueError("expected as many networks as in the first batch: one with itself, or two")
         sides = [
             [f.double() - c for f, c in zip(side, centres, strict=True)]
-            for side, centres in zip((xs, ys), self.centres, strict=True)
+            for side, centres in zip(given, self.centres, strict=False)
         ]
+        if not self.within:
+            _add_upper(self.between, _extended(sides[0]))
+            return
         self.between.addmm_(_extended(sides[0]).T, _extended(sides[1]))
         for s in _SIDES:
             for sums, f in zip(self.within[s], sides[s], strict=True):
@@ -98,15 +108,16 @@ class Sums:
 
     def __add__(self, other: "Sums") -> "Sums":
         """The sums over both sets of samples, of the same layers."""
+        mine, theirs = self._whole(), other._whole()
         shifts = [
-            [mine - theirs for mine, theirs in zip(a, b, strict=True)]
-            for a, b in zip(self.centres, other.centres, strict=True)
+            [a - b for a, b in zip(*sides, strict=True)]
+            for sides in zip(mine.centres, theirs.centres, strict=True)
         ]
         within = [
             [a + _moved(b, [d], [d]) for a, b, d in zip(*sides, strict=True)]
-            for sides in zip(self.within, other.within, shifts, strict=True)
+            for sides in zip(mine.within, theirs.within, shifts, strict=True)
         ]
-        return replace(self, between=self.between + _moved(other.between, *shifts), within=within)
+        return replace(mine, between=mine.between + _moved(theirs.between, *shifts), within=within)
 
     def cka(self, *, debias: bool = True) -> Float[Tensor, "x y"]:
         """Linear CKA of each layer of one with each of the other: `similarity.cka` of all samples, its invariances too.
@@ -121,12 +132,13 @@ class Sums:
             ValueError: if n < 4.
         """
         self._require(4)
-        between, x, y = self._centred()
+        whole = self._whole()
+        between, x, y = whole._centred()
         if debias:
             xy, xx, yy = (parts.hsic(self.n) for parts in (between, x, y))
         else:
             xy, xx, yy = between.product, x.product, y.product
-        return alignment(xy, xx[:, None], yy) + self._undefined(x, y)
+        return alignment(xy, xx[:, None], yy) + whole._undefined(x, y)
 
     def gram_drift(self) -> Float[Tensor, "x y"]:
         """Relative change of the Gram matrix from each layer of y to each of x: `similarity.gram_drift` of all samples.
@@ -139,15 +151,30 @@ class Sums:
             ValueError: if n < 3.
         """
         self._require(3)
-        between, x, y = self._centred()
+        whole = self._whole()
+        between, x, y = whole._centred()
         tx, ty = x.trace_x[:, None], y.trace_x
         xx, yy = x.product[:, None] / tx.square(), y.product / ty.square()
         squared = (xx + yy - 2 * between.product / (tx * ty)).clamp(min=0) / yy
-        return squared.sqrt() + self._undefined(x, y)
+        return squared.sqrt() + whole._undefined(x, y)
 
     def _require(self, least: int) -> None:
         if self.n < least:
             raise ValueError(f"expected n >= {least} samples, got {self.n}")
+
+    def _whole(self) -> "Sums":
+        """With all sums that there are between two networks."""
+        if self.within:
+            return self
+        for start in range(0, len(self.between), _PANEL):
+            self.between[start : start + _PANEL, :start] = self.between[:start, start : start + _PANEL].T
+        widths = [len(c) for c in self.centres[0]]
+        ends = 1 + len(widths) + torch.tensor(widths).cumsum(0)
+        own = []
+        for layer, (width, end) in enumerate(zip(widths, ends.tolist(), strict=True)):
+            rows = torch.tensor([0, 1 + layer, *range(end - width, end)], device=self.between.device)
+            own.append(self.between[rows][:, rows])
+        return replace(self, within=[own, own])
 
     def _means(self) -> list[list[Tensor]]:
         """Of each layer of each side, less the centre."""
@@ -209,18 +236,27 @@ def _extended(layers: Sequence[Tensor]) -> Matrix:
     return torch.cat([torch.ones_like(norms[:, :1]), norms, *layers], dim=1)
 
 
+def _add_upper(sums: Matrix, extended: Float[Tensor, "n columns"]) -> None:
+    """Add Σ u⁺u⁺ᵀ to the upper triangle, and some to the lower."""
+    for start in range(0, len(sums), _PANEL):
+        end = start + _PANEL
+        sums[:end, start:end].addmm_(extended[:, :end].T, extended[:, start:end])
+
+
 def _moved(sums: Matrix, x: Sequence[Tensor], y: Sequence[Tensor]) -> Matrix:
     """Σ u⁺v⁺ᵀ about centres that have moved by these shifts of each layer."""
-    return _moved_rows(_moved_rows(sums, x).T, y).T
+    moved = sums.clone()
+    _move_rows(moved, x)
+    _move_rows(moved.T, y)
+    return moved
 
 
-def _moved_rows(sums: Matrix, shifts: Sequence[Tensor]) -> Matrix:
-    """Those of u⁺, in which u becomes u − δ, and ‖u − δ‖² = ‖u‖² − 2⟨δ, u⟩ + ‖δ‖² with 1 in the first row of sums."""
+def _move_rows(sums: Matrix, shifts: Sequence[Tensor]) -> None:
+    """Those of u⁺, in place: u becomes u − δ, and ‖u − δ‖² = ‖u‖² − 2⟨δ, u⟩ + ‖δ‖², with 1 in the first row of sums."""
     layers = len(shifts)
-    one, norms, features = sums[:1], sums[1 : 1 + layers], sums[1 + layers :]
+    one, norms, features = sums[0], sums[1 : 1 + layers], sums[1 + layers :]
     parts = features.split([len(d) for d in shifts])
     along = torch.stack([d @ part for d, part in zip(shifts, parts, strict=True)])
     lengths = torch.stack([d @ d for d in shifts])
-    return torch.cat(
-        [one, norms - 2 * along + lengths[:, None] * one, features - torch.cat(list(shifts))[:, None] * one]
-    )
+    norms.addr_(lengths, one).sub_(along, alpha=2)
+    features.addr_(torch.cat(list(shifts)), one, alpha=-1)

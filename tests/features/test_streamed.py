@@ -154,3 +154,25 @@ def test_layers_of_different_samples_are_refused() -> None:
     xs, ys = layers()
     with pytest.raises(ValueError, match=r"the same samples in every layer, got \[59, 60\]"):
         Sums.of(xs, [ys[0], ys[1][1:]])
+
+
+@pytest.mark.parametrize("panel", [5, 512])
+def test_one_network_with_itself_is_two_of_the_same(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geomlab.features.streamed._PANEL", panel)
+    xs, _ = layers(60, 3.0)
+    batches = list(zip(*(f.split([7, 13, 40]) for f in xs), strict=True))
+    sums = Sums.of(batches[0])
+    for batch in batches[1:]:
+        sums.add(batch)
+    check(sums, xs, xs)
+    assert bool(sums.cka().diagonal() == pytest.approx(1))
+    half, rest = Sums.of([f[:30] for f in xs]), Sums.of([f[30:] for f in xs])
+    check(half + rest, xs, xs)
+
+
+def test_one_network_does_not_become_two_nor_two_one() -> None:
+    xs, ys = layers()
+    with pytest.raises(ValueError, match="as many networks as in the first batch"):
+        Sums.of(xs).add(xs, ys)
+    with pytest.raises(ValueError, match="as many networks as in the first batch"):
+        Sums.of(xs, ys).add(xs)

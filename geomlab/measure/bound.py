@@ -91,7 +91,7 @@ class Bound(Derived):
         values = {
             **_over_sigma(terms),
             **self._over_lipschitz(evidence[0]),
-            "sigma_best": ("trained_on", [best_sigma(drift, n, traces[sharpest][0]) for n in sizes]),
+            "sigma_best": ("trained_on", [best_sigma(drift, n, traces[sharpest][0]) or nan for n in sizes]),
             "at": ("trained_on", at),
             "at_is": at_is,
             "drift": drift if moved.sizes["layer"] else nan,

@@ -54,10 +54,10 @@ def plot(data: xr.Dataset, ax: Axes) -> list[Drawn]:
         artists += ax.plot(
             sigma, curve.value, color=look.color, linestyle=":" if curve.negative else look.dash
         )
-    for at, label in zip(one["at"].values.astype(int), _labels(one), strict=True):
-        artists.append(ax.axvline(sigma[at], color="#555555", linewidth=0.7, linestyle=(0, (1, 2))))
+    for at, label in _labels(one).items():
+        artists.append(ax.axvline(at, color="#555555", linewidth=0.7, linestyle=(0, (1, 2))))
         top: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "right", "va": "top"}
-        artists.append(ax.text(sigma[at], 0.99, label, rotation=90, fontsize=6, color="#555555", **top))
+        artists.append(ax.text(at, 0.99, label, rotation=90, fontsize=6, color="#555555", **top))
     ax.set(xscale="log", yscale="log", xlabel=r"$\sigma$", ylabel="term")
     LOG.apply(ax)
     LOG.apply(ax, "x")
@@ -234,12 +234,13 @@ def _points(parts: Parts) -> list[tuple[float, Curve]]:
     ]
 
 
-def _labels(one: xr.Dataset) -> list[str]:
-    """What the σ that are reported are."""
-    sizes = one["trained_on"].values.astype(int)
-    if len(sizes) > 1:
-        return [f"n = {n:,}" for n in sizes]
-    return ["(A) = (B)" if np.isfinite(one["sigma_best"].values[0]) else "reported"]
+def _labels(one: xr.Dataset) -> dict[float, str]:
+    """The σ that are reported, and what they are."""
+    sizes, sigma = one["trained_on"].values.astype(int), one["sigma"].values[one["at"].values.astype(int)]
+    best = np.isfinite(one["sigma_best"].values).all()
+    usual = "(A) = (B)" if best else "reported"
+    names = [f"n = {n:,}" for n in sizes] if len(set(sigma.tolist())) > 1 else [usual] * len(sizes)
+    return dict(zip(sigma.tolist(), names, strict=True))
 
 
 def _where(parts: Parts) -> str:

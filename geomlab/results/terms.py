@@ -62,12 +62,15 @@ def terms_at(one: xr.Dataset, number: int, sigma: float, lipschitz: float = LIPS
 def common_sigma(parts: Sequence[xr.Dataset], number: int) -> float:
     """One σ for all checkpoints, as a prior is chosen before they are seen: the geometric mean of what each reports.
 
+    Those for which no σ is best do not count, if there are others.
+
     Args:
         parts: cells `bound`, one or several.
         number: of the n along `trained_on`; its last where a cell has fewer.
     """
-    own = []
+    own, best = [], []
     for one in parts:
-        at = one["at"].values[min(number, one.sizes["trained_on"] - 1)]
-        own.append(np.log(float(one["sigma"].values[int(at)])))
-    return float(np.exp(np.mean(own)))
+        place = min(number, one.sizes["trained_on"] - 1)
+        own.append(np.log(float(one["sigma"].values[int(one["at"].values[place])])))
+        best.append(bool(np.isfinite(one["sigma_best"].values[place])))
+    return float(np.exp(np.mean(own, where=best if any(best) else True)))

@@ -180,6 +180,7 @@ def test_where_no_sigma_is_best_it_is_said_which_one_is_reported(
     at = int(found["at"].values[0])
     assert found["sigma"].values[at] == pytest.approx(sigma)
     assert found["at_is"].item() == said
+    assert np.isnan(found["sigma_best"]).all()
     assert f"(A) + (B) has no least σ; terms are given where {said}" in warnings(found)
     assert any(text.startswith(warned) for text in warnings(found))
     assert found["sharpness"].values[at] == pytest.approx(sigma**2 / 2 * traces[0])

@@ -53,3 +53,8 @@ def test_one_sigma_for_all_is_the_geometric_mean_of_what_each_reports() -> None:
     swept = cell()
     both = common_sigma([one, swept], 1)
     assert both == pytest.approx((common_sigma([one], 0) * float(swept["sigma_best"][1])) ** 0.5)
+    other = other.assign(
+        sigma_best=np.nan * other["sigma_best"]
+    )  # of a network that did not drift, for example
+    assert common_sigma([one, other], 0) == pytest.approx(common_sigma([one], 0))
+    assert common_sigma([other], 0) == pytest.approx(2 * common_sigma([one], 0))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geomlab.errors import UserError
+from geomlab.threads import threads_kept
 from geomlab.typing import Features, Float, Int
 
 CHECKED = 1000  # samples whose neighbours are found exactly, too: their error is that of a share, 0.016 at most (ours)
@@ -119,7 +120,8 @@ def _approximate(features: Features, k: int, seed: int, sought: int) -> Neighbou
     if sought >= n:
         return exact(features, rows, k)
     x = (features.double() - features.double().mean(0)).float().cpu().contiguous().numpy()
-    graph = _pynndescent().NNDescent(x, n_neighbors=sought, random_state=seed, n_jobs=torch.get_num_threads())
+    with threads_kept():
+        graph = library().NNDescent(x, n_neighbors=sought, random_state=seed, n_jobs=torch.get_num_threads())
     found = torch.from_numpy(graph.neighbor_graph[0].astype("int64"))
     indices = _others(found, rows)[:, :k]
     few = (indices < 0).any(1).nonzero()[:, 0]  # those of which it found fewer
@@ -143,7 +145,12 @@ def _sorted(features: Features, rows: Int[Tensor, "m"], indices: Int[Tensor, "m 
     return Neighbours(indices.gather(1, ascending.indices), ascending.values)
 
 
-def _pynndescent() -> Any:
+def library() -> Any:
+    """The module `pynndescent`.
+
+    Raises:
+        UserError: if it is not installed.
+    """
     try:
         return importlib.import_module("pynndescent")
     except ImportError as error:

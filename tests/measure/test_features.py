@@ -23,8 +23,9 @@ from geomlab.features.texts import extract_texts
 from geomlab.measure import FeatureGeometry
 from geomlab.measure.features import projection
 from geomlab.measure.features.measurement import COMPARED
+from geomlab.measure.features.nearest import NUMBERS
 from tests import models
-from tests.measure.test_measures import documented
+from tests.measure.test_measures import OF_MANY, documented
 
 CLIP = api.load(checkpoint_path("zero-shot")).to("cpu", torch.float64)
 TUNED = api.load(checkpoint_path("ft")).to("cpu", torch.float64)
@@ -168,12 +169,27 @@ def test_other_samples_than_the_clean_ones() -> None:
         assert np.isfinite(found[name]).all()
 
 
+def test_of_many_samples_an_index_finds_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so few it finds them all, and what is checked is all of them."""
+    monkeypatch.setattr("geomlab.features.index.LEAST", FEW)
+    found = models.alone(FeatureGeometry(TUNED, k=5), CLIP, MOVED)
+    for name in NUMBERS:
+        np.testing.assert_allclose(found[name], FOUND[name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found[f"{name}_exact"], found[name], rtol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(found["index_recall"], 1)
+    assert {str(one) for one in found if OF_MANY.search(str(one))} == {
+        one for one in documented("features") if OF_MANY.search(one)
+    }
+    assert "nearest neighbours by an index" in str(found["warnings"].item())
+
+
 def test_umap_beside_pca() -> None:
     wanted = FeatureGeometry(TUNED, k=5, projection="umap")
     threads = torch.get_num_threads()
     once, again = (models.alone(wanted, CLIP, MOVED) for _ in range(2))
     assert torch.get_num_threads() == threads
-    assert set(once.data_vars) == documented("features") | {"warnings"}
+    of_many = {one for one in documented("features") if OF_MANY.search(one)}
+    assert set(once.data_vars) == documented("features") - of_many | {"warnings"}
     assert once["umap"].shape == (FEW, 2)
     np.testing.assert_array_equal(once["umap"], again["umap"])
 

@@ -12,28 +12,22 @@ from geomlab import stats
 from geomlab.features import classes, discrepancy, manifold, similarity
 from geomlab.features.canonical import pwcca, svcca
 from geomlab.features.collapse import collapse
-from geomlab.features.dimension import effective_rank, participation_ratio, spectrum, two_nn
+from geomlab.features.dimension import effective_rank, participation_ratio, spectrum
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import normalised
-from geomlab.features.intervals import MIN_SAMPLES, Interval, exponential, halved, jackknifed, with_interval
+from geomlab.features.intervals import MIN_SAMPLES, Interval, exponential, jackknifed, with_interval
 from geomlab.features.layer_pairs import cka_of_layers
-from geomlab.features.neighbours import mutual_knn
 from geomlab.features.outliers import Measure, outlier_shift
 from geomlab.features.rsa import rsa
 from geomlab.features.shift import centroid_shifts
 from geomlab.features.uniformity import alignment, uniformity
 from geomlab.typing import Features, Labels
 
-NEAREST = 10  # neighbours of the mutual k-NN, fewer of few samples; as in Huh et al. 2024
 Pair = tuple[float, float]
 UNDEFINED: Pair = (math.nan, math.nan)
 
 
-def shared_neighbours(x: Tensor, y: Tensor) -> Tensor:
-    """`mutual_knn` with as many neighbours as there may be."""
-    return mutual_knn(x, y, k=min(NEAREST, len(x) - 2))
-
-
+QUADRATIC = ("rsa_to_clean", "rbf_cka_to_clean", "uniformity")  # which look at all pairs of samples
 # Beside the CKA, which is taken of all pairs of layers at once (`matrices`).
 TO_CLEAN: Mapping[str, Measure] = {
     "gram_drift": similarity.gram_drift,
@@ -41,7 +35,6 @@ TO_CLEAN: Mapping[str, Measure] = {
     "rsa_to_clean": rsa,
     "svcca_to_clean": svcca,
     "pwcca_to_clean": pwcca,
-    "knn_to_clean": shared_neighbours,
 }
 TO_REFERENCE: Mapping[str, Measure] = {
     "reference_gram_drift": similarity.gram_drift,
@@ -50,10 +43,17 @@ TO_REFERENCE: Mapping[str, Measure] = {
 TO_UNPERTURBED: Mapping[str, Measure] = {
     "weights_gram_drift": similarity.gram_drift,
     "weights_angular": similarity.angular_distance,
-    "weights_knn": shared_neighbours,
 }
 # These need the same samples seen clean.
-TWINS = (*TO_CLEAN, "cka_to_clean", "rbf_cka_to_clean", "alignment_to_clean", "gram_volume", "cka_outliers")
+TWINS = (
+    *TO_CLEAN,
+    "cka_to_clean",
+    "rbf_cka_to_clean",
+    "knn_to_clean",
+    "alignment_to_clean",
+    "gram_volume",
+    "cka_outliers",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,7 @@ class Views:
         clean_labels: (m,).
         paired: whether row i of all is of the same sample.
         k: neighbours of the LID; below 2 there is none.
+        some: (m,) the samples of which all pairs are looked at: of many, a part of them.
         reasons: what could not be measured, and why; filled as numbers are asked for, as the next.
         left_out: (groups,) numbers without each group of samples, of those that have them.
     """
@@ -79,6 +80,7 @@ class Views:
     clean_labels: Tensor
     paired: bool
     k: int
+    some: Tensor
     reasons: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, Tensor] = field(default_factory=dict)
 
@@ -161,22 +163,15 @@ class Views:
         return found | self._several(names, self._collapsed, logarithms=("nc1",))
 
     def _of_dimension(self) -> dict[str, Pair]:
-        x, unit = self.here, self.unit
-        lid, before = self._lid(unit, x), self._lid(self.unit_clean, self.clean)
-        found = {"lid": self._by_halves("lid", lid)}
-        if self.paired:
-            found["delta_lid"] = self._by_halves("delta_lid", lambda r: lid(r) - before(r))
-        else:
-            (a, sa), (b, sb) = found["lid"], self._by_halves("delta_lid", before, len(self.clean))
-            found["delta_lid"] = (a - b, math.hypot(sa, sb))
-        found["two_nn"] = UNDEFINED if self.constant else self._by_halves("two_nn", lambda r: two_nn(unit[r]))
-        for name, measure in {
-            "participation_ratio": lambda r: participation_ratio(x[r]),
-            "effective_rank": lambda r: effective_rank(spectrum(x[r])),
-            "uniformity": lambda r: uniformity(x[r]),
-        }.items():
-            found[name] = self._interval(name, measure)
-        return found
+        x = self.here
+        return {
+            "participation_ratio": self._interval("participation_ratio", lambda r: participation_ratio(x[r])),
+            "effective_rank": self._interval("effective_rank", lambda r: effective_rank(spectrum(x[r]))),
+            "uniformity": self._interval("uniformity", self._uniformity, len(self.some)),
+        }
+
+    def _uniformity(self, rows: Tensor) -> Tensor:
+        return uniformity(self.here[self.some[rows]])
 
     def _to_unperturbed(self) -> dict[str, Pair]:
         """What the perturbation of the weights does to these inputs' features."""
@@ -192,8 +187,6 @@ class Views:
             return classes.centroid_cosines(*pair[0], *pair[1], self.count).nanmean()
 
         found["weights_centroid_cosine"] = self._interval("weights_centroid_cosine", turned)
-        there, here = self._lid(bent, self.bent), self._lid(self.unit, self.here)
-        found["weights_delta_lid"] = self._by_halves("weights_delta_lid", lambda r: there(r) - here(r))
         return found
 
     def _class_drift(self) -> Interval:
@@ -247,25 +240,6 @@ class Views:
         nc1 = found.nc1.clamp(min=torch.finfo(found.nc1.dtype).tiny).log()
         return torch.stack([between / (between + within), nc1, found.norms, found.angles, found.simplex])
 
-    def _lid(self, unit: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """What the mean LID is of the rows that are kept, over those where it is defined; NaN of constant ones."""
-
-        def of_rows(rows: Tensor) -> Tensor:
-            if similarity.is_constant(x[rows], x.dtype):
-                return unit.new_tensor(math.nan)
-            return manifold.lid(unit[rows], self.k).nanmean()
-
-        return of_rows
-
-    def _by_halves(self, name: str, statistic: Callable[[Tensor], Tensor], n: int | None = None) -> Pair:
-        """Of a measure of nearest neighbours; NaN, with the reason, where it is not defined."""
-        try:
-            found = halved(statistic, n or len(self.here))
-        except ValueError as error:
-            self.reasons[name] = str(error)
-            return UNDEFINED
-        return float(found.value), float(found.stderr)
-
     def _interval(self, name: str, statistic: Callable[..., Tensor], *sizes: int) -> Pair:
         return self._several((name,), lambda *rows: statistic(*rows).reshape(1), *sizes)[name]
 
@@ -294,6 +268,8 @@ class Views:
     ) -> Pair:
         if not paired or len(x) < MIN_SAMPLES:
             return UNDEFINED
+        if name in QUADRATIC:
+            x, y = x[self.some], y[self.some]
         try:
             found = with_interval(measure, x, y)
         except ValueError as error:

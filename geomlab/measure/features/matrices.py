@@ -21,15 +21,23 @@ class LayerMatrix:
         kernels: `cka_of_layers`, or `rbf_cka_of_layers`.
         xs: layer -> (n, d) features.
         ys: layer -> (m, d') features of the other side.
+        rows: the samples that are looked at, all by default.
         paired: whether both are of the same samples; else all is NaN, as of fewer than eight samples.
     """
 
     def __init__(
-        self, kernels: Kernels, xs: Mapping[str, Features], ys: Mapping[str, Tensor], *, paired: bool
+        self,
+        kernels: Kernels,
+        xs: Mapping[str, Features],
+        ys: Mapping[str, Tensor],
+        *,
+        paired: bool,
+        rows: Tensor | None = None,
     ) -> None:
         self._rows, self._columns = list(xs), list(ys)
         if paired and ys and len(next(iter(xs.values()))) >= MIN_SAMPLES:
-            self._found = kernels(list(xs.values()), list(ys.values()))
+            sides = ([f if rows is None else f[rows] for f in side.values()] for side in (xs, ys))
+            self._found = kernels(*sides)
         else:
             nothing = torch.full((len(xs), len(ys)), torch.nan, dtype=torch.float64)
             self._found = Interval(nothing, nothing, nothing, nothing)

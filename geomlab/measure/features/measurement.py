@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from geomlab import params
 from geomlab.data.batches import Batches
 from geomlab.devices import GIBIBYTE
+from geomlab.features import index
 from geomlab.features.extraction import POOLINGS, extract
 from geomlab.features.head import Head, linear_head
 from geomlab.features.intervals import MIN_SAMPLES
@@ -27,10 +29,12 @@ from geomlab.measure.features.layer import (
     TO_CLEAN,
     TO_REFERENCE,
     TWINS,
+    UNDEFINED,
     Pair,
     Views,
 )
 from geomlab.measure.features.matrices import LayerMatrix
+from geomlab.measure.features.nearest import Nearest
 from geomlab.measure.features.projection import Projection, library
 from geomlab.subject import FEATURES, Subject
 from geomlab.typing import Features, Float
@@ -51,6 +55,7 @@ COMPARED = (  # numbers of the last layer that are stored without each group too
     "effective_rank",
     "uniformity",
 )
+PAIRED = 5000  # samples of which all pairs are looked at, where there are more than the index takes: ours
 OUTSIDE = ("reference", "seed", "memory")  # of what the cell's key says by itself, or that changes no number
 
 
@@ -92,10 +97,12 @@ class FeatureGeometry(Joint):
         return {name: value for name, value in vars(self).items() if name not in OUTSIDE}
 
     def check(self, subject: Subject, clean: Batches) -> None:
-        """Whether there is what UMAP needs; see `Measurement`."""
-        del subject, clean
+        """Whether there are the libraries that UMAP and the index of many samples need; see `Measurement`."""
+        del subject
         if self.projection == "umap":
             library()
+        if len(clean) >= index.LEAST:
+            index.library()
 
     def together(
         self,
@@ -146,15 +153,18 @@ class FeatureGeometry(Joint):
             if self.reference is not None:
                 shared = shared_layers(self.reference, layers)
                 theirs = self._extracted(self.reference, batches, shared, store)
-            views = {name: self._views(batches, here[name], clean[name], bent[name]) for name in here}
+            some = _some(len(batches), self.seed)
+            views = {name: self._views(batches, here[name], clean[name], bent[name], some) for name in here}
             own = LayerMatrix(cka_of_layers, here, clean, paired=batches.paired)
-            curved = LayerMatrix(rbf_cka_of_layers, here, clean, paired=batches.paired)
+            curved = LayerMatrix(rbf_cka_of_layers, here, clean, paired=batches.paired, rows=some)
+            nearest = {name: Nearest(view, self.seed) for name, view in views.items()}
             against = LayerMatrix(cka_of_layers, here, theirs, paired=True)
             rows = {
                 name: {
                     "cka_to_clean": own.between(name, name),
                     "rbf_cka_to_clean": curved.between(name, name),
                     **view.numbers(),
+                    **nearest[name].numbers(),
                 }
                 for name, view in views.items()
             }
@@ -171,6 +181,7 @@ class FeatureGeometry(Joint):
             warnings.append(f"the reference has no layers {', '.join(lost[:5])}: not compared there")
         warnings += _undefined(rows, views, batches, lost)
         warnings += [f"{names} not defined: {why}" for names, why in last.reasons.items()]
+        values |= _exactly(nearest)
         values |= {"cka_outliers": ("layer", outliers), **own.variables("cka_matrix", "clean_layer")}
         values |= curved.variables("rbf_cka_matrix", "clean_layer")
         values |= {
@@ -206,9 +217,9 @@ class FeatureGeometry(Joint):
             )
         return subject.at({name: subject.weights[name] + step[name] for name in names}), warnings
 
-    def _views(self, batches: Batches, here: Features, clean: Tensor, bent: Features) -> Views:
+    def _views(self, batches: Batches, here: Features, clean: Tensor, bent: Features, some: Tensor) -> Views:
         labels, clean_labels = batches.labels.cpu(), batches.clean_labels.cpu()
-        return Views(here, clean, bent, labels, clean_labels, batches.paired, self._k(batches))
+        return Views(here, clean, bent, labels, clean_labels, batches.paired, self._k(batches), some)
 
     def _k(self, batches: Batches) -> int:
         """Neighbours that half of the samples have too, of which the interval is made."""
@@ -223,6 +234,11 @@ class FeatureGeometry(Joint):
             )
         if self._k(batches) < self.k:
             found.append(f"LID uses k = {self._k(batches)} instead of {self.k}: too few samples")
+        if len(batches) >= index.LEAST:
+            found.append(
+                f"RSA, RBF CKA and uniformity are of {PAIRED} of the {len(batches)} samples, and nearest neighbours by "
+                "an index, beside exact ones of a part of them"
+            )
         if len(batches) < MIN_SAMPLES:
             found.append(f"{len(batches)} samples are too few for similarities; use at least {MIN_SAMPLES}")
         return found
@@ -252,6 +268,25 @@ def _by_layer(rows: Mapping[str, Mapping[str, Pair]]) -> dict[str, Any]:
         pairs = np.array([row[measure] for row in rows.values()])
         values[measure], values[f"{measure}_stderr"] = ("layer", pairs[:, 0]), ("layer", pairs[:, 1])
     return values
+
+
+def _some(n: int, seed: int) -> Tensor:
+    """The samples of which all pairs are looked at: all, or of many a random part."""
+    if n < index.LEAST:
+        return torch.arange(n)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:PAIRED].sort().values
+
+
+def _exactly(nearest: Mapping[str, Nearest]) -> dict[str, Any]:
+    """Variables of what was measured by the index: the same of the checked samples exactly, and its recall."""
+    found: dict[str, Any] = {}
+    for name in next(iter(nearest.values())).exact:
+        pairs = np.array([one.exact.get(name, UNDEFINED) for one in nearest.values()])
+        found[f"{name}_exact"], found[f"{name}_exact_stderr"] = ("layer", pairs[:, 0]), ("layer", pairs[:, 1])
+    if found:
+        recall = [min(one.recall.values(), default=np.nan) for one in nearest.values()]
+        found["index_recall"] = ("layer", np.array(recall))
+    return found
 
 
 def _by_class(views: Mapping[str, Views]) -> dict[str, Any]:

@@ -163,11 +163,18 @@ def _below(panel: Panel, panels: list[Panel]) -> bool:
 
 
 def _shown(data: xr.Dataset, measure: Measure) -> dict[str, Look]:
-    """The conditions of a panel: where clean inputs say nothing, without them."""
+    """The conditions of a panel: where clean inputs say nothing, without them, unless there are no others."""
     shown = looks(select.conditions(data))
-    if not measure.of_clean and len(shown) > 1:
-        return {name: look for name, look in shown.items() if kind(name) != "clean"}
-    return shown
+    moved = {name: look for name, look in shown.items() if kind(name) != "clean"}
+    if measure.of_clean or not moved or not np.isfinite(_of(data, measure, list(moved))).any():
+        return shown
+    return moved
+
+
+def _of(data: xr.Dataset, measure: Measure, conditions: list[str]) -> Array:
+    """The numbers of some conditions."""
+    part = data.sel(condition=conditions) if "condition" in data.dims else data
+    return select.numbers(part, measure.variable)
 
 
 def _legend(data: xr.Dataset, panels: list[Panel]) -> dict[str, Look]:

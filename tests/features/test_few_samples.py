@@ -59,9 +59,9 @@ REFUSED: dict[str, tuple[int, Measure]] = {
     ),
     "covariance_distance": (4, lambda x, y, _: discrepancy.covariance_distance(x, y, paired=True)),
     "shared_priors": (7, lambda x, y, labels: discrepancy.shared_priors(labels, labels, 2)),
-    "nearest_centre_agreement": (
+    "agreements": (
         1,
-        lambda x, y, labels: collapse.nearest_centre_agreement(x, labels, classes.class_means(x, labels, 2)),
+        lambda x, y, labels: collapse.agreements(x, labels, classes.class_means(x, labels, 2)),
     ),
 }
 

@@ -12,7 +12,6 @@ from geomlab.features import collapse, manifold, uniformity
 from geomlab.features.classes import class_means
 from geomlab.features.head import Head
 from geomlab.features.intervals import jackknifed
-from geomlab.features.texts import extract_texts
 from geomlab.measure.features.layer import UNDEFINED, Pair, Views
 from geomlab.measure.features.projection import Projection
 from geomlab.subject import Subject
@@ -129,9 +128,11 @@ class LastLayer:
 
 def texts_of(subject: Subject) -> Features | None:
     """The features of a CLIP's class prompts, one row a text."""
-    return (
-        None if subject.text is None else extract_texts(subject.text, subject.text.prompts(), [])["features"]
-    )
+    if subject.text is None:
+        return None
+    from geomlab.features.texts import extract_texts  # not above: it imports open_clip
+
+    return extract_texts(subject.text, subject.text.prompts(), [])["features"]
 
 
 def _centres(points: Any, labels: Tensor, classes: int) -> Any:

@@ -129,12 +129,12 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
         for name, entry in found.items()
         if name != "geomlab" and isinstance(entry, dict) and entry.get("difference", 1) < TOLERANCE
     }
-    return {
-        "correct, over geomlab": {name: seconds / ours for name, seconds in correct.items()},
-        "correct, over geomlab, beyond one forward": {
+    found = {"correct, over geomlab": {name: seconds / ours for name, seconds in correct.items()}}
+    if ours > 1.1 * forward:  # else the rest of ours is noise
+        found["correct, over geomlab, beyond one forward"] = {
             name: (seconds - forward) / (ours - forward) for name, seconds in correct.items()
-        },
-    }
+        }
+    return found
 
 
 def memory(layers: Layers) -> dict[str, Any]:

@@ -48,15 +48,15 @@ class Nearest:
         view, bent = self.views, normalised(self.views.bent)
         lid, before = self._lid(view.unit, view.here), self._lid(view.unit_clean, view.clean)
         there = self._lid(bent, view.bent)
-        found = {"lid": self._by_halves("lid", lid)}
+        found = {"lid": self._mean("lid", lid)}
         if view.paired:
-            found["delta_lid"] = self._by_halves("delta_lid", lambda r: lid(r) - before(r))
+            found["delta_lid"] = self._mean("delta_lid", lambda r: lid(r) - before(r))
         else:
-            found["delta_lid"] = _apart(found["lid"], self._by_halves("delta_lid", before, len(view.clean)))
+            found["delta_lid"] = _apart(found["lid"], self._mean("delta_lid", before, len(view.clean)))
         found["two_nn"] = (
             UNDEFINED if view.constant else self._by_halves("two_nn", lambda r: two_nn(view.unit[r]))
         )
-        found["weights_delta_lid"] = self._by_halves("weights_delta_lid", lambda r: there(r) - lid(r))
+        found["weights_delta_lid"] = self._mean("weights_delta_lid", lambda r: there(r) - lid(r))
         return found
 
     def _neighbours(self) -> dict[str, Pair]:
@@ -77,14 +77,25 @@ class Nearest:
         return float(found.value), float(found.stderr)
 
     def _lid(self, unit: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """What the mean LID is of the rows that are kept, over those where it is defined; NaN of constant ones."""
+        """The LID of the rows that are kept among themselves; NaN of constant ones."""
 
         def of_rows(rows: Tensor) -> Tensor:
             if similarity.is_constant(x[rows], x.dtype):
-                return unit.new_tensor(math.nan)
-            return manifold.lid(unit[rows], self.views.k).nanmean()
+                return unit.new_full((len(rows),), math.nan)
+            return manifold.lid(unit[rows], self.views.k)
 
         return of_rows
+
+    def _mean(self, name: str, values: Callable[[Tensor], Tensor], n: int | None = None) -> Pair:
+        """Mean over the samples where it is defined; its error the larger of that from halves and that of a mean.
+
+        From halves it is too small where n is below about 5k, as that of a mean is where samples share neighbours
+        (ours, by coverage).
+        """
+        value, error = self._by_halves(name, lambda r: values(r).nanmean(), n)
+        if math.isnan(value):
+            return UNDEFINED
+        return value, max(error, _mean(values(torch.arange(n or len(self.views.here))))[1])
 
     def _by_halves(self, name: str, statistic: Callable[[Tensor], Tensor], n: int | None = None) -> Pair:
         """Of dimensions by nearest neighbours; NaN, with the reason, where they are not defined."""

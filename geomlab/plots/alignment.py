@@ -66,7 +66,7 @@ def plot(data: xr.Dataset, ax: Axes, measure: Measure = TO_CLEAN.measures[0]) ->
 
 
 def _plot(data: xr.Dataset, ax: Axes, measure: Measure, names: list[str]) -> list[Drawn]:
-    artists = bands.draw(data, ax, measure.variable, _shown(data, measure), names)
+    artists = bands.draw(data, ax, measure.variable, _shown(data, measure), names, positive=measure.wide)
     if measure.still is not None:
         ax.axhline(measure.still, color=STILL, linewidth=0.6, zorder=1)
     layerwise.name_layers(ax, names, most=NAMED)
@@ -127,7 +127,9 @@ def interactive(data: xr.Dataset, title: str = TO_CLEAN.title, group: Group = TO
     for panel in panels:
         where, measure = {"row": panel.place[0] + 1, "col": panel.place[1] + 1}, panel.measure
         scale, shown = _scale(data, measure), _shown(panel.data, measure)
-        for trace in bands.traces(panel.data, measure.variable, shown, panel.layers, scale, first=True):
+        for trace in bands.traces(
+            panel.data, measure.variable, shown, panel.layers, scale, first=True, positive=measure.wide
+        ):
             trace.showlegend = trace.showlegend and trace.legendgroup not in named
             named |= {trace.legendgroup} if trace.showlegend else set()
             fig.add_trace(trace, **where)
@@ -186,7 +188,7 @@ def _legend(data: xr.Dataset, panels: list[Panel]) -> dict[str, Look]:
 def _curves(one: xr.Dataset, measure: Measure) -> Iterator[bands.Curve]:
     """A measure at all layers."""
     names = [str(name) for name in one["layer"].values]
-    return bands.curves(one, measure.variable, _shown(one, measure), names)
+    return bands.curves(one, measure.variable, _shown(one, measure), names, positive=measure.wide)
 
 
 def _ends(data: xr.Dataset, measure: Measure) -> Array:
@@ -194,7 +196,7 @@ def _ends(data: xr.Dataset, measure: Measure) -> Array:
     found = [np.full(1, np.nan if measure.still is None else measure.still)]
     for _, one in select.per_checkpoint(data):
         for curve in _curves(one, measure):
-            found += [curve.y - curve.half, curve.y + curve.half]
+            found += [curve.low, curve.high]
     ends = np.concatenate(found)
     return np.asarray(ends[np.isfinite(ends)])
 

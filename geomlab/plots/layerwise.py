@@ -111,7 +111,7 @@ def traces(
             go.Scatter(
                 x=np.arange(len(names)) + dodge * (i - (len(series) - 1) / 2),
                 y=scale.forward(y),
-                error_y=error_bars(y, bar, scale),
+                error_y=error_bars(y, y - bar, y + bar, scale),
                 name=escape(condition),
                 legendgroup=condition,
                 showlegend=first,
@@ -126,9 +126,9 @@ def traces(
     return found
 
 
-def error_bars(y: Any, bar: Any, scale: Scale) -> dict[str, Any]:
-    """Error bars of plotly on a scale; one that is not symmetric there has two lengths."""
-    up, down = scale.forward(y + bar) - scale.forward(y), scale.forward(y) - scale.forward(y - bar)
+def error_bars(y: Any, low: Any, high: Any, scale: Scale) -> dict[str, Any]:
+    """Error bars of plotly between two ends on a scale; one that is not symmetric there has two lengths."""
+    up, down = scale.forward(high) - scale.forward(y), scale.forward(y) - scale.forward(low)
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.2, "width": 0}
 
 

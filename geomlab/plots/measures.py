@@ -12,7 +12,8 @@ class Measure:
         label: of the y axis.
         still: its value for features that did not move, or are the reference's; None where there is no such value.
         of_clean: whether clean inputs have one that says something.
-        wide: whether it may span decades; the numbers then choose the scale.
+        wide: whether it is a positive ratio that may span decades: its interval is symmetric in the logarithm, and the
+            numbers choose the scale.
     """
 
     variable: str

@@ -100,7 +100,7 @@ def interactive(data: xr.Dataset, title: str = TITLE) -> go.Figure:
             fig.add_scatter(
                 x=x,
                 y=scale.forward(y),
-                error_y=layerwise.error_bars(y, bar, scale),
+                error_y=layerwise.error_bars(y, y - bar, y + bar, scale),
                 name=escape(name),
                 legendgroup=name,
                 showlegend=place == 0,

@@ -12,6 +12,7 @@ from matplotlib.text import Annotation
 
 from geomlab.plots import (
     alignment,
+    bands,
     classes,
     clouds,
     matrices,
@@ -64,6 +65,18 @@ def test_bands_are_intervals_of_the_jackknife(one: Results) -> None:
         ends = {round(end, 9) for end in y[x == i]}
         half = t95(GROUPS) * error[i]
         assert {round(value[i] - half, 9), round(value[i] + half, 9)} <= ends
+
+
+def test_a_positive_ratio_has_its_interval_in_the_logarithm(one: Results) -> None:
+    (measure,) = (m for m in measures.CLASSES.measures if m.variable == "nc1")
+    data = cell(one).sel(layer=["features"])
+    wide = data.assign(nc1_stderr=2 * data["nc1"])
+    looks = style.looks(["pgd"])
+    (curve,) = bands.curves(wide, "nc1", looks, ["features"], positive=measure.wide)
+    value = data["nc1"].sel(condition="pgd").item()
+    np.testing.assert_allclose(
+        [curve.low, curve.high], value * np.exp(2 * t95(GROUPS) * np.array([[-1], [1]]))
+    )
 
 
 def test_bands_in_a_browser_are_the_same(one: Results) -> None:

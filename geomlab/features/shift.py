@@ -49,7 +49,16 @@ def centroid_shifts(
         ValueError: if a label is none of these, or paired samples differ in their labels.
     """
     moved = mean_distances(features, labels, clean, clean_labels, classes, paired=paired)
-    norms = squared_norms(clean, clean_labels, classes)
+    return relative(moved, squared_norms(clean, clean_labels, classes))
+
+
+def relative(moved: Float[Tensor, "classes"], norms: Float[Tensor, "classes"]) -> Float[Tensor, "classes"]:
+    """(C,) root of squared moves over squared norms, with the move's sign; NaN where the norm is not told from 0.
+
+    Args:
+        moved: (C,) of `discrepancy.mean_distances`.
+        norms: (C,) of `discrepancy.squared_norms`.
+    """
     return signed_root(moved / torch.where(norms > 0, norms, torch.nan))
 
 

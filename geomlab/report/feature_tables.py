@@ -103,7 +103,8 @@ def class_table(results: Results) -> Table:
             last, names = last_layer(_only(one, there)), class_names(one)
             for number in one["class"].values:
                 at = last.sel({"class": number})
-                rows.append((*lead, names[int(number)], *_cells(at, one, there)))
+                n = _members(one, int(number))
+                rows.append((*lead, names[int(number)], *(_cell(at, name, n) for name in there)))
     caption = (
         "Of what feeds the last linear map: cosine of a class's centroid with that of its clean inputs, and relative "
         f"change of the Gram matrix of its samples, by the name or number of the class. {ONE_ERROR}"
@@ -111,6 +112,11 @@ def class_table(results: Results) -> Table:
     return Table(
         "How far each class moved", (*leading(results), "class", *there.values()), tuple(rows), caption
     )
+
+
+def _members(one: xr.Dataset, number: int) -> int | None:
+    """Samples of a class, where their classes are stored."""
+    return int((one["sample_label"] == number).sum()) if "sample_label" in one else count(one)
 
 
 def last_table(results: Results) -> Table:

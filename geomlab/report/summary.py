@@ -18,7 +18,8 @@ from geomlab.stats import positive_interval, t95
 SCHEMA = 1
 OUTLIERS = "cka_outliers"  # which has no error
 FEATURES = (*TO_CLEAN, *CLASSES, *DIMENSIONS, *WEIGHTS, *(name for name in SIMILARITIES if name != OUTLIERS))
-LAST = ("nc3", "nc4", "nc4_low", "nc4_high", "modality_gap", "modality_gap_change", "modality_shift")
+LAST = ("nc3", "nc4", "nc4_low", "nc4_high", "nc4_n", "modality_gap", "modality_gap_change", "modality_shift")
+TERMS = ("class_mean_distance", "class_covariance_distance")
 REFERENCE = {
     "cka": "reference_cka",
     "gram_drift": "reference_gram_drift",
@@ -379,8 +380,9 @@ def _features(results: Results, checkpoint: str, *, with_reference: bool) -> Jso
         measures = {name: name for name in FEATURES if name in one}  # there were fewer once
         extra = {"n": count(one), "paired": bool(one["paired"].item()), "lid_k": count(one, "lid_k")}
         features[condition] = {**_measures(one, measures), **extra}
-        if OUTLIERS in one:
-            features[condition][OUTLIERS] = scalar(last_layer(one), OUTLIERS)
+        for name in (OUTLIERS, "rbf_cka_outliers", "weights_cka_outliers", "reference_cka_outliers"):
+            if name in one:
+                features[condition][name] = scalar(last_layer(one), name)
         features[condition] |= _of_last(one)
     against = (
         {condition: _measures(one, REFERENCE) for condition, one in found.items()} if with_reference else {}
@@ -402,8 +404,9 @@ def _of_last(one: xr.Dataset) -> Json:
         found["classes"] = {
             str(number): {
                 key: scalar(last.sel({"class": number}), key)
-                for name in ("class_cosine", "class_gram_drift")
+                for name in ("class_cosine", "class_gram_drift", *TERMS)
                 for key in (name, f"{name}_stderr")
+                if key in last
             }
             for number in one["class"].values
         }

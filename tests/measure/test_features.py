@@ -14,14 +14,18 @@ from geomlab.errors import UserError
 from geomlab.features import collapse, similarity
 from geomlab.features.canonical import svcca
 from geomlab.features.classes import class_means
+from geomlab.features.discrepancy import class_distances
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import extract
-from geomlab.features.head import linear_head
+from geomlab.features.head import Head, linear_head
 from geomlab.features.intervals import with_interval
 from geomlab.features.kernel import rbf_cka
 from geomlab.features.texts import extract_texts
+from geomlab.landscape import directions
 from geomlab.measure import FeatureGeometry
 from geomlab.measure.features import projection
+from geomlab.measure.features.last import LastLayer
+from geomlab.measure.features.layer import Views
 from geomlab.measure.features.measurement import COMPARED
 from geomlab.measure.features.nearest import NUMBERS
 from tests import models
@@ -104,6 +108,54 @@ def test_the_head_against_the_centroids() -> None:
     assert (float(FOUND["nc4_low"]), float(FOUND["nc4_high"])) == pytest.approx((low, high))
 
 
+def test_a_sample_alone_in_its_class_is_not_judged_by_its_own_centroid() -> None:
+    """Of one sample a class none can be, of two all are."""
+    for each, judged in ((1, 0), (2, 20)):
+        labels = torch.arange(20) % (20 // each)
+        x = torch.eye(20)[labels].double() + 0.01 * torch.rand(20, 20, dtype=torch.float64)
+        view = Views(x, x, x, labels, labels, True, 5, torch.arange(20))
+        head = Head(torch.eye(20).double(), torch.zeros(20).double())
+        right, known = LastLayer(view, head, None, None)._agreements(head)
+        assert int(known.sum()) == int(right.sum()) == judged
+
+
+def test_shifts_are_over_the_same_norm() -> None:
+    last, labels = FOUND.sel(layer="features"), MOVED.labels
+    step = directions.adversarial(CLIP, MOVED, list(CLIP.weights), rho=0.05)
+    there = CLIP.at({name: weight + step[name] for name, weight in CLIP.weights.items()})
+    bent, x, y = extract(there, MOVED, [])["features"], HERE["features"], CLEAN["features"]
+    for name, moved in {"weight_shift": bent - x, "input_shift": x - y}.items():
+        shares = []
+        for c in range(10):
+            f, g = moved[labels == c], y[labels == c]
+            length, norm = (s.mean(0).square().sum() - s.var(0).sum() / len(s) for s in (f, g))
+            shares.append(length.sign() * (length.abs() / norm).sqrt())
+        assert float(last[name]) == pytest.approx(float(torch.stack(shares).mean()))
+
+
+def test_classes_have_the_terms_of_the_lemma() -> None:
+    apart = class_distances(
+        *(F.normalize(CLEAN["features"], dim=1), MOVED.labels),
+        *(F.normalize(HERE["features"], dim=1), MOVED.labels, 10),
+        paired=True,
+    )
+    np.testing.assert_allclose(FOUND["class_mean_distance"], apart.mean)
+    np.testing.assert_allclose(FOUND["class_covariance_distance"], apart.covariance)
+    squares = float((FOUND["sample_gram_drift"] ** 2).sum())
+    assert squares == pytest.approx(float(FOUND["gram_drift"].sel(layer="features")) ** 2)
+
+
+def test_few_samples_have_a_reason_and_it_is_the_right_one() -> None:
+    rows = torch.arange(5)
+    few = MOVED.take(rows)
+    said = str(models.alone(FeatureGeometry(TUNED, k=5), CLIP, few)["warnings"].item())
+    assert "5 samples are too few for similarities" in said
+    assert "LID is not defined" in said
+    for name in ("weights_cka", "rbf_cka_to_clean", "weights_knn"):
+        assert name not in said
+    assert "input_shift, weight_shift, discrepancy not defined" in said or "too few samples a class" in said
+
+
 def test_the_gap_between_images_and_texts() -> None:
     assert CLIP.text is not None
     texts = F.normalize(extract_texts(CLIP.text, CLIP.text.prompts())["features"], dim=1).mean(0)
@@ -158,7 +210,6 @@ def test_other_samples_than_the_clean_ones() -> None:
     assert {str(one) for one in found if str(one).endswith("_left_out")} == {
         f"{name}_left_out"
         for name in (
-            "weight_shift",
             "class_separation",
             "participation_ratio",
             "effective_rank",

@@ -10,6 +10,8 @@ from torch import Tensor
 from geomlab import stats
 from geomlab.features import collapse, manifold, uniformity
 from geomlab.features.classes import class_means
+from geomlab.features.discrepancy import class_distances
+from geomlab.features.drift import gram_drift_of_samples
 from geomlab.features.head import Head
 from geomlab.features.intervals import jackknifed
 from geomlab.measure.features.layer import UNDEFINED, Pair, Views
@@ -40,22 +42,29 @@ class LastLayer:
 
     def values(self) -> dict[str, Any]:
         """Variables of the cell; see results/FORMAT.md."""
-        return {**self._against_head(), **self._against_texts(), **self._of_samples()}
+        return {
+            **self._against_head(),
+            **self._against_texts(),
+            **self._of_classes(),
+            **self._of_samples(),
+        }
 
     def _against_head(self) -> dict[str, Any]:
         """NC3 and NC4; the centroids of NC4 are of clean samples, without the group that the sample is in."""
-        duality, agreement = UNDEFINED, (math.nan, math.nan, math.nan)
+        duality, agreement, n = UNDEFINED, (math.nan, math.nan, math.nan), 0
         if self.head is None:
             self.reasons["nc3, nc4"] = "the logits are no linear map of the last features"
         else:
             duality = self._duality(self.head)
-            right = self._agreements(self.head)
-            if right is None:
-                self.reasons["nc4"] = "too few clean samples for centroids"
-            else:
-                agreement = (float(right.double().mean()), *stats.wilson(int(right.sum()), len(right)))
+            right, judged = self._agreements(self.head)
+            n = int(judged.sum())
+            if n < len(judged):
+                self.reasons["nc4"] = f"no centroid of the predicted class for {len(judged) - n} samples"
+            if n:
+                agreed = int((right & judged).sum())
+                agreement = (agreed / n, *stats.wilson(agreed, n))
         named = dict(zip(("nc4", "nc4_low", "nc4_high"), agreement, strict=True))
-        return {"nc3": duality[0], "nc3_stderr": duality[1], **named}
+        return {"nc3": duality[0], "nc3_stderr": duality[1], **named, "nc4_n": n}
 
     def _duality(self, head: Head) -> Pair:
         x, labels, weight = self.views.here, self.views.labels, head.weight
@@ -70,19 +79,20 @@ class LastLayer:
             return UNDEFINED
         return float(found.value), float(found.stderr)
 
-    def _agreements(self, head: Head) -> Bool[Tensor, "n"] | None:
-        """Whether the network's class is that of the nearest centroid; None where a group has no centroids."""
+    def _agreements(self, head: Head) -> tuple[Bool[Tensor, "n"], Bool[Tensor, "n"]]:
+        """Whether the network's class is that of the nearest centroid; and whether that class has one."""
         x, clean, labels = self.views.here, self.views.clean, self.views.clean_labels
         predicted = head(x).argmax(1)
-        right = torch.zeros(len(x), dtype=torch.bool)
+        right, judged = torch.zeros(2, len(x), dtype=torch.bool)
         group = torch.from_numpy(stats.group_of(len(x)).copy())
         for g in group.unique():
             others = group != g if self.views.paired else torch.ones(len(clean), dtype=torch.bool)
             centres = class_means(clean[others], labels[others], len(head.weight))
-            if bool(centres.isnan().any(1).all()):
-                return None
-            right[group == g] = collapse.agreements(x[group == g], predicted[group == g], centres)
-        return right
+            here = group == g
+            judged[here] = ~centres[predicted[here]].isnan().any(1)
+            if bool(judged[here].any()):
+                right[here] = collapse.agreements(x[here], predicted[here], centres)
+        return right, judged
 
     def _against_texts(self) -> dict[str, Any]:
         """The modality gap, how far the attack or shift changes it, and how far it moves the images' mean."""
@@ -100,6 +110,28 @@ class LastLayer:
         errors = {f"{name}_stderr": error for name, error in zip(names, found.stderr.tolist(), strict=True)}
         return {**dict(zip(names, found.value.tolist(), strict=True)), **errors}
 
+    def _of_classes(self) -> dict[str, Any]:
+        """The two terms of Lemma 3.2 a class, of unit features."""
+        view = self.views
+
+        def apart(rows: Tensor, others: Tensor | None = None) -> Tensor:
+            clean = rows if others is None else others
+            found = class_distances(
+                view.unit_clean[clean],
+                view.clean_labels[clean],
+                view.unit[rows],
+                view.labels[rows],
+                view.count,
+                paired=view.paired,
+            )
+            return torch.stack([found.mean, found.covariance])
+
+        found, values = jackknifed(apart, *view.sizes), {}
+        for row, name in enumerate(("class_mean_distance", "class_covariance_distance")):
+            values[name] = ("class", found.value[row].numpy())
+            values[f"{name}_stderr"] = ("class", found.stderr[row].numpy())
+        return values
+
     def _of_samples(self) -> dict[str, Any]:
         view, kept = self.views, slice(KEPT)
         values: dict[str, Any] = {
@@ -109,6 +141,9 @@ class LastLayer:
         if view.paired:
             volume = manifold.gram_volume(view.clean[kept], view.here[kept], view.bent[kept])
             values["sample_gram_volume"] = ("sample", volume.numpy())
+            if len(view.here) >= 3:
+                drift = gram_drift_of_samples(view.here, view.clean)[kept]
+                values["sample_gram_drift"] = ("sample", drift.numpy())
         if self.projection is None:
             return values
         here, clean = (self.projection(f) for f in (view.here, view.clean))

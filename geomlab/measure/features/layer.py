@@ -16,10 +16,11 @@ from geomlab.features.dimension import effective_rank, participation_ratio, spec
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import normalised
 from geomlab.features.intervals import MIN_SAMPLES, Interval, exponential, jackknifed, with_interval
+from geomlab.features.kernel import rbf_cka
 from geomlab.features.layer_pairs import cka_of_layers
 from geomlab.features.outliers import Measure, outlier_shift
 from geomlab.features.rsa import rsa
-from geomlab.features.shift import centroid_shifts
+from geomlab.features.shift import centroid_shifts, relative
 from geomlab.features.uniformity import alignment, uniformity
 from geomlab.typing import Features, Labels
 
@@ -126,11 +127,24 @@ class Views:
             name: self._similarity(name, measure, self.here, theirs) for name, measure in TO_REFERENCE.items()
         }
 
-    def outliers(self) -> float:
-        """How far the CKA to clean moves when the samples of largest norm leave; no error of it is taken."""
-        if not self.paired or len(self.here) < MIN_SAMPLES:
-            return math.nan
-        return float(outlier_shift(similarity.cka, self.here, self.clean))
+    def outliers(self, theirs: Tensor | None) -> dict[str, float]:
+        """How far each CKA moves when the samples of largest norm leave; no error of it is taken.
+
+        Args:
+            theirs: (n, d') the reference's features on the same inputs, or None.
+        """
+        pairs = {
+            "cka_outliers": (similarity.cka, self.here, self.clean if self.paired else None),
+            "rbf_cka_outliers": (rbf_cka, self.here, self.clean if self.paired else None),
+            "weights_cka_outliers": (similarity.cka, self.bent, self.here),
+            "reference_cka_outliers": (similarity.cka, self.here, theirs),
+        }
+        found = dict.fromkeys(pairs, math.nan)
+        for name, (measure, x, y) in pairs.items():
+            if y is not None and len(x) >= MIN_SAMPLES:
+                rows = self.some if measure is rbf_cka else slice(None)
+                found[name] = float(outlier_shift(measure, x[rows], y[rows]))
+        return found
 
     def _to_clean(self) -> dict[str, Pair]:
         found = {
@@ -144,23 +158,32 @@ class Views:
         return found | {"gram_volume": self._mean("gram_volume", volume)}
 
     def _of_classes(self) -> dict[str, Pair]:
-        count, labels = self.count, self.labels
+        count = self.count
         moved = self._by_class(
             lambda x, a, y, b: centroid_shifts(x, a, y, b, count, paired=self.paired).nanmean()
         )
-        bent = lambda r: centroid_shifts(  # noqa: E731
-            self.bent[r], labels[r], self.here[r], labels[r], count, paired=True
-        ).nanmean()
         found = {
             "centroid_cosine": self._turned_on_average(),
             "input_shift": self._interval("input_shift", moved, *self.sizes),
-            "weight_shift": self._interval("weight_shift", bent, len(self.here)),
+            "weight_shift": self._interval("weight_shift", self._moved_by_weights, *self.sizes),
             "discrepancy": self._interval(
                 "discrepancy", self._by_class(self._discrepancy, unit=True), *self.sizes
             ),
         }
+        for name in ("input_shift", "weight_shift", "discrepancy"):
+            if math.isnan(found[name][0]) and not self.constant:
+                self.reasons.setdefault(name, "too few samples a class, or clean centroids not told from 0")
         names = ("class_separation", "nc1", "nc2_norms", "nc2_angles", "nc2_simplex")
         return found | self._several(names, self._collapsed, logarithms=("nc1",))
+
+    def _moved_by_weights(self, rows: Tensor, others: Tensor | None = None) -> Tensor:
+        """As `centroid_shifts`, of these inputs at perturbed weights, by the norm of the clean centroids too."""
+        labels, clean = self.labels[rows], rows if others is None else others
+        moved = discrepancy.mean_distances(
+            self.bent[rows], labels, self.here[rows], labels, self.count, paired=True
+        )
+        norms = discrepancy.squared_norms(self.clean[clean], self.clean_labels[clean], self.count)
+        return relative(moved, norms).nanmean()
 
     def _of_dimension(self) -> dict[str, Pair]:
         x = self.here

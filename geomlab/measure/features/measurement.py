@@ -28,6 +28,7 @@ from geomlab.measure.features.last import LastLayer, texts_of
 from geomlab.measure.features.layer import (
     TO_CLEAN,
     TO_REFERENCE,
+    TO_UNPERTURBED,
     TWINS,
     UNDEFINED,
     Pair,
@@ -56,6 +57,17 @@ COMPARED = (  # numbers of the last layer that are stored without each group too
     "uniformity",
 )
 PAIRED = 5000  # samples of which all pairs are looked at, where there are more than the index takes: ours
+SIMILARITIES = (  # of which none is taken of too few samples
+    *TO_CLEAN,
+    *TO_REFERENCE,
+    *TO_UNPERTURBED,
+    "cka_to_clean",
+    "rbf_cka_to_clean",
+    "knn_to_clean",
+    "weights_cka",
+    "weights_knn",
+    "reference_cka",
+)
 OUTSIDE = ("reference", "seed", "memory")  # of what the cell's key says by itself, or that changes no number
 
 
@@ -175,14 +187,15 @@ class FeatureGeometry(Joint):
             last = LastLayer(views[FEATURES], before.head, before.texts, before.projection)
             values = {**_by_layer(rows), **_by_class(views), **last.values()}
             left_out = {**views[FEATURES].left_out, "cka_to_clean": own.left_out(FEATURES, FEATURES)}
-            outliers = np.array([view.outliers() for view in views.values()])
+            outliers = [view.outliers(theirs.get(name)) for name, view in views.items()]
         lost = [name for name in here if self.reference is not None and name not in theirs]
         if lost:
             warnings.append(f"the reference has no layers {', '.join(lost[:5])}: not compared there")
         warnings += _undefined(rows, views, batches, lost)
         warnings += [f"{names} not defined: {why}" for names, why in last.reasons.items()]
         values |= _exactly(nearest)
-        values |= {"cka_outliers": ("layer", outliers), **own.variables("cka_matrix", "clean_layer")}
+        values |= {name: ("layer", np.array([one[name] for one in outliers])) for name in outliers[0]}
+        values |= own.variables("cka_matrix", "clean_layer")
         values |= curved.variables("rbf_cka_matrix", "clean_layer")
         values |= {
             f"{name}_left_out": ("group", one.numpy())
@@ -232,7 +245,9 @@ class FeatureGeometry(Joint):
                 "these inputs are not the clean samples seen anew: "
                 "similarities to clean, alignment and Gram volume are not defined"
             )
-        if self._k(batches) < self.k:
+        if self._k(batches) < 2:
+            found.append("LID is not defined: half of the samples have no two neighbours; use at least 6")
+        elif self._k(batches) < self.k:
             found.append(f"LID uses k = {self._k(batches)} instead of {self.k}: too few samples")
         if len(batches) >= index.LEAST:
             found.append(
@@ -301,7 +316,7 @@ def _undefined(
     """Sentences on numbers that are not defined for a reason no other warning gives."""
     found: dict[tuple[str, str], list[str]] = {}
     for measure in next(iter(rows.values())):
-        few = measure in (*TO_CLEAN, *TO_REFERENCE) and len(batches) < MIN_SAMPLES
+        few = measure in SIMILARITIES and len(batches) < MIN_SAMPLES
         if few or (measure in TWINS and not batches.paired):
             continue
         known = lost if measure in TO_REFERENCE else []

@@ -115,9 +115,12 @@ class Nearest:
         lids = {name: large.lid(_first(one, view.k)) for name, one in near.items()}
         asked = {
             "lid": lids["here"],
-            "two_nn": large.two_nn(view.unit, near["here"], self._generator()),
             "weights_knn": large.mutual_knn(near["bent"], near["here"], k=NEAREST),
         }
+        try:
+            asked["two_nn"] = large.two_nn(view.unit, near["here"], self._generator())
+        except ValueError as error:
+            view.reasons["two_nn"] = str(error)
         if view.paired:
             asked["knn_to_clean"] = large.mutual_knn(near["here"], near["clean"], k=NEAREST)
         for name, one in asked.items():

@@ -59,7 +59,9 @@ class LastLayer:
             right, judged = self._agreements(self.head)
             n = int(judged.sum())
             if n < len(judged):
-                self.reasons["nc4"] = f"no centroid of the predicted class for {len(judged) - n} samples"
+                self.reasons[f"nc4 of {len(judged) - n} samples"] = (
+                    "their predicted class has no clean centroid"
+                )
             if n:
                 agreed = int((right & judged).sum())
                 agreement = (agreed / n, *stats.wilson(agreed, n))

@@ -17,9 +17,7 @@ from geomlab.errors import UserError
 from geomlab.spec import Spec
 from geomlab.typing import Features, Float, Images, Int, Logits
 
-PROMPTS = (
-    1000  # texts of which the text side's features are taken, where there are more classes one each: ours
-)
+PROMPTS = 1000  # texts of which the text side's features are taken; of more classes one each: ours
 
 
 @runtime_checkable

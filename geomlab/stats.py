@@ -48,6 +48,13 @@ def mean_stderr(values: ArrayLike) -> tuple[float, float]:
     return float(x.mean()), stderr
 
 
+def mean_of_defined(values: ArrayLike) -> tuple[float, float]:
+    """`mean_stderr` of the finite values; NaN where there is none."""
+    x = np.asarray(values, dtype=np.float64)
+    x = x[np.isfinite(x)]
+    return mean_stderr(x) if x.size else (float("nan"), float("nan"))
+
+
 def t_half_width(values: ArrayLike) -> Array:
     """Half the width of the 95 % interval of a mean, t(0.975, n−1)·s/√n (Student 1908).
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -15,7 +16,7 @@ from geomlab.render.catalog import KINDS
 from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
 from geomlab.report.words import describe
 from geomlab.results import Results, open_results
-from geomlab.stats import mean_stderr, paired_difference
+from geomlab.stats import GROUPS, jackknife_error, mean_stderr, paired_difference, t95
 from geomlab.tables import Cell
 from tests.synthetic import CONDITIONS, write_folder
 
@@ -205,6 +206,38 @@ def test_slices_are_compared_in_pairs(two: Results) -> None:
     landscape["batchnorm"] = ("checkpoint", ["taken anew", "those of the checkpoint"])
     other = comparison_tables(Results(two.folder, two.manifests, {"landscape": landscape}))
     assert "slices_differences" not in other
+
+
+def test_features_are_compared_in_pairs(two: Results) -> None:
+    """Made-up numbers whose groups differ by the same noise in both checkpoints, and by a tenth of it beside."""
+    data = two["features"].drop_vars([str(one) for one in two["features"] if str(one).startswith("sample_")])
+    shape = (data.sizes["checkpoint"], data.sizes["condition"], GROUPS)
+    noise = np.random.default_rng(0).normal(size=(2, GROUPS))
+    for name in ("cka_to_clean", "effective_rank"):
+        last = data[name].sel(layer="features").transpose("checkpoint", "condition").values[..., None]
+        apart = np.array([0.0, 0.1])[:, None, None] * noise[1]
+        dims = ("checkpoint", "condition", "group")
+        data[f"{name}_left_out"] = (dims, last + 1e-3 * (np.broadcast_to(noise[0], shape) + apart))
+    data["samples_sha256"] = (("checkpoint", "condition"), np.full(shape[:2], "same", dtype=object))
+    found = Results(two.folder, two.manifests, {"features": data})
+    rows = [row for row in comparison_tables(found)["features_differences"].rows if row[1] == "pgd"]
+    assert [row[2] for row in rows] == ["CKA to clean", "effective rank"]
+    a, b = (
+        data["cka_to_clean"].sel(checkpoint=n, condition="pgd", layer="features") for n in two.checkpoints
+    )
+    difference = rows[0][3]
+    assert isinstance(difference, Cell)
+    assert isinstance(difference.error, tuple)
+    assert difference.value == pytest.approx(float(b - a))
+    half = t95(GROUPS) * float(jackknife_error(1e-4 * noise[1]))
+    assert difference.error == pytest.approx((difference.value - half, difference.value + half))
+    assert rows[0][5] == "by group"
+
+    n = data["n"].broadcast_like(data["samples_sha256"]).copy()
+    n[1] = n[1] / 2
+    other = comparison_tables(Results(two.folder, two.manifests, {"features": data.assign(n=n)}))
+    assert {row[2] for row in other["features_differences"].rows} == {"CKA to clean"}
+    assert {row[5] for row in other["features_differences"].rows} == {"no"}
 
 
 def test_ratios_carry_the_errors_of_both(two: Results) -> None:

@@ -118,7 +118,7 @@ def ways() -> dict[str, Any]:
             found[name][way] = {
                 "seconds": clock() - start,
                 **{
-                    f"recall at {k}": float(index.shared(indices[:, :k], truth[:, :k]).mean())
+                    f"recall at {k}": float(neighbours.shared(indices[:, :k], truth[:, :k]).mean())
                     for k in (10, K)
                 },
             }

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geomlab.errors import UserError
+from geomlab.features.neighbours import shared
 from geomlab.threads import threads_kept
 from geomlab.typing import Features, Float, Int
 
@@ -98,20 +99,6 @@ def exact(features: Features, rows: Int[Tensor, "m"], k: int) -> Neighbours:
         apart[torch.arange(len(part)), part] = torch.inf  # a sample is not its own neighbour
         found.append(apart.topk(k, largest=False).indices)
     return _sorted(features, rows, torch.cat(found))
-
-
-def shared(here: Int[Tensor, "m k"], there: Int[Tensor, "m k"]) -> Float[Tensor, "m"]:
-    """(m,) share of each sample's neighbours that are the same in both.
-
-    Args:
-        here: (m, k) indices of neighbours.
-        there: (m, k) of other neighbours of the same samples.
-    """
-    counts = [
-        (a[:, :, None] == b[:, None, :]).sum((1, 2))
-        for a, b in zip(here.split(_ROWS), there.split(_ROWS), strict=True)
-    ]
-    return torch.cat(counts).double() / here.shape[1]
 
 
 def _approximate(features: Features, k: int, seed: int, sought: int) -> Neighbours:

@@ -1,6 +1,5 @@
 """Measures of nearest neighbours of many samples: of all by the index, and beside it of a random part exactly."""
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,9 +7,10 @@ from torch import Tensor
 
 from geomlab import stats
 from geomlab.features.dimension import two_nn_of
-from geomlab.features.index import Indexed, Neighbours, indexed, shared
+from geomlab.features.index import Indexed, Neighbours, indexed
 from geomlab.features.intervals import jackknifed
 from geomlab.features.manifold import lid_of
+from geomlab.features.neighbours import shared
 from geomlab.typing import Features, Float, Int, Scalar
 
 
@@ -128,13 +128,13 @@ def _kept(near: Neighbours, values: Tensor, rows: Int[Tensor, "kept"], k: int) -
 
 def _beside(found: Float[Tensor, "n"], exact: Float[Tensor, "m"], *sides: Indexed) -> Beside:
     """Of what each sample has, NaN where it is not defined."""
-    apart = _mean(found[sides[0].rows] - exact)[0]
-    return Beside(*_mean(found), *_mean(exact), apart, min(_recall(side) for side in sides))
-
-
-def _mean(values: Float[Tensor, "n"]) -> tuple[float, float]:
-    defined = values[torch.isfinite(values)].numpy()
-    return stats.mean_stderr(defined) if len(defined) else (math.nan, math.nan)
+    apart = stats.mean_of_defined(found[sides[0].rows] - exact)[0]
+    return Beside(
+        *stats.mean_of_defined(found),
+        *stats.mean_of_defined(exact),
+        apart,
+        min(_recall(side) for side in sides),
+    )
 
 
 def _recall(near: Indexed) -> float:

@@ -42,8 +42,25 @@ def mutual_knn(x: Features, y: Float[Tensor, "m other"], *, k: int = 10) -> Scal
     common = 0
     for start in range(0, len(x), _ROWS):
         here, there = _nearest(x, start, k), _nearest(y, start, k)
-        common += int((here[:, :, None] == there[:, None, :]).sum())
+        common += int(_common(here, there).sum())
     return x.new_tensor(common / (k * len(x)))
+
+
+def shared(here: Int[Tensor, "m k"], there: Int[Tensor, "m k"]) -> Float[Tensor, "m"]:
+    """(m,) share of each sample's neighbours that are the same in both.
+
+    Args:
+        here: (m, k) indices of neighbours.
+        there: (m, k) of other neighbours of the same samples.
+    """
+    parts = zip(here.split(_ROWS), there.split(_ROWS), strict=True)
+    return torch.cat([_common(*pair) for pair in parts]).double() / here.shape[1]
+
+
+def _common(here: Int[Tensor, "m k"], there: Int[Tensor, "m k"]) -> Int[Tensor, "m"]:
+    """How many neighbours are the same in both."""
+    count: Tensor = (here[:, :, None] == there[:, None, :]).sum((1, 2))
+    return count
 
 
 def _nearest(x: Features, start: int, k: int) -> Int[Tensor, "rows k"]:

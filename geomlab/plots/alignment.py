@@ -128,9 +128,9 @@ def interactive(data: xr.Dataset, title: str = TO_CLEAN.title, group: Group = TO
         where, measure = {"row": panel.place[0] + 1, "col": panel.place[1] + 1}, panel.measure
         scale, shown = _scale(data, measure), _shown(panel.data, measure)
         for trace in bands.traces(
-            panel.data, measure.variable, shown, panel.layers, scale, first=True, positive=measure.wide
+            panel.data, measure.variable, shown, panel.layers, scale, positive=measure.wide
         ):
-            trace.showlegend = trace.showlegend and trace.legendgroup not in named
+            trace.showlegend = trace.showlegend is not False and trace.legendgroup not in named
             named |= {trace.legendgroup} if trace.showlegend else set()
             fig.add_trace(trace, **where)
         fig.update_xaxes(**layerwise.plotly_axis(panel.layers), **where)

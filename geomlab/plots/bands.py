@@ -82,7 +82,6 @@ def traces(
     names: Sequence[str],
     scale: Scale,
     *,
-    first: bool,
     positive: bool = False,
 ) -> Iterator[go.Scatter]:
     """The same for plotly, with full layer names and values in the hover text.
@@ -93,7 +92,6 @@ def traces(
         shown: condition -> look.
         names: of the layers, in order.
         scale: of the y axis.
-        first: whether these traces are those in the legend.
         positive: as of `curves`.
     """
     x = np.arange(len(names))
@@ -110,7 +108,6 @@ def traces(
             y=scale.forward(y),
             error_y=layerwise.error_bars(y, one.low, one.high, scale) if len(names) == 1 else None,
             **common,
-            showlegend=first,
             mode="lines+markers",
             line={"color": look.color, "dash": look.plotly_dash, "width": 1.5},
             marker={"symbol": look.symbol, "size": 6},

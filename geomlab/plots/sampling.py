@@ -12,23 +12,20 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from geomlab.plots import layerwise, select
+from geomlab.plots.facets import ACROSS, facets, label_lowest
 from geomlab.plots.scales import Array, Scale, choose, label, log_ticks
 from geomlab.plots.style import (
-    COLUMN,
-    PAGE,
     REMARK,
     Drawn,
     escape,
     finish,
     legend,
     looks,
-    new_figure,
     plain,
     short,
     styled,
 )
 
-ACROSS = 3
 DODGE = 0.02  # of the axis, by which a condition stands right of the one before it, so that bars can be told apart
 TITLE = "Largest eigenvalue by the number of samples"
 LABEL = r"$\lambda_{\max}$ (nats)"
@@ -67,22 +64,14 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
     parts = list(select.per_checkpoint(data))
-    across = min(len(parts), ACROSS)
-    rows = ceil(len(parts) / across)
-    fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
-    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=False)):
+    fig, axes = facets(parts, title, above=1.0)
+    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
         plot(one, ax, choose(_all(data)))
         ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
-        ax.label_outer()
-        if place + across >= len(parts):  # nothing below it
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel(COUNT)
+        label_lowest(ax, place, len(parts), COUNT)
         if any(_open(part).any() for _, part, _ in _series(one)):
             ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
-    for ax in axes[len(parts) :]:
-        ax.set_visible(False)
-    legend(fig, looks(select.conditions(data)), columns=3 if across == 1 else 5)
+    legend(fig, looks(select.conditions(data)), columns=3 if len(parts) == 1 else 5)
     return fig
 
 

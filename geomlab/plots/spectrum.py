@@ -11,23 +11,20 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
+from geomlab.plots.facets import ACROSS, facets
 from geomlab.plots.scales import Array, Scale, choose
 from geomlab.plots.style import (
-    COLUMN,
-    PAGE,
     Drawn,
     escape,
     finish,
     legend,
     looks,
-    new_figure,
     note,
     plain,
     short,
     styled,
 )
 
-ACROSS = 3
 TITLE = "Largest eigenvalues, and the smallest"
 VALUE = "eigenvalue (nats)"
 
@@ -61,18 +58,13 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
     parts = list(select.per_checkpoint(data))
-    across = min(len(parts), ACROSS)
-    rows = ceil(len(parts) / across)
-    fig = new_figure(COLUMN if across == 1 else PAGE, 1.0 + 1.7 * rows, title)
-    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, (name, one) in zip(axes, parts, strict=False):
+    fig, axes = facets(parts, title, above=1.0)
+    for ax, (name, one) in zip(axes, parts, strict=True):
         plot(one, ax, choose(_all(data)))
         ax.set_title(plain(short(name)) if len(parts) > 1 else "")
         ax.label_outer()
         _say_open(ax, one)
-    for ax in axes[len(parts) :]:
-        ax.set_visible(False)
-    legend(fig, looks(select.conditions(data)), columns=3 if across == 1 else 5)
+    legend(fig, looks(select.conditions(data)), columns=3 if len(parts) == 1 else 5)
     return fig
 
 

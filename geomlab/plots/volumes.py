@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
+from geomlab.plots.facets import ACROSS, facets, label_lowest
 from geomlab.plots.scales import Array, Scale, choose
 from geomlab.plots.style import (
-    COLUMN,
-    PAGE,
     Drawn,
     Look,
     escape,
@@ -23,7 +22,6 @@ from geomlab.plots.style import (
     kind,
     legend,
     looks,
-    new_figure,
     plain,
     short,
     styled,
@@ -33,7 +31,6 @@ from geomlab.stats import mean_stderr, t_half_width
 TITLE = "Gram volume of each sample"
 VARIABLE = "sample_gram_volume"
 LABEL, SHARE = "Gram volume", "share of samples below"
-ACROSS = 3
 STEPS = 200  # points of a curve in a browser: more are not seen
 
 
@@ -81,20 +78,12 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
     parts = list(select.per_checkpoint(data))
-    across = min(len(parts), ACROSS)
-    rows = ceil(len(parts) / across)
-    fig = new_figure(COLUMN if across == 1 else PAGE, 1.1 + 1.7 * rows, title)
-    axes = fig.subplots(rows, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=False)):
+    fig, axes = facets(parts, title, above=1.1)
+    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
         plot(one, ax, _scale(data))
         ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
-        ax.label_outer()
-        if place + across >= len(parts):  # nothing below it
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel(LABEL)
-    for ax in axes[len(parts) :]:
-        ax.set_visible(False)
-    legend(fig, _shown(data), columns=2 if across == 1 else 5)
+        label_lowest(ax, place, len(parts), LABEL)
+    legend(fig, _shown(data), columns=2 if len(parts) == 1 else 5)
     return fig
 
 

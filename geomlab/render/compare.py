@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import xarray as xr
 
 from geomlab.render.compare_features import features_table, likeness_table
+from geomlab.render.differences import COLUMNS, difference, difference_rows
 from geomlab.render.pairs import pairs, same_samples
 from geomlab.report.cells import converged, count, scalar
 from geomlab.report.entries import largest, ratio, stderr_cell
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.report.words import listed, under
 from geomlab.results import Results
-from geomlab.stats import GROUPS, Difference, jackknife_difference, mean_stderr, paired_difference
+from geomlab.stats import Difference, mean_stderr, paired_difference
 from geomlab.tables import Cell, Entry, Table
 
 Row = tuple[Entry, ...]
@@ -73,22 +74,14 @@ def ratios_table(results: Results) -> Table:
 def slices_table(results: Results) -> Table:
     """Numbers of the loss slices of each checkpoint less those of the first one, with a test."""
     base = results.checkpoints[0]
-    rows: list[Row] = []
-    for checkpoint, condition, a, b in pairs(results, "landscape"):
-        paired = same_samples(a, b) and count(a) == count(b)
-        for name, found in _numbers_of_slices(a, b, paired):
-            difference = Cell(found.value, (found.low, found.high), count(a))
-            rows.append(
-                (checkpoint, condition, name, difference, Cell(found.p), "by group" if paired else "no")
-            )
-    columns = ("checkpoint", "condition", "number", "difference", "p", "paired")
     caption = (
         f"Less {base}, each along its own directions, in distances of weight space: a direction with length=… has the "
         "same scale for all, and on the plane of pca:1 and pca:2 all are seen together. In brackets 95 % intervals "
         "over samples, and p of no difference, by Student's t of the delete-a-group jackknife: paired where both saw "
         "the same samples, which takes what they share out of the error. p is not adjusted for the number of rows."
     )
-    return Table(f"Loss slices, differences from {base}", columns, tuple(rows), caption)
+    rows = difference_rows(results, "landscape", _numbers_of_slices)
+    return Table(f"Loss slices, differences from {base}", COLUMNS, rows, caption)
 
 
 def _numbers_of_slices(a: xr.Dataset, b: xr.Dataset, paired: bool) -> Iterator[tuple[str, Difference]]:
@@ -105,13 +98,10 @@ def _slices_apart(
     title: str, name: str, a: xr.Dataset, b: xr.Dataset, paired: bool
 ) -> Iterator[tuple[str, Difference]]:
     """Nothing where one has no such number, only a bound of it, no interval, or, in older results, no groups."""
-    left_out = f"{name}_left_out"
-    if not all(left_out in one and math.isfinite(scalar(one, name)) for one in (a, b)):
-        return
-    if not all(math.isfinite(scalar(one, f"{name}_high")) for one in (a, b)):
-        return
-    pairs = [(scalar(one, name), one[left_out].values[: min(GROUPS, count(one) or 0)]) for one in (a, b)]
-    yield title, jackknife_difference(*pairs, paired=paired)
+    bounded = all(math.isfinite(scalar(one, f"{name}_high")) for one in (a, b))
+    found = difference(name, a, b, paired=paired) if bounded else None
+    if found is not None:
+        yield title, found
 
 
 def describe_comparison(results: Results) -> list[str]:

@@ -8,14 +8,14 @@ from sklearn.neighbors import NearestNeighbors
 from geomlab.errors import UserError
 from geomlab.features.dimension import two_nn
 from geomlab.features.extraction import normalised
-from geomlab.features.index import Indexed, exact, indexed, shared
+from geomlab.features.index import Indexed, exact, indexed
 from geomlab.features.intervals import jackknifed, with_interval
 from geomlab.features.large import Beside
 from geomlab.features.large import lid as large_lid
 from geomlab.features.large import mutual_knn as large_mutual_knn
 from geomlab.features.large import two_nn as large_two_nn
 from geomlab.features.manifold import lid
-from geomlab.features.neighbours import mutual_knn
+from geomlab.features.neighbours import mutual_knn, shared
 from geomlab.rng import generator
 from tests.populations import rotation
 

@@ -26,9 +26,6 @@ from geomlab.typing import Features, Labels
 
 Pair = tuple[float, float]
 UNDEFINED: Pair = (math.nan, math.nan)
-
-
-QUADRATIC = ("rsa_to_clean", "rbf_cka_to_clean", "uniformity")  # which look at all pairs of samples
 # Beside the CKA, which is taken of all pairs of layers at once (`matrices`).
 TO_CLEAN: Mapping[str, Measure] = {
     "gram_drift": similarity.gram_drift,
@@ -291,7 +288,7 @@ class Views:
     ) -> Pair:
         if not paired or len(x) < MIN_SAMPLES:
             return UNDEFINED
-        if name in QUADRATIC:
+        if measure is rsa:  # of all pairs of samples
             x, y = x[self.some], y[self.some]
         try:
             found = with_interval(measure, x, y)
@@ -306,28 +303,17 @@ class Views:
         """Mean and standard error over the samples where the value is defined."""
         group = torch.from_numpy(stats.group_of(len(values)).copy())
         self.left_out[name] = torch.stack([values[group != g].nanmean() for g in group.unique()])
-        defined = values[torch.isfinite(values)].numpy()
-        return stats.mean_stderr(defined) if len(defined) else UNDEFINED
+        return stats.mean_of_defined(values)
 
 
-def cka_with_error(x: Features, y: Tensor, *, paired: bool = True) -> Pair:
-    """Debiased linear CKA and its standard error, as of `LayerMatrix`; see `with_error`."""
-    if not paired or len(x) < MIN_SAMPLES:
-        return UNDEFINED
-    found = cka_of_layers([x], [y])
-    return float(found.value), float(found.stderr)
-
-
-def with_error(measure: Measure, x: Features, y: Tensor, *, paired: bool) -> Pair:
-    """A similarity of two representations and its standard error; NaN of other samples, or of too few.
+def cka_with_error(x: Features, y: Tensor) -> Pair:
+    """Debiased linear CKA of two representations of the same samples, and its standard error; NaN of too few.
 
     Args:
-        measure: of `geomlab.features`.
         x: (n, d) features.
-        y: (m, d') features.
-        paired: whether both are of the same samples.
+        y: (n, d') features.
     """
-    if not paired or len(x) < MIN_SAMPLES:
+    if len(x) < MIN_SAMPLES:
         return UNDEFINED
-    found = with_interval(measure, x, y)
+    found = cka_of_layers([x], [y])
     return float(found.value), float(found.stderr)

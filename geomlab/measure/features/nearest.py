@@ -95,7 +95,7 @@ class Nearest:
         value, error = self._by_halves(name, lambda r: values(r).nanmean(), n)
         if math.isnan(value):
             return UNDEFINED
-        return value, max(error, _mean(values(torch.arange(n or len(self.views.here))))[1])
+        return value, max(error, stats.mean_of_defined(values(torch.arange(n or len(self.views.here))))[1])
 
     def _by_halves(self, name: str, statistic: Callable[[Tensor], Tensor], n: int | None = None) -> Pair:
         """Of dimensions by nearest neighbours; NaN, with the reason, where they are not defined."""
@@ -143,8 +143,8 @@ class Nearest:
             manifold.lid_of(a.distances) - manifold.lid_of(b.distances)
             for a, b in ((here.found, before.found), (here.exact, before.exact))
         )
-        self.exact[name] = _mean(exactly)
-        return _mean(found)
+        self.exact[name] = stats.mean_of_defined(exactly)
+        return stats.mean_of_defined(found)
 
     def _indexed(self, unit: Features) -> Indexed:
         return indexed(unit, max(self.views.k, 2 * NEAREST), self._generator())
@@ -169,8 +169,3 @@ def _exactly(one: Beside) -> Pair:
 def _apart(here: Pair, before: Pair) -> Pair:
     """The difference of two means of other samples."""
     return here[0] - before[0], math.hypot(here[1], before[1])
-
-
-def _mean(values: Tensor) -> Pair:
-    defined = values[torch.isfinite(values)].numpy()
-    return stats.mean_stderr(defined) if len(defined) else UNDEFINED

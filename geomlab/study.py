@@ -15,7 +15,7 @@ from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
-from geomlab.features.extraction import pooled
+from geomlab.features.extraction import Pooled
 from geomlab.measure import (
     Accuracy,
     Bound,
@@ -285,12 +285,12 @@ class Study:
         for measurement in self.measurements:
             if isinstance(measurement, FeatureGeometry):
                 layers = self.subject.layers(measurement.layers)
-                pooled(self.subject, images, layers, measurement.pooling)
+                Pooled.of(self.subject, images, layers, measurement.pooling)
                 if measurement.reference is not None:
                     measurement.reference.outputs(images)
                     check_apart(measurement.reference, images)
                     shared = shared_layers(measurement.reference, layers)
-                    pooled(measurement.reference, images, shared, measurement.pooling)
+                    Pooled.of(measurement.reference, images, shared, measurement.pooling)
         if any(condition.kind == "adversarial" for condition in self.conditions):
             try:
                 ascend(lambda x: self.subject(x).sum(1), images, images, eps=0, step=0, steps=1)

@@ -176,17 +176,25 @@ class Subject:
             )
         return found
 
-    def activations(self, images: Images, layers: list[str]) -> dict[str, Tensor]:
+    def activations(
+        self,
+        images: Images,
+        layers: list[str],
+        *,
+        reduce: Callable[[str, Tensor], Tensor] = lambda _, output: output,
+    ) -> dict[str, Tensor]:
         """Outputs of the named layers, and under `features` what feeds the last linear map.
 
         Args:
             images: (n, C, H, W) in [0, 1].
             layers: submodule names.
+            reduce: what is kept of a layer's output, by its name: taken as the network runs, so that the maps of all
+                layers are never held at once. Of `features` all is kept.
 
         Returns:
             Layer -> (n, …), in the order of `layers`, then `features`.
         """
-        with _recorded(self.module, layers) as seen:
+        with _recorded(self.module, layers, reduce) as seen:
             self(images)
             if inspect.ismethod(getattr(self.module, "features", None)):
                 state = {
@@ -338,7 +346,9 @@ class _OwnFeatures(nn.Module):
 
 
 @contextmanager
-def _recorded(module: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor]]:
+def _recorded(
+    module: nn.Module, layers: list[str], reduce: Callable[[str, Tensor], Tensor]
+) -> Iterator[dict[str, Tensor]]:
     """Record outputs of layers, and the features, while the module runs; its hooks are always removed."""
     seen: dict[str, Tensor] = {}
 
@@ -346,7 +356,11 @@ def _recorded(module: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor
         if isinstance(value, tuple) and value:
             value = value[0]
         if isinstance(value, Tensor):
-            seen[name] = value
+            seen[name] = reduce(name, value)
+
+    def keep_features(value: object) -> None:
+        if isinstance(value, Tensor):
+            seen[FEATURES] = value
 
     handles = [
         module.get_submodule(name).register_forward_hook(lambda _m, _i, output, name=name: keep(name, output))
@@ -354,7 +368,7 @@ def _recorded(module: nn.Module, layers: list[str]) -> Iterator[dict[str, Tensor
     ]
     # The last linear map that runs is the head; what goes into it are the features.
     handles += [
-        child.register_forward_pre_hook(lambda _m, inputs: keep(FEATURES, inputs[0]))
+        child.register_forward_pre_hook(lambda _m, inputs: keep_features(inputs[0]))
         for child in module.modules()
         if isinstance(child, nn.Linear)
     ]

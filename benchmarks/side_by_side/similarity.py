@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from geomlab.features.extraction import pooled
+from geomlab.features.extraction import Pooled
 from geomlab.features.streamed import Sums
 from side_by_side.cases import Case
 
 BATCH = 250  # images of a forward pass
+_SUMMED = 1000  # images whose features are added to the sums at once: of fewer the products are slower
 _ROWS = 250  # of the n × n matrices of the truth
 
 
@@ -72,8 +73,12 @@ class Layers:
     @torch.no_grad()
     def pooled(self, images: Tensor) -> list[Tensor]:
         """(n, d) of each layer."""
-        found = pooled(self.case.subject, images, list(self.names))
+        found = self._taps(images)
         return [found[name] for name in self.names]
+
+    @cached_property
+    def _taps(self) -> Pooled:
+        return Pooled.of(self.case.subject, self.images[:2], list(self.names))
 
     def together(self, images: Tensor) -> list[Tensor]:
         """The same of many images."""
@@ -91,11 +96,12 @@ class Layers:
             self.case.subject(part)
 
     @torch.no_grad()
-    def ours(self) -> Tensor:
-        first, *rest = self.images.split(BATCH)
-        sums = Sums.of(self.pooled(first))
+    def ours(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """With the products in this precision."""
+        first, *rest = self.images.split(_SUMMED)
+        sums = Sums.of(self.together(first), dtype=dtype)
         for part in rest:
-            sums.add(self.pooled(part))
+            sums.add(self.together(part))
         return sums.cka()
 
     @torch.no_grad()

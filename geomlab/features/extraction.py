@@ -1,5 +1,8 @@
 """Features of fixed batches, all layers in one pass, written where they are to lie as they come."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,7 +11,7 @@ from geomlab.data.batches import Batches
 from geomlab.errors import NotFinite, UserError
 from geomlab.features.axes import channels
 from geomlab.features.store import FeatureStore
-from geomlab.subject import Subject
+from geomlab.subject import FEATURES, Subject
 from geomlab.typing import Features, Images
 
 POOLINGS = ("mean", "class", "none")
@@ -44,9 +47,10 @@ def extract(
     """
     found: dict[str, Tensor] = {}
     begin = 0
+    pooled = Pooled.of(subject, batches.images[:2], layers, pooling)
     for images, _ in batches:
         end = begin + len(images)
-        for name, activation in pooled(subject, images, layers, pooling).items():
+        for name, activation in pooled(images).items():
             if name not in found:
                 shape = (len(batches), activation.shape[1])
                 found[name] = (
@@ -62,22 +66,59 @@ def extract(
     return found
 
 
-def pooled(subject: Subject, images: Images, layers: list[str], pooling: str = "mean") -> dict[str, Features]:
-    """Layer -> (n, dim) of some images, then `features`; see `extract`.
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """Layers of a network, pooled while it runs; made by `Pooled.of`.
 
-    Raises:
-        UserError: as `extract`, whatever the numbers are.
+    Attributes:
+        subject: the network.
+        layers: submodule names.
+        pooling: of `POOLINGS`.
+        axes: of the channels, of layers that give maps.
     """
-    modules = {name: subject.module.get_submodule(name) for name in layers}
-    activations = subject.activations(images, layers)
-    axes = channels(activations, modules, (images.shape[2], images.shape[3])) if pooling != "none" else {}
+
+    subject: Subject
+    layers: list[str]
+    pooling: str
+    axes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, subject: Subject, images: Images, layers: list[str], pooling: str = "mean") -> "Pooled":
+        """Look at the outputs for some images, one at least.
+
+        Raises:
+            UserError: as `extract`, whatever the numbers are.
+        """
+        modules = {name: subject.module.get_submodule(name) for name in layers}
+        activations = subject.activations(images, layers)
+        axes = channels(activations, modules, (images.shape[2], images.shape[3])) if pooling != "none" else {}
+        _check(activations, len(images))
+        return cls(subject, layers, pooling, axes)
+
+    def __call__(self, images: Images) -> dict[str, Features]:
+        """Layer -> (n, dim) of some images, then `features`; see `extract`."""
+        found = self.subject.activations(images, self.layers, reduce=self._pool)
+        found[FEATURES] = self._pool(FEATURES, found[FEATURES])
+        _check(found, len(images))
+        return found
+
+    def _pool(self, name: str, activation: Tensor) -> Tensor:
+        if self.pooling == "none":
+            return activation.flatten(1)
+        if activation.ndim == 3:
+            return activation[:, 0].clone() if self.pooling == "class" else activation.mean(1)
+        if activation.ndim == 4:
+            return activation.movedim(self.axes.get(name, 1), 1).flatten(2).mean(2)
+        return activation
+
+
+def _check(activations: Mapping[str, Tensor], n: int) -> None:
     for name, activation in activations.items():
-        if len(activation) != len(images) or not 2 <= activation.ndim <= 4:
+        if len(activation) != n or not 2 <= activation.ndim <= 4:
             raise UserError(
-                f"layer {name} gives {tuple(activation.shape)} for {len(images)} images; expected the batch first, and "
-                "one to three axes after it: leave it out with --layers"
+                f"layer {name} gives {tuple(activation.shape)} for {n} images; expected the batch first, and one to "
+                "three axes after it: leave it out with --layers"
             )
-    return {name: _pool(activation, axes.get(name, 1), pooling) for name, activation in activations.items()}
 
 
 def normalised(features: Features) -> Features:
@@ -90,17 +131,3 @@ def _fault(activation: Features) -> str:
     if bool(torch.isfinite(activation).all()):
         return "beyond half precision's 65,504; leave out --on-disk float16"
     return "NaN or infinite; try --dtype float64"
-
-
-def _in_memory(n: int, dim: int, dtype: torch.dtype) -> Tensor:
-    return torch.empty(n, dim, dtype=dtype)
-
-
-def _pool(activation: Tensor, channel: int, pooling: str) -> Tensor:
-    if pooling == "none":
-        return activation.flatten(1)
-    if activation.ndim == 3:
-        return activation[:, 0] if pooling == "class" else activation.mean(1)
-    if activation.ndim == 4:
-        return activation.movedim(channel, 1).flatten(2).mean(2)
-    return activation

@@ -16,7 +16,7 @@ from geomlab import params
 from geomlab.batchnorm import Renew, renewal, statistics_of
 from geomlab.data.batches import Batches
 from geomlab.errors import NotFinite, UserError
-from geomlab.features.extraction import extract, pooled
+from geomlab.features.extraction import Pooled, extract
 from geomlab.landscape import paths
 from geomlab.landscape.numbers import Number, barrier, not_below_zero, with_interval
 from geomlab.landscape.paths import Path
@@ -177,8 +177,8 @@ class Paths(Joint):
                 f"--path: {len(clean)} clean samples{why} are too few; use --samples {halves * least} or more"
             )
         if any(one.cka for one in self.wanted):
-            pooled(self.reference, clean.images[:2], [])
-            pooled(subject, clean.images[:2], [])
+            Pooled.of(self.reference, clean.images[:2], [])
+            Pooled.of(subject, clean.images[:2], [])
 
     def together(
         self,

@@ -1,16 +1,20 @@
 """Features as they are pooled, and where they lie."""
 
+import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from geomlab.errors import NotFinite, UserError
 from geomlab.features.extraction import POOLINGS, extract
 from geomlab.features.store import FeatureStore
 from geomlab.subject import FEATURES
 from tests import models
+from tests.models import SHAPE
 
 SUBJECT = models.subject(models.Attention())
 BATCHES = models.batches(40, 16)
@@ -82,6 +86,39 @@ def test_activations_that_are_not_finite_or_overflow_half_precision_are_refused(
     )
     with pytest.raises(NotFinite, match="NaN or infinite; try --dtype float64"):
         extract(nowhere, BATCHES, LAYERS)
+
+
+def test_maps_are_averaged_while_the_network_runs() -> None:
+    """So that those of all layers are never held at once."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+    held: list[int] = []
+
+    def count(_: nn.Module, __: object, output: torch.Tensor) -> None:
+        alive.append(weakref.ref(output))
+        held.append(sum(one() is not None for one in alive))
+
+    maps = [nn.Conv2d(SHAPE[0], SHAPE[0], 3, padding=1) for _ in range(5)]
+    subject = models.subject(nn.Sequential(*maps, nn.Flatten(), nn.Linear(math.prod(SHAPE), 2)))
+    for child in subject.module.children():
+        child.register_forward_hook(count)
+    found = extract(subject, BATCHES, [str(i) for i in range(5)])
+    of_last_batch = held[-len(list(subject.module.children())) :]
+    assert of_last_batch[4] == of_last_batch[1]  # the maps of two layers, and what the batch before has left
+    assert found["4"].shape == (40, SHAPE[0])
+
+
+def test_a_layer_whose_rows_are_not_the_images_is_refused() -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(2, SHAPE[0]), nn.Linear(SHAPE[0], 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(images.mean((2, 3)) + self.table(torch.arange(2)).sum(0))
+
+    subject = models.subject(Positions())
+    with pytest.raises(UserError, match=rf"layer table gives \(2, {SHAPE[0]}\) for 16 images"):
+        extract(subject, BATCHES, ["table"])
 
 
 def test_no_hook_stays_behind() -> None:

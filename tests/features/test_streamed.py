@@ -126,6 +126,29 @@ def test_a_layer_with_a_feature_that_is_no_number_leaves_the_others() -> None:
     assert torch.allclose(sums.cka()[1:], at_once(cka, xs[1:], ys), rtol=1e-10)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("one", [True, False])
+def test_products_in_single_precision_are_off_by_no_more_than_rounding(offset: float, one: bool) -> None:
+    """Of more samples than are summed in single precision at once, sorted by class."""
+    (a, b), classes = pair(3000, 40, 0), (torch.arange(3000) // 1000).double()[:, None]
+    xs, ys = [f + offset + classes for f in (a, a[:, :9] + b[:, :9])], [b + offset]
+    batches = list(zip(*(f.split([250, 2000, 750]) for f in [*xs, *ys]), strict=True))
+    parts = [(batch[:2], None if one else batch[2:]) for batch in batches]
+    single, double = (Sums.of(*parts[0], dtype=dtype) for dtype in (torch.float32, torch.float64))
+    for sums in (single, double):
+        for part in parts[1:]:
+            sums.add(*part)
+    assert single.n == 3000
+    assert torch.allclose(single.cka(), double.cka(), rtol=0, atol=1e-6)
+    assert not torch.allclose(single.cka(), double.cka(), rtol=0, atol=1e-12)
+    assert torch.allclose(single.gram_drift(), double.gram_drift(), rtol=0, atol=1e-3)
+
+
+def test_products_are_in_single_or_double_precision() -> None:
+    with pytest.raises(ValueError, match=r"torch\.float64 or torch\.float32, got torch\.float16"):
+        Sums.of(layers()[0], dtype=torch.float16)
+
+
 def test_half_precision_is_summed_in_full() -> None:
     xs, ys = ([f.half() for f in side] for side in layers())
     check(streamed(xs, ys, [20, 40]), xs, ys)

@@ -153,7 +153,7 @@ def test_a_second_run_refuses_to_overwrite(demo: tuple[Path, str]) -> None:
 def test_all_that_was_written_could_be_overwritten(demo: tuple[Path, str]) -> None:
     """No file of geomlab's own is taken for another's."""
     files = {path.name for path in demo[0].rglob("figures/*")}
-    assert len(files) == 44
+    assert len(files) == 46
     Output.of(demo[0], [checkpoint_path(name) for name in ("zero-shot", "ft")], DRAWN).check(
         resume=False, overwrite=True
     )

@@ -30,6 +30,7 @@ from geomlab.plots import (
     spectrum,
     subspaces,
     surface,
+    variance,
     volumes,
 )
 from geomlab.results import Results
@@ -288,6 +289,18 @@ KINDS = (
         "How many dimensions the features fill: local (LID, TwoNN) and of the whole cloud (participation ratio, "
         "effective rank); how evenly unit features cover the sphere (uniformity, lower is more even); and the mean "
         f"volume that clean, these and weight-perturbed features of a sample span (0: they are alike). {BANDS}",
+    ),
+    Kind(
+        "variance",
+        "Features",
+        "features",
+        "variance_share",
+        variance.TITLE,
+        "PCA's spectrum of what feeds the last linear map: the share of the variance along each principal component. A "
+        "fast fall means that few directions carry the features; effective rank and participation ratio are its "
+        f"summary. Shares below a millionth are rounding and not drawn. {BANDS}",
+        variance.figure,
+        variance.interactive,
     ),
     Kind(
         "volumes",

@@ -1,5 +1,6 @@
 """The features' measurement: against their kernels, of the head and the texts, and what is stored of samples."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,22 +12,23 @@ from geomlab import api, stats
 from geomlab.data.batches import Batches
 from geomlab.data.embedded import checkpoint_path
 from geomlab.errors import UserError
-from geomlab.features import collapse, similarity
+from geomlab.features import collapse, extraction, similarity
 from geomlab.features.canonical import svcca
 from geomlab.features.classes import class_means
+from geomlab.features.dimension import effective_rank, spectrum
 from geomlab.features.discrepancy import class_distances
 from geomlab.features.drift import gram_drift_of_classes
 from geomlab.features.extraction import extract
 from geomlab.features.head import Head, linear_head
-from geomlab.features.intervals import with_interval
+from geomlab.features.intervals import jackknifed, with_interval
 from geomlab.features.kernel import rbf_cka
 from geomlab.features.texts import extract_texts
 from geomlab.landscape import directions
 from geomlab.measure import FeatureGeometry
-from geomlab.measure.features import projection
+from geomlab.measure.features import layer, nearest, projection
+from geomlab.measure.features.condition import COMPARED
 from geomlab.measure.features.last import LastLayer
 from geomlab.measure.features.layer import Views
-from geomlab.measure.features.measurement import COMPARED
 from geomlab.measure.features.nearest import NUMBERS
 from tests import models
 from tests.measure.test_measures import OF_MANY, documented
@@ -50,6 +52,39 @@ def inputs(*, paired: bool = True) -> Batches:
 MOVED = inputs()
 FOUND = models.alone(FeatureGeometry(TUNED, k=5), CLIP, MOVED)
 HERE, CLEAN = (extract(CLIP, one, LAYERS) for one in (MOVED, MOVED.on_clean()))
+
+
+def test_shares_of_the_variance_are_of_the_spectrum() -> None:
+    shares, errors = FOUND["variance_share"].values, FOUND["variance_share_stderr"].values
+    for row, error, x in zip(shares, errors, HERE.values(), strict=True):
+        found = spectrum(x)
+        kept, width = min(64, len(found)), min(64, x.shape[1])
+        np.testing.assert_allclose(row[:kept], found[:kept] / found.sum(), atol=1e-12)
+        assert (row[kept:width] == 0).all()
+        assert np.isnan(row[width:]).all()
+        expected = jackknifed(lambda r, x=x: spectrum(x[r])[0] / spectrum(x[r]).sum(), FEW)
+        assert error[0] == pytest.approx(float(expected.stderr))
+    assert FOUND["effective_rank"].values[-1] == pytest.approx(
+        float(effective_rank(spectrum(HERE["features"])))
+    )
+
+
+def test_copies_of_one_layer_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit features in fp64, of which each layer needs some."""
+    copies: list[weakref.ref[torch.Tensor]] = []
+    held: list[int] = []
+
+    def counted(features: torch.Tensor) -> torch.Tensor:
+        found = extraction.normalised(features)
+        copies.append(weakref.ref(found))
+        held.append(sum(one() is not None for one in copies))
+        return found
+
+    for module in (layer, nearest):
+        monkeypatch.setattr(module, "normalised", counted)
+    models.alone(FeatureGeometry(TUNED, k=5), CLIP, MOVED)
+    assert len(copies) > 3 * len(HERE)
+    assert max(held) <= 4  # here, clean, and at perturbed weights for neighbours and for centroids
 
 
 def test_pairs_of_layers_are_those_of_the_kernel() -> None:

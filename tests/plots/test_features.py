@@ -21,6 +21,7 @@ from geomlab.plots import (
     projection3d,
     projection_html,
     style,
+    variance,
     volumes,
 )
 from geomlab.render.catalog import pictures
@@ -124,7 +125,7 @@ def test_a_measure_that_spans_decades_is_not_linear(one: Results) -> None:
 
 
 def test_older_features_have_the_pictures_that_they_can(one: Results) -> None:
-    data = one["features"].drop_dims(["clean_layer", "reference_layer", "sample"])
+    data = one["features"].drop_dims(["clean_layer", "reference_layer", "sample", "principal"])
     gone = ["svcca_to_clean", "pwcca_to_clean", "weights_cka", "class_gram_drift"]
     old = Results(one.folder, one.manifests, {"features": data.drop_vars(gone)})
     found = {kind.name: (kind, whole) for kind, whole, _ in pictures(old)}
@@ -358,3 +359,22 @@ def test_a_class_that_nobody_saw_is_left_out(one: Results) -> None:
     data = cell(one).copy(deep=True)
     data["class_cosine"].loc[{"class": 9}] = np.nan
     assert classes.worst(data) == list(range(8, -1, -1))
+
+
+def test_the_spectrum_of_the_variance_is_of_the_last_layer_and_without_rounding(one: Results) -> None:
+    data = cell(one).copy(deep=True)
+    data["variance_share"].loc[{"layer": "features", "principal": slice(40, None)}] = 1e-9
+    data["variance_share"].loc[{"layer": BLOCK_LAYERS[0]}] = 0.5
+    ax = axes()
+    band, line = variance.plot(data, ax)[:2]
+    clean = data.isel(condition=0, layer=-1)
+    share, error = (clean[name].values[:40] for name in ("variance_share", "variance_share_stderr"))
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 41))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(line.get_ydata(), share)  # type: ignore[union-attr]
+    x, y = band.get_paths()[0].vertices.T  # type: ignore[union-attr]
+    half = np.exp(t95(GROUPS) * error[7] / share[7])
+    assert {share[7] / half, share[7] * half} <= set(y[x == 8])
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    low, high, middle = variance.interactive(data.expand_dims("checkpoint")).data[:3]
+    np.testing.assert_allclose(middle.y, share)
+    np.testing.assert_allclose([low.y[7], high.y[7]], [share[7] / half, share[7] * half])

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from geomlab import stats
 from geomlab.features import classes, discrepancy, manifold, similarity
@@ -26,6 +27,7 @@ from geomlab.typing import Features, Labels
 
 Pair = tuple[float, float]
 UNDEFINED: Pair = (math.nan, math.nan)
+COMPONENTS = 64  # principal components whose shares of the variance are stored: ours
 # Beside the CKA, which is taken of all pairs of layers at once (`matrices`).
 TO_CLEAN: Mapping[str, Measure] = {
     "gram_drift": similarity.gram_drift,
@@ -186,9 +188,29 @@ class Views:
         x = self.here
         return {
             "participation_ratio": self._interval("participation_ratio", lambda r: participation_ratio(x[r])),
-            "effective_rank": self._interval("effective_rank", lambda r: effective_rank(spectrum(x[r]))),
+            "effective_rank": self._spectrum["effective_rank"],
             "uniformity": self._interval("uniformity", self._uniformity, len(self.some)),
         }
+
+    def variance_shares(self) -> Tensor:
+        """(2, COMPONENTS) the share of the variance along each principal component, and its standard error.
+
+        NaN beyond the layer's width, and where no spectrum is defined.
+        """
+        width = min(self.here.shape[1], COMPONENTS)
+        pairs = [self._spectrum[str(i)] if i < width else UNDEFINED for i in range(COMPONENTS)]
+        return torch.tensor(pairs, dtype=torch.float64).T
+
+    @cached_property
+    def _spectrum(self) -> dict[str, Pair]:
+        """The effective rank, and the shares of the first components by their number; 0 where samples are too few."""
+
+        def shares(rows: Tensor) -> Tensor:
+            found = spectrum(self.here[rows])
+            first = F.pad(found, (0, max(0, COMPONENTS - len(found))))[:COMPONENTS]
+            return torch.cat([effective_rank(found)[None], first / found.sum()])
+
+        return self._several(("effective_rank", *map(str, range(COMPONENTS))), shares)
 
     def _uniformity(self, rows: Tensor) -> Tensor:
         return uniformity(self.here[self.some[rows]])

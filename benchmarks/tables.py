@@ -1,4 +1,4 @@
-"""The tables in README.md and docs/comparison.md that come from benches, written into them between their marks.
+"""The tables in README.md, docs and benchmarks/README.md that come from benches, written into them between their marks.
 
 python benchmarks/tables.py
 
@@ -6,7 +6,7 @@ python benchmarks/tables.py
 after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the
 half-width of their 95 % t-interval. Costs are left out: long benches run beside other work, and
 benchmarks/train_step.py measures them: `<!-- cost: PATH -->` is the table of its file, in steps of vanilla fine-tuning.
-`speed`, `products` and `tries` are those of benchmarks/curvature.py's files.
+`speed`, `products` and `tries` are those of benchmarks/curvature.py's files, `intervals` of benchmarks/intervals.py's.
 """
 
 import json
@@ -21,8 +21,12 @@ from geomlab.tables import MISSING, Entry
 from grace.bench.table import tabulate
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md", ROOT / "docs" / "measures.md")
-MARKED = re.compile(r"(<!-- (bench|cost|speed|products|tries): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCUMENTS = tuple(
+    ROOT / name for name in ("README.md", "docs/comparison.md", "docs/measures.md", "benchmarks/README.md")
+)
+MARKED = re.compile(
+    r"(<!-- (bench|cost|speed|products|tries|intervals): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 COST = "cost ratio"
 
 
@@ -111,6 +115,23 @@ def tried(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['in_products']:.2f}" + (f", {once:.0f} s once" if once else "")
 
 
+def intervals(found: Mapping[str, Any]) -> str:
+    """A line a measure: the shares that cover, with median lengths in deviations in brackets, and the biases."""
+    rows = []
+    for name, entry in found["measures"].items():
+        cells = [
+            f"{100 * entry[way]['covers expected']:.1f} ({entry[way]['length'] / entry['deviation']:.1f})"
+            for way in INTERVALS
+        ]
+        limits = [entry[way].get("covers limit", math.nan) for way in ("geomlab", "basic")]
+        biases = [entry.get(f"bias of the {what}", math.nan) for what in ("bootstrap", "measure")]
+        ends = [f"{100 * x:.1f}" for x in limits] + [f"{x:z.1f}".replace("-", "−") for x in biases]
+        rows.append([name, str(entry["n"]), *cells, *(MISSING if x == "nan" else x for x in ends)])
+    of_limit = [f"of the limit: {way}" for way in ("geomlab", "basic")]
+    return markdown(["", "n", *INTERVALS, *of_limit, "bias of the bootstrap", "bias of the measure"], rows)
+
+
+INTERVALS = ("geomlab", "percentile", "basic", "normal")
 METHODS = (
     "geomlab",
     "geomlab, no search",
@@ -120,7 +141,14 @@ METHODS = (
     "curvlinops, xtrace",
     "eigenthings",
 )
-TABLES = {"bench": bench, "cost": cost, "speed": speed, "products": products, "tries": tries}
+TABLES = {
+    "bench": bench,
+    "cost": cost,
+    "speed": speed,
+    "products": products,
+    "tries": tries,
+    "intervals": intervals,
+}
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

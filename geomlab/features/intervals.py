@@ -1,7 +1,10 @@
 """Intervals of measures of features over samples, by the delete-a-group jackknife: of features at hand.
 
-Not the bootstrap: it repeats samples, and a repeated sample is its own nearest neighbour, adds pairs at distance 0, and
-breaks the independence of pairs that debiased sums rest on (LID, TwoNN, k-NN, RSA, uniformity, debiased HSIC).
+Not the bootstrap, which repeats samples: over 200 draws (benchmarks/README.md, Intervals over samples) its percentile
+interval covers the debiased CKA of independent features in none, mean LID in 1 to 4 %, mutual k-NN in 44 %, RSA of
+independent features, Procrustes, the angle of shapes, SVCCA, effective rank and participation ratio in 84 to 89 %, and
+TwoNN in 99.5 to 100 %; it does as well as the jackknife's, 91 to 95 %, for uniformity, centroid cosine, Gram volume
+and, of related features, linear CKA, Gram drift and RSA.
 """
 
 from collections.abc import Callable, Sequence

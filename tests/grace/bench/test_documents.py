@@ -78,3 +78,19 @@ def test_tables_of_products_and_of_what_was_tried() -> None:
         "| b | fails | – |",
         "| c | – | 1.25 |",
     ]
+
+
+def test_a_table_of_intervals() -> None:
+    entry: dict[str, object] = {"n": 40, "deviation": 0.5, "bias of the bootstrap": -0.04}
+    known = {"covers expected": 0.95, "covers limit": 0.9, "length": 2.0}
+    unknown = {"covers expected": 0.955, "length": 1.0}
+    found = {
+        "measures": {
+            "a": entry | {"bias of the measure": -1.24} | dict.fromkeys(tables.INTERVALS, known),
+            "b": entry | dict.fromkeys(tables.INTERVALS, unknown),
+        }
+    }
+    assert tables.intervals(found).splitlines()[2:] == [
+        "| a | 40 | 95.0 (4.0) | 95.0 (4.0) | 95.0 (4.0) | 95.0 (4.0) | 90.0 | 90.0 | 0.0 | −1.2 |",
+        "| b | 40 | 95.5 (2.0) | 95.5 (2.0) | 95.5 (2.0) | 95.5 (2.0) | – | – | 0.0 | – |",
+    ]

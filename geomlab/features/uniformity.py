@@ -32,7 +32,7 @@ def uniformity(features: Features) -> Scalar:
     """log of the mean of exp(−t ‖f_i − f_j‖²) over pairs i ≠ j, t = 2 (Wang & Isola 2020, arXiv 2005.10242).
 
     0 for a single point, and the lower the more even: −4 n/(n − 1) at least, −4 in the limit of many dimensions. At
-    O(n²·d), a block at a time. Equal samples are pairs at distance 0, so no bootstrap.
+    O(n²·d), a block at a time.
 
     Args:
         features: (n, d).

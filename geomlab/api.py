@@ -66,7 +66,7 @@ class Options(TypedDict, total=False):
         trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
         samples: a condition; default: the budget's.
-        batch_size: samples in memory at a time; default 256.
+        batch_size: samples in memory at a time; default 256. Where memory runs out, half, and the results say so.
         seed: of everything random; default 0.
         device: auto (default), cpu or cuda.
         dtype: float32 (default) or float64.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from geomlab import params
 from geomlab.devices import out_of_memory
-from geomlab.errors import UserError
+from geomlab.errors import OutOfMemory, UserError
 from geomlab.spec import Spec, parse
 
 if TYPE_CHECKING:
@@ -371,7 +371,8 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
         name: of the network, for the message.
 
     Raises:
-        UserError: if it cannot take them, or memory does not suffice.
+        UserError: if it cannot take them.
+        OutOfMemory: if memory does not suffice.
     """
     channels, shape = len(preprocessing.mean), tuple(images.shape[1:])
     if channels > 1 and channels != shape[0]:
@@ -381,7 +382,7 @@ def try_on(network: Callable[[Tensor], Any], images: Tensor, preprocessing: Prep
     except Exception as error:  # the user's own module may fail in any way
         many = f"{len(images)} image{'s' if len(images) > 1 else ''} of shape {shape} at once"
         if out_of_memory(error):
-            raise UserError(
+            raise OutOfMemory(
                 f"{name}: not enough memory for {many}; give a lower --batch-size, and --resume where there are results"
             ) from error
         raise UserError(f"{name} cannot take {many}: {reason(error)}") from error

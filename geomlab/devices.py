@@ -1,5 +1,6 @@
 """`--device` -> a device of torch that is there."""
 
+import gc
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,13 @@ def choose(name: str) -> str:
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out. torch's allocator of the CPU has no exception of its own for that."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def release(device: torch.device) -> None:
+    """Give back what was freed, so that it can be had in other pieces."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def available_memory(device: torch.device) -> float:

@@ -10,3 +10,7 @@ class UserError(Exception):
 
 class NotFinite(UserError):
     """A gradient or an activation is NaN or infinite, so that what follows from it means nothing."""
+
+
+class OutOfMemory(UserError):
+    """Memory does not suffice for so many samples at once."""

@@ -1,9 +1,8 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from geomlab.data.attacks import FGSM, PGD, ascend
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
-from geomlab.devices import out_of_memory
 from geomlab.errors import UserError
 from geomlab.features.extraction import Pooled
 from geomlab.measure import (
@@ -29,10 +27,12 @@ from geomlab.measure import (
     Paths,
     Single,
 )
+from geomlab.measure.base import warned
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast
 from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
+from geomlab.realised import BatchLimit, Realised
 from geomlab.results import CellKey, Store, TileFolder
 from geomlab.risk import check_apart, check_finite, sample_losses
 from geomlab.rng import generator
@@ -208,6 +208,7 @@ class Study:
         measurements: what is measured under each.
         seed: of everything random.
         kept: where results are that are not computed again, or None.
+        limit: of a batch, which falls where memory runs out.
     """
 
     subject: Subject
@@ -216,6 +217,7 @@ class Study:
     measurements: tuple[Measurement, ...]
     seed: int
     kept: Store | None = None
+    limit: BatchLimit = field(default_factory=BatchLimit)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -233,7 +235,7 @@ class Study:
         """
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift | Derived)]
-        inputs = _Inputs(self.subject)
+        inputs = Realised(self.subject, self.limit)
         from_clean = ("clean", "adversarial")  # an attack is made when it is needed
         if any(condition.kind in from_clean for condition in self.conditions):
             self._look_at(inputs.clean(self.conditions[0]), "clean")
@@ -261,8 +263,7 @@ class Study:
         Raises:
             UserError: as `cells`, or if memory does not suffice.
         """
-        with _enough_memory(f"{self.subject.name}, looking at the inputs"):
-            _ = self.plan
+        self._within(lambda: self.plan, f"{self.subject.name}, looking at the inputs")
 
     def remaining(self, store: Store) -> tuple[float, float]:
         """Seconds that the cells missing in a store usually take, and at most; of what `forecast` knows."""
@@ -300,45 +301,58 @@ class Study:
     def run(self, store: Store, bar: Bar) -> None:
         """Compute and store the cells that are missing."""
         missing = {key.file for key in store.missing([cell.key for cell in self.cells])}
-        inputs = _Inputs(self.subject)
+        inputs = Realised(self.subject, self.limit)
         for cell in self.cells:
             if cell.key.file in missing:
                 some = self._with(cell, missing, inputs)
                 where = ", ".join(one.where for one in some)
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
-                with _enough_memory(f"{where}, {cell.measurement.name}"):
-                    self._measure(some, inputs, store)
+                self._within(partial(self._measure, some, inputs, store), f"{where}, {cell.measurement.name}")
                 missing -= {one.key.file for one in some}
             bar.advance()
 
-    def _with(self, first: Cell, missing: set[str], inputs: "_Inputs") -> list[Cell]:
+    @property
+    def _largest(self) -> int:
+        """Samples of a batch where memory suffices."""
+        return max(min(condition.batch_size, condition.n) for condition in self.conditions)
+
+    def _within(self, work: Callable[[], object], where: str) -> None:
+        """Do something within the memory there is, in smaller batches where it has to be."""
+        self.limit.within(work, self.subject, largest=self._largest, where=where)
+
+    def _write(self, store: Store, key: CellKey, found: xr.Dataset) -> None:
+        """Store a cell, with a warning where its batches are smaller than was asked for."""
+        said = self.limit.said(self._largest) if key.condition else None
+        store.write(key, warned(found, said) if said else found)
+
+    def _with(self, first: Cell, missing: set[str], inputs: Realised) -> list[Cell]:
         """A cell, and those that are measured with it: of a joint measurement, as many as may hold their inputs."""
         if not isinstance(first.measurement, Joint):
             return [first]
         same = [c for c in self.cells if c.measurement is first.measurement and c.key.file in missing]
         return same[: max(1, AT_ONCE // inputs.clean(self.conditions[0]).images.nbytes)]
 
-    def _measure(self, cells: list[Cell], inputs: "_Inputs", store: Store) -> None:
+    def _measure(self, cells: list[Cell], inputs: Realised, store: Store) -> None:
         """Measure and store cells of one measurement, a single one where it is not joint."""
         measurement, clean = cells[0].measurement, inputs.clean(self.conditions[0])
         if isinstance(measurement, Joint):
             keys = {cell.where: cell.key for cell in cells}
             realised = {cell.where: self._inputs_of(cell, inputs) for cell in cells}
             attacks = {
-                cell.where: partial(cell.condition.realise, clean=clean)
+                cell.where: partial(inputs.limited(cell.condition).realise, clean=clean)
                 for cell in cells
                 if cell.condition and cell.condition.kind == "adversarial"
             }
             tiles = TileFolder(store, keys)
             made = measurement.together(self.subject, realised, clean, tiles, attacks)
             for name, found in made.items():
-                store.write(keys[name], found)
+                self._write(store, keys[name], found)
             tiles.clear()
         elif isinstance(measurement, Single):
             (cell,) = cells
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
-            store.write(cell.key, measurement(self.subject, batches, rng))
+            self._write(store, cell.key, measurement(self.subject, batches, rng))
         elif isinstance(measurement, Derived):
             (cell,) = cells
             given: dict[str, dict[str, xr.Dataset]] = {}
@@ -347,7 +361,7 @@ class Study:
                 given.setdefault(source.measurement.name, {})[where] = store.read(source.key.file)
             store.write(cell.key, measurement(given))
 
-    def _inputs_of(self, cell: Cell, inputs: "_Inputs") -> Batches:
+    def _inputs_of(self, cell: Cell, inputs: Realised) -> Batches:
         """The inputs of a cell that has a condition, which must be those that its key names."""
         condition = cell.condition or self.conditions[0]
         batches = inputs(condition)
@@ -411,51 +425,3 @@ class Study:
 def _sources(measurement: Derived, cells: Sequence[Cell]) -> list[Cell]:
     """The cells that a measurement is derived from."""
     return [cell for cell in cells if cell.measurement.name in measurement.sources]
-
-
-@contextmanager
-def _enough_memory(where: str) -> Iterator[None]:
-    """Say it in one line where memory runs out.
-
-    Raises:
-        UserError: with what to do.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if out_of_memory(error):
-            raise UserError(
-                f"{where}: not enough memory; go on with --resume and a lower --batch-size, or begin anew with fewer "
-                "--samples"
-            ) from error
-        raise
-
-
-class _Inputs:
-    """Realised inputs: the clean ones and those of one condition at a time, however many conditions there are."""
-
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._clean: Batches | None = None
-        self._last: tuple[Condition, Batches] | None = None
-
-    def clean(self, condition: Condition) -> Batches:
-        """What every condition starts from."""
-        if self._clean is None:
-            self._clean = condition.clean(self._subject)
-        return self._clean
-
-    def __call__(self, condition: Condition) -> Batches:
-        """What the condition gives."""
-        if self._last is None or self._last[0] is not condition:
-            self._last = None  # let go before the next is made
-            self._last = condition, condition.realise(self._subject, self.clean(condition))
-        return self._last[1]
-
-    def digests(self, condition: Condition) -> dict[str, str | None]:
-        """Digests of the clean inputs and of the condition's own, None for an attack's.
-
-        An attack is made only when it is needed: the clean inputs, the network and the SPEC tell it apart.
-        """
-        attacked = condition.kind == "adversarial"
-        return {"clean": self.clean(condition).digest, "inputs": None if attacked else self(condition).digest}

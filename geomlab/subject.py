@@ -89,7 +89,8 @@ class Subject:
         """As a call, where the module may be seeing images of this kind, or so many, for the first time.
 
         Raises:
-            UserError: if it cannot take them, for lack of memory or by its own fault, or does not give logits.
+            UserError: if it cannot take them, or does not give logits.
+            OutOfMemory: if memory does not suffice.
         """
         n, shape = len(images), tuple(images.shape[1:])
         logits = architectures.try_on(

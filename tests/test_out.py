@@ -340,7 +340,7 @@ def test_memory_that_does_not_suffice(
     with monkeypatch.context() as patch:
         patch.setattr(where, greedy)
         cli.refused(
-            analyze(tmp_path / "out", nets[0]), "not enough memory", "--resume and a lower --batch-size"
+            analyze(tmp_path / "out", nets[0]), "not enough memory for single samples", "fewer --samples"
         )
     ok(analyze(tmp_path / "out", nets[0], "--resume", "--batch-size", "4"))
 

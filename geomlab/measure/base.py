@@ -116,3 +116,8 @@ def dataset(
 ) -> xr.Dataset:
     """A Dataset of scalars and `(dims, array)` pairs, with the measurement's warnings."""
     return xr.Dataset({**values, "warnings": json.dumps(list(warnings))}, coords=dict(coords))
+
+
+def warned(found: xr.Dataset, warning: str) -> xr.Dataset:
+    """A measurement's Dataset with one more warning."""
+    return found.assign(warnings=json.dumps([*json.loads(str(found["warnings"].values)), warning]))

@@ -29,7 +29,7 @@ from geomlab.measure.features.matrices import LayerMatrix
 from geomlab.measure.features.nearest import Nearest
 from geomlab.measure.features.projection import Projection
 from geomlab.subject import FEATURES
-from geomlab.typing import Features, Float
+from geomlab.typing import Float
 
 COMPARED = (  # numbers of the last layer that are stored without each group too, for differences between checkpoints
     "cka_to_clean",
@@ -116,9 +116,9 @@ class Condition:
 
     batches: Batches
     before: CleanSide
-    here: dict[str, Features]
-    bent: dict[str, Features]
-    theirs: dict[str, Features] | None
+    here: dict[str, Tensor]
+    bent: dict[str, Tensor]
+    theirs: dict[str, Tensor] | None
     k: int
     seed: int
 

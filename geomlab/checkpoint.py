@@ -238,7 +238,7 @@ def _damage(content: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
+    except Exception:  # zipfile has no exception of its own for all that may be wrong
         return "truncated or damaged (it begins as a torch file but cannot be read to its end)"
     if "constants.pkl" in members:
         return "a TorchScript archive, which holds code; save the state_dict of the model instead"

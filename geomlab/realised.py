@@ -29,9 +29,19 @@ class BatchLimit:
         if taken == asked:
             return None
         return (
-            f"memory ran out: in batches of {taken} samples instead of {asked}, which changes no number but for "
+            f"for want of memory in batches of {taken} samples instead of {asked}, which changes no number but for "
             "rounding"
         )
+
+    def fall(self, largest: int) -> bool:
+        """Take half of them from now on; False where it is a single one already.
+
+        Args:
+            largest: samples of a batch without a limit, at most.
+        """
+        taken = self.of(largest)
+        self._most = (taken + 1) // 2
+        return taken > 1
 
     def within(self, work: Callable[[], T], subject: Subject, *, largest: int, where: str) -> T:
         """Do something, again with half of the samples at a time for as long as memory runs out.
@@ -51,13 +61,11 @@ class BatchLimit:
             except (MemoryError, RuntimeError, OutOfMemory) as error:
                 if not (isinstance(error, OutOfMemory) or out_of_memory(error)):
                     raise
-                taken = self.of(largest)
-                if taken == 1:
+                if not self.fall(largest):
                     raise OutOfMemory(
                         f"{where}: not enough memory for single samples; use a smaller --memory or fewer --samples, "
                         "with --resume where there are results"
                     ) from error
-                self._most = (taken + 1) // 2
             release(subject.device)  # here: while it is handled, an error holds what there was
 
 

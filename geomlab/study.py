@@ -29,7 +29,7 @@ from geomlab.measure import (
 )
 from geomlab.measure.base import warned
 from geomlab.measure.features import shared_layers
-from geomlab.measure.forecast import Forecast, check_memory, forecast
+from geomlab.measure.forecast import Forecast, check_memory, forecast, too_large
 from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
 from geomlab.realised import BatchLimit, Realised
@@ -252,10 +252,24 @@ class Study:
         for one in each:
             one.check(self.subject, clean)
             try_derivatives(one, self.subject, clean)
-        forecasts = {one.name: forecast(one, self.subject, clean) for one in each}
-        for found in forecasts.values():
-            check_memory(found, self.subject)
+        forecasts = self._forecast(each, inputs)
         return tuple(planned), forecasts
+
+    def _forecast(self, measurements: Sequence[Measurement], inputs: Realised) -> dict[str, Forecast]:
+        """What a cell of each takes, in batches that fall until memory suffices.
+
+        Raises:
+            UserError: if it would not even with single samples.
+        """
+        while True:
+            clean = inputs.clean(self.conditions[0])
+            found = {one.name: forecast(one, self.subject, clean) for one in measurements}
+            large = any(too_large(found[one.name], one, self.subject) for one in measurements)
+            if not large or not self.limit.fall(self._largest):
+                break
+        for one in found.values():
+            check_memory(one, self.subject)
+        return found
 
     def check(self) -> None:
         """Look at all that may be wrong with the input before anything is computed or overwritten.

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import geomlab
+from geomlab.measure import Measurement
 from geomlab.measure.features import FeatureGeometry
+from geomlab.measure.forecast import Forecast
 from geomlab.realised import BatchLimit
 from geomlab.subject import Subject
 from tests import cli, factories, misbehaving, models
@@ -111,6 +113,23 @@ def test_a_measure_goes_on_in_smaller_batches(tmp_path: Path, monkeypatch: pytes
     small, large = summary(tmp_path / "small"), summary(tmp_path / "plain")
     for name in ("conditions", "curvature", "features"):
         assert close(small.get(name, {}), large.get(name, {})), name
+
+
+def test_a_forecast_makes_batches_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is computed."""
+    sizes: list[int] = []
+
+    def large(found: Forecast, measurement: Measurement, subject: Subject) -> bool:
+        sizes.append(1)
+        return len(sizes) <= 2
+
+    monkeypatch.setattr("geomlab.study.too_large", large)
+    given = options("model", "--measure", "curvature", "--condition", "clean")
+    result = cli.run("analyze", saved(tmp_path, factories.model()), *given, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert any(
+        "in batches of 5 samples instead of 20" in one for one in summary(tmp_path / "out")["warnings"]
+    )
 
 
 def test_looking_at_the_inputs_goes_on_in_smaller_batches(tmp_path: Path) -> None:

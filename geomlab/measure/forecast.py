@@ -31,6 +31,9 @@ ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are 
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
 ENDS = 4  # vectors beside the basis of Lanczos: an image and what it leaves, two of them in a search
 PRODUCT = 12  # forward passes that a product takes as long as where its graph is not kept (the same file)
+SPILL = (
+    4 / 3
+)  # of its memory that curvature may take where a product works, before batches are made smaller: ours
 SHARPNESS = 6  # products that take as long as three gradients and thirty forward passes
 
 T = TypeVar("T")
@@ -166,6 +169,14 @@ def _median(work: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def too_large(found: Forecast, measurement: Measurement, subject: Subject) -> bool:
+    """Whether a measure takes more memory than it should, and smaller batches would mend that."""
+    if not isinstance(measurement, Curvature):
+        return False
+    most = min(available_memory(subject.device), SPILL * measurement.memory)
+    return found.memory > most > found.parts["vectors"]
 
 
 def check_memory(found: Forecast, subject: Subject) -> None:

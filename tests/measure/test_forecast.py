@@ -14,7 +14,7 @@ from geomlab.data.embedded import checkpoint_path
 from geomlab.data.sources import open_source
 from geomlab.errors import UserError
 from geomlab.measure import Accuracy, Curvature, Landscape
-from geomlab.measure.forecast import Forecast, check_memory, forecast
+from geomlab.measure.forecast import Forecast, check_memory, forecast, too_large
 from geomlab.rng import generator
 from tests import models
 from tests.cli import refused, run
@@ -146,3 +146,18 @@ def test_long_runs_are_announced(
 
 def test_memory_that_is_free_is_a_part_of_the_machine() -> None:
     assert 0 < devices.available_memory(torch.device("cpu")) < 2**50
+
+
+def test_batches_are_too_large_where_smaller_ones_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Curvature(memory=6 * GIB)
+
+    def large(graphs: float, vectors: float, free: float = 100) -> bool:
+        monkeypatch.setattr("geomlab.measure.forecast.available_memory", lambda _: free * GIB)
+        parts = {"graphs": graphs * GIB, "vectors": vectors * GIB}
+        return too_large(Forecast(1, 1, sum(parts.values()), parts), wanted, SUBJECT)
+
+    assert large(6, 4)
+    assert not large(4, 3.9)
+    assert large(4, 3.9, free=7)
+    assert not large(4, 8.1)  # vectors alone are too many
+    assert not too_large(Forecast(1, 1, 0, {}), Landscape(), SUBJECT)

@@ -1,0 +1,72 @@
+"""What reads files and words of others: bytes in, and nothing out but a UserError."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from geomlab import checkpoint
+from geomlab.data.condition import parse_conditions
+from geomlab.data.sources import open_source
+from geomlab.errors import UserError
+from geomlab.results import Store
+from geomlab.spec import parse
+from grace.recipe import compose
+
+GLYPHS = open_source("glyphs")
+
+
+def spec(content: bytes) -> None:
+    """The words of --model, --data and --path."""
+    found = parse(content.decode("utf-8", errors="surrogateescape"))
+    found.only(*(name for name, _ in found.options))
+
+
+def condition(content: bytes) -> None:
+    """The words of --condition."""
+    text = content.decode("utf-8", errors="surrogateescape")
+    parse_conditions([text], GLYPHS, n=10, seed=0, batch_size=5)
+
+
+def torch_file(content: bytes) -> None:
+    """A checkpoint of torch.save, or anything else."""
+    _of_file("net.pt", content, lambda path: checkpoint.describe(checkpoint.read(path)))
+
+
+def safetensors(content: bytes) -> None:
+    """A checkpoint in safetensors."""
+    _of_file("net.safetensors", content, lambda path: checkpoint.describe(checkpoint.read(path)))
+
+
+def cell(content: bytes) -> None:
+    """A cell of the store."""
+    _of_file("results/cell.nc", content, lambda path: Store(path.parent.parent).read(path.name))
+
+
+def manifest(content: bytes) -> None:
+    """A store's `study.json`."""
+    _of_file("study.json", content, lambda path: Store(path.parent).manifest())
+
+
+def recipe(content: bytes) -> None:
+    """A recipe of the user's own."""
+    _of_file("recipe.toml", content, lambda path: compose("grace", file=path))
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    one.__name__: one for one in (spec, condition, torch_file, safetensors, cell, manifest, recipe)
+}
+
+
+def run(name: str, content: bytes) -> None:
+    """Let a target read something, which it may refuse."""
+    with contextlib.suppress(UserError):
+        TARGETS[name](content)
+
+
+def _of_file(name: str, content: bytes, read: Callable[[Path], object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        read(path)

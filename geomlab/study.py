@@ -332,13 +332,13 @@ class Study:
             tiles = TileFolder(store, keys)
             made = measurement.together(self.subject, realised, clean, tiles, attacks)
             for name, found in made.items():
-                store.write(keys[name], found)
+                store.write(keys[name], _with_warnings(found, realised[name]))
             tiles.clear()
         elif isinstance(measurement, Single):
             (cell,) = cells
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
-            store.write(cell.key, measurement(self.subject, batches, rng))
+            store.write(cell.key, _with_warnings(measurement(self.subject, batches, rng), batches))
         elif isinstance(measurement, Derived):
             (cell,) = cells
             given: dict[str, dict[str, xr.Dataset]] = {}
@@ -429,6 +429,12 @@ def _enough_memory(where: str) -> Iterator[None]:
                 "--samples"
             ) from error
         raise
+
+
+def _with_warnings(found: xr.Dataset, batches: Batches) -> xr.Dataset:
+    """A cell that also says what there is to say of how its inputs were read."""
+    warnings = [*batches.warnings, *json.loads(str(found["warnings"].item()))]
+    return found.assign(warnings=json.dumps(warnings))
 
 
 class _Inputs:

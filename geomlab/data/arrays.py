@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab import architectures
-from geomlab.data.folders import fit, rgb
+from geomlab.data.decode import fit, rgb
+from geomlab.data.places import Limits
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.spec import escape
@@ -136,7 +137,7 @@ def _scaled(images: Tensor) -> Tensor:
 def _image(image: Any, size: int | None) -> Tensor:
     """One image of a data set as (C, H, W); of arrays the last axis is the channels if only it can be."""
     if isinstance(image, Image.Image):
-        return fit(rgb(image), size)
+        return fit(rgb(image), size, Limits())
     if isinstance(image, Tensor):
         return _scaled(image)
     tensor = torch.tensor(image)

@@ -5,6 +5,7 @@ from geomlab.data.arrays import Arrays, open_torchvision
 from geomlab.data.folders import open_domains, open_folder
 from geomlab.data.glyphs import Glyphs
 from geomlab.data.imagenet import ImageNet
+from geomlab.data.places import OPTIONS
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.spec import parse
@@ -61,14 +62,14 @@ def _open(text: str, *, by_user: bool) -> Source:
                 raise UserError(f"'{text}': glyphs takes only split=test|train|all")
             return Glyphs(spec.option("split", "test") or "test")
         case "folder":
-            spec.only("split")
-            return open_folder(text, spec.positional, spec.option("split"))
+            spec.only("split", *OPTIONS)
+            return open_folder(spec)
         case "domains":
-            spec.only("id", "split")
-            return open_domains(text, spec.positional, spec.option("id"), spec.option("split"))
+            spec.only("id", "split", *OPTIONS)
+            return open_domains(spec)
         case "imagenet":
-            spec.only("split")
-            return ImageNet(text, spec.positional, spec.option("split") or "val")
+            spec.only("split", *OPTIONS)
+            return ImageNet(spec)
         case "torchvision":
             spec.only("root", "split")
             return open_torchvision(

@@ -31,7 +31,8 @@ SUFFIXES = tuple(sorted(_FORMATS))
 ALL = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "PPM", "TIFF")
 _READERS = tuple(name for name in ALL if name != "MPO")  # which that of JPEG reads
 _EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")  # modes of Pillow
-_GUARD = threading.Lock()  # Pillow's limit is one of the process
+BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
+_GUARD = threading.RLock()  # Pillow's limit is one of the process
 
 
 def suffix(name: str) -> str:
@@ -103,13 +104,13 @@ def decode(data: bytes, limits: Limits, formats: Sequence[str] = ALL) -> Image.I
         UserError: if it has more than 8 bits a channel.
     """
     try:
-        with _limited(limits.pixels), Image.open(io.BytesIO(data), formats=_READERS) as opened:
+        with limited(limits.pixels), Image.open(io.BytesIO(data), formats=_READERS) as opened:
             if opened.format not in formats:
                 raise CannotRead(f"named as {formats[0]}, holds {opened.format}; rename it")
             return rgb(opened)
     except (UserError, CannotRead):
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except BOMBS as error:
         raise CannotRead(
             f"declares more than {limits.pixels:,} pixels; pixels= in the SPEC raises the limit"
         ) from error
@@ -119,8 +120,11 @@ def decode(data: bytes, limits: Limits, formats: Sequence[str] = ALL) -> Image.I
 
 
 @contextmanager
-def _limited(pixels: int) -> Iterator[None]:
-    """Pillow's own limit, which its readers look at before they take memory."""
+def limited(pixels: int | None) -> Iterator[None]:
+    """Pillow's own limit, which its readers look at before they take memory; None leaves that as it is."""
+    if pixels is None:
+        yield
+        return
     with _GUARD, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -11,7 +11,8 @@ from geomlab.spec import Spec, flag, integer
 
 PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 SKIP = 100  # ours: more than that is no accident
-OPTIONS = ("pixels", "skip", "links")
+COSTS = ("pixels", "skip")
+OPTIONS = (*COSTS, "links")
 
 
 @dataclass(frozen=True)

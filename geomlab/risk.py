@@ -40,7 +40,7 @@ def sample_losses(subject: Subject, batches: Batches, weights: Params | None = N
     """
     losses, correct = [], []
     for images, labels in batches:
-        logits = subject.logits(images, weights)
+        logits = batches.among(subject.logits(images, weights))
         losses.append(F.cross_entropy(logits, labels, reduction="none"))
         correct.append(logits.argmax(1) == labels)
     return SampleLosses(torch.cat(losses), torch.cat(correct))
@@ -69,7 +69,8 @@ def value_and_gradient(
     total = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
     for images, labels in batches:
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
-        loss = F.cross_entropy(subject(images, leaves), labels, reduction="sum") / len(batches)
+        logits = batches.among(subject(images, leaves))
+        loss = F.cross_entropy(logits, labels, reduction="sum") / len(batches)
         value += float(loss.detach())
         pieces = differentiate(loss, tuple(leaves.values()))
         for name, piece in zip(weights, pieces, strict=True):

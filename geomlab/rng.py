@@ -8,7 +8,7 @@ import torch
 def derive_seed(seed: int, *names: object) -> int:
     """A 63-bit seed for one named purpose, independent of every other name under the same `seed`."""
     text = "\x1f".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *names: object) -> torch.Generator:

@@ -123,16 +123,22 @@ def number(spec: Spec, key: str, default: float) -> float:
     return value
 
 
-def integer(spec: Spec, key: str, default: int) -> int:
-    """A whole-number option, at least 1.
+def integer(spec: Spec, key: str, default: int, *, least: int = 1) -> int:
+    """A whole-number option.
+
+    Args:
+        spec: whose option.
+        key: its name.
+        default: where it is not given.
+        least: it may be.
 
     Raises:
         UserError: if the option is not such a number.
     """
     value = number(spec, key, default)
-    if value != int(value) or value < 1:
+    if value != int(value) or value < least:
         raise UserError(
-            f"'{spec.text}': {key} must be a whole number of at least 1, got '{spec.option(key)}'"
+            f"'{spec.text}': {key} must be a whole number of at least {least}, got '{spec.option(key)}'"
         )
     return int(value)
 

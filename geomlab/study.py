@@ -334,10 +334,12 @@ class Study:
         """Do something within the memory there is, in smaller batches where it has to be."""
         self.limit.within(work, self.subject, largest=self._largest, where=where)
 
-    def _write(self, store: Store, key: CellKey, found: xr.Dataset) -> None:
-        """Store a cell, with a warning where its batches are smaller than was asked for."""
-        said = self.limit.said(self._largest) if key.condition else None
-        store.write(key, warned(found, said) if said else found)
+    def _write(self, store: Store, key: CellKey, found: xr.Dataset, batches: Batches) -> None:
+        """Store a cell, with what there is to say of how its inputs were read and taken."""
+        fewer = self.limit.said(self._largest)
+        store.write(
+            key, warned(found, *batches.warnings, *([fewer] if fewer else [])) if key.condition else found
+        )
 
     def _with(self, first: Cell, missing: set[str], inputs: Realised) -> list[Cell]:
         """A cell, and those that are measured with it: of a joint measurement, as many as may hold their inputs."""
@@ -360,13 +362,13 @@ class Study:
             tiles = TileFolder(store, keys)
             made = measurement.together(self.subject, realised, clean, tiles, attacks)
             for name, found in made.items():
-                self._write(store, keys[name], found)
+                self._write(store, keys[name], found, realised[name])
             tiles.clear()
         elif isinstance(measurement, Single):
             (cell,) = cells
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
-            self._write(store, cell.key, measurement(self.subject, batches, rng))
+            self._write(store, cell.key, measurement(self.subject, batches, rng), batches)
         elif isinstance(measurement, Derived):
             (cell,) = cells
             given: dict[str, dict[str, xr.Dataset]] = {}

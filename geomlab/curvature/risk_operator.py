@@ -169,7 +169,7 @@ class RiskOperator(Operator, Generic[G]):
     def _graph_of(self, images: Images, labels: Labels) -> G:
         weights = {name: tensor.detach().requires_grad_() for name, tensor in self._weights.items()}
         with twice_differentiable(detached=self.detached):
-            logits = self._subject(images, weights)
+            logits = self._batches.among(self._subject(images, weights))
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(self._batches)
         return self._graph(tuple(weights.values()), loss, logits)
 
@@ -180,7 +180,7 @@ class RiskOperator(Operator, Generic[G]):
                 f"{self._subject.name}: the loss or its gradient is not finite; try --dtype float64"
             )
         with twice_differentiable():
-            again = torch.cat([self._subject(images) for images, _ in self._batches])
+            again = torch.cat([self._batches.among(self._subject(images)) for images, _ in self._batches])
         check_repeated(first, again, self._subject)
 
 

@@ -118,7 +118,7 @@ def pyhessian_eigenvalues(
     if not 1 <= k <= dim or max_iterations < 1:
         raise ValueError(f"expected 1 <= k <= {dim} and max_iterations >= 1, got {k} and {max_iterations}")
     start = time.perf_counter()
-    copy = _Copy(subject, names)
+    copy = _Copy(subject, names, batches)
     first, *others = batches
     with _alone(subject.device, seed):
         given = {"dataloader": batches} if others else {"data": first}
@@ -252,16 +252,16 @@ def _unit(pieces: list[Tensor]) -> Vector:
 class _Copy(nn.Module):
     """A subject as pyhessian wants it: a module whose parameters are copies of the named ones, and no others."""
 
-    def __init__(self, subject: Subject, names: list[str]) -> None:
+    def __init__(self, subject: Subject, names: list[str], batches: Batches) -> None:
         super().__init__()
-        self._subject, self._names = subject, names
+        self._subject, self._names, self._batches = subject, names, batches
         self.copies = nn.ParameterList([subject.weights[name].clone() for name in names])
 
     def forward(self, images: Images) -> Logits:
         logits = self._subject(images, dict(zip(self._names, self.copies, strict=True)))
         # pyhessian fails on a parameter that the loss does not use or is linear in: add all, with derivatives of 0.
         nothing = torch.stack([copy.square().sum() for copy in self.copies]).sum()
-        return logits + 0 * nothing
+        return self._batches.among(logits + 0 * nothing)
 
 
 @contextmanager

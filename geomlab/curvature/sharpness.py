@@ -267,7 +267,7 @@ def _check_rho(rho: float) -> None:
 
 @torch.no_grad()
 def _forward(subject: Subject, batches: Batches, weights: Params | None = None) -> _Pass:
-    logits = torch.cat([subject.logits(images, weights) for images, _ in batches])
+    logits = torch.cat([batches.among(subject.logits(images, weights)) for images, _ in batches])
     return _Pass(F.cross_entropy(logits.double(), batches.labels, reduction="none"), logits)
 
 

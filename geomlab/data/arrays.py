@@ -1,11 +1,11 @@
-"""Sources that give arrays or map-style data sets: the user's own factory, and torchvision's sets.
+"""A source that gives arrays or a map-style data set: the user's own factory's, torchvision's, Hugging Face's.
 
 One rule for pixels: 8-bit ones (PIL images, uint8 arrays and tensors) are scaled by 1/255, all others are taken as they
 are and must be in [0, 1].
 """
 
-import inspect
 import operator
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab import architectures
-from geomlab.data.folders import fit, rgb
-from geomlab.data.source import Index, Source
+from geomlab.data.decode import BOMBS, fit, limited, rgb
+from geomlab.data.places import Limits, printable
+from geomlab.data.source import Index, Source, Unreadable
 from geomlab.errors import UserError
 from geomlab.spec import escape
 from geomlab.typing import Images
@@ -34,14 +35,20 @@ class Arrays(Source):
             first. Entries whose labels equal the first one's are taken to be the same samples in the same order; put
             unrelated ones in another order.
         classes: class names where they are known.
+        limits: what the files of a data set may cost, whose unreadable images are then passed over; None for one in
+            the user's own code, which is to say itself what is wrong.
 
     Raises:
         UserError: if `data` has another form.
     """
 
-    def __init__(self, spec: str, data: Any, classes: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, spec: str, data: Any, classes: tuple[str, ...] | None = None, *, limits: Limits | None = None
+    ) -> None:
         self.spec = spec
         self.classes = classes
+        self.skip = limits.skip if limits else 0
+        self._limits = limits
         given = (
             {str(name): value for name, value in data.items()} if isinstance(data, Mapping) else {"id": data}
         )
@@ -72,71 +79,59 @@ class Arrays(Source):
         data = self._data[domain]
         if isinstance(data, Tensor):
             return _scaled(data[torch.from_numpy(rows)])
+        found = self._decoded(domain, rows, size)
         try:
-            images = torch.stack([_image(data[int(row)][0], size) for row in rows])
-        except UserError as error:
-            raise UserError(f"'{self.spec}': the data set '{domain}' holds {error}") from error
-        except Exception as error:  # the user's own data set may fail in any way
-            raise UserError(
-                f"'{self.spec}': the data set '{domain}' cannot give its images: {architectures.reason(error)}; "
-                "expected images (C,H,W) in [0,1] of one size"
-            ) from error
+            images = torch.stack(found)
+        except (RuntimeError, TypeError) as error:
+            raise self._wrong(domain, error) from error
         if size is not None and images.shape[-2:] != (size, size):
             # Bicubic overshoots; what was outside [0, 1] before stays so, and is refused.
             low, high = min(0.0, float(images.min())), max(1.0, float(images.max()))
             images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True).clamp(low, high)
         return images
 
+    def _decoded(self, domain: str, rows: NDArray[np.intp], size: int | None) -> list[Tensor]:
+        data, limits = self._data[domain], self._limits or Limits()
+        images: dict[int, Tensor] = {}
+        reasons: dict[int, str] = {}
+        for i, row in enumerate(rows.tolist()):
+            try:
+                with limited(limits.pixels if self._limits else None):
+                    images[i] = _image(data[row][0], size, limits)
+            except UserError as error:
+                raise UserError(f"'{self.spec}': the data set '{domain}' holds {error}") from error
+            except Exception as error:  # a damaged file, or the user's own data set, may fail in any way
+                if self._limits is None:
+                    raise self._wrong(domain, error) from error
+                reasons[i] = f"{_file(data, row)}: {architectures.reason(error)}"
+        if reasons:
+            raise Unreadable(reasons, images)
+        return list(images.values())
 
-def open_torchvision(spec: str, name: str, root: str, split: str | None) -> Arrays:
-    """A torchvision classification set that is already on disk (nothing is downloaded).
-
-    Args:
-        spec: the SPEC as given.
-        name: of the class in `torchvision.datasets`.
-        root: folder it was downloaded to.
-        split: its `split`, or train or test where it takes `train=True` or `False`; None for the set's own default.
-
-    Raises:
-        UserError: if there is no such set, or it is not under `root`, or its labels are not whole numbers.
-    """
-    import torchvision
-
-    kind = getattr(torchvision.datasets, name, None)
-    if kind is None or not isinstance(kind, type):
-        raise UserError(
-            f"'{spec}': torchvision has no data set '{name}'; see torchvision.datasets.__all__ (CIFAR10, Food101, …)"
+    def _wrong(self, domain: str, error: Exception) -> UserError:
+        return UserError(
+            f"'{self.spec}': the data set '{domain}' cannot give its images: {architectures.reason(error)}; "
+            "expected images (C,H,W) in [0,1] of one size"
         )
-    takes = inspect.signature(kind).parameters
-    options: dict[str, Any] = {"download": False} if "download" in takes else {}
-    if split in ("train", "test") and "train" in takes:
-        options["train"] = split == "train"
-    elif split is not None:
-        options["split"] = split
-    try:
-        data = kind(root, **options)
-    except Exception as error:  # a set that is damaged, or lacks a library, may fail in any way
-        if isinstance(error, TypeError):
-            todo = "open it in a MODULE:FACTORY of yours, with the arguments that it takes"
-        elif "download" in takes:
-            todo = f"to fetch it, call torchvision.datasets.{name}({root!r}, download=True) once"
-        else:
-            todo = "check root"
-        raise UserError(
-            f"'{spec}': cannot open {name} under {root}: {architectures.reason(error)}; {todo}"
-        ) from error
-    classes = getattr(data, "classes", None)
-    return Arrays(spec, data, tuple(map(str, classes)) if classes else None)
 
 
 def _scaled(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
-def _image(image: Any, size: int | None) -> Tensor:
+def _file(data: Any, row: int) -> str:
+    """The file of an image where a set of torchvision keeps their list, else its number."""
+    for name in ("_image_files", "_images", "samples", "_samples"):
+        with suppress(Exception):  # the attribute may be anything
+            kept = getattr(data, name)[row]
+            return printable(os.fspath(kept[0] if isinstance(kept, tuple) else kept))
+    return f"image {row}"
+
+
+def _image(image: Any, size: int | None, limits: Limits) -> Tensor:
     """One image of a data set as (C, H, W); of arrays the last axis is the channels if only it can be."""
     if isinstance(image, Image.Image):
-        return fit(rgb(image), size)
+        return fit(rgb(image), size, limits)
     if isinstance(image, Tensor):
         return _scaled(image)
     tensor = torch.tensor(image)
@@ -190,14 +185,23 @@ def _set(spec: str, data: Any) -> tuple[Any, NDArray[np.int64]]:
 def _labels_of_set(data: Any) -> NDArray[np.int64]:
     """All labels. Reading an item decodes its image, so torchvision's own sets are asked for the list they keep.
 
-    That list is taken where a few items agree with it: of some sets it is no list of classes.
+    That list is taken where a few items agree with it, those that can be read: of some sets it is no list of classes.
     """
     rows, kept = range(len(data)), _kept_labels(data)
     if len(kept) == len(rows):
-        few = slice(None, None, max(1, len(rows) // 8))
-        if np.array_equal(kept[few], _whole_numbers([data[row][1] for row in rows[few]])):
+        few = {row: _label(data, row) for row in rows[:: max(1, len(rows) // 8)]}
+        read = [row for row, label in few.items() if label is not None]
+        if read and np.array_equal(kept[read], _whole_numbers([few[row] for row in read])):
             return kept
     return _whole_numbers([data[row][1] for row in rows])
+
+
+def _label(data: Any, row: int) -> Any:
+    """What an item says of its class, None where its image cannot be read."""
+    try:
+        return data[row][1]
+    except (OSError, ValueError, SyntaxError, *BOMBS):  # as Pillow's readers say it
+        return None
 
 
 def _kept_labels(data: Any) -> NDArray[np.int64]:
@@ -208,9 +212,10 @@ def _kept_labels(data: Any) -> NDArray[np.int64]:
     pair = getattr(data, "transforms", None)  # one of the user's own, or made of the transforms of either
     changes = (getattr(data, "target_transform", None), getattr(pair, "target_transform", pair))
     if type(data).__module__.startswith("torchvision.datasets") and changes == (None, None):
-        for name in ("targets", "labels", "_labels"):
-            with suppress(Exception):  # the user's own attribute may be anything
-                return _whole_numbers(getattr(data, name))
+        for name in ("targets", "labels", "_labels", "y", "_samples"):
+            with suppress(Exception):  # the attribute may be anything
+                kept = getattr(data, name)
+                return _whole_numbers([label for _, label in kept] if name == "_samples" else kept)
     return np.empty(0, dtype=np.int64)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geomlab import params
-from geomlab.typing import Images, Labels
+from geomlab.typing import Images, Labels, Logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,8 @@ class Batches:
         clean_labels: (m,) classes of those.
         paired: whether `images[i]` and `clean[i]` show the same thing.
         samples: digest of which samples of which source these are, in order; "" where that is not known.
+        warnings: what is to be known of how they were read.
+        groups: the classes of the head that are told apart, alike ones together; None for all.
     """
 
     images: Images
@@ -33,6 +35,8 @@ class Batches:
     clean_labels: Tensor
     paired: bool
     samples: str = ""
+    warnings: tuple[str, ...] = ()
+    groups: tuple[tuple[int, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,12 +46,37 @@ class Batches:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over images and labels."""
-        return params.digest({"images": self.images, "labels": self.labels})
+        """SHA-256 over images, labels, and the classes they are told apart among where those are not all."""
+        asked = {str(i): torch.tensor(group) for i, group in enumerate(self.groups or ())}
+        return params.digest({"images": self.images, "labels": self.labels, **asked})
 
     def on_clean(self) -> "Batches":
         """The clean counterpart as batches of its own."""
-        return replace(self, images=self.clean, labels=self.clean_labels, paired=True, samples="")
+        return replace(
+            self,
+            images=self.clean,
+            labels=self.clean_labels,
+            paired=True,
+            samples="",
+            warnings=(),
+            groups=None,
+        )
+
+    def among(self, logits: Logits) -> Logits:
+        """Logits with those classes at −∞ that these inputs are not asked about, and alike classes as their largest.
+
+        So an image of a set of 200 of ImageNet's classes is told apart among those, as the sets' authors do
+        (Hendrycks et al. 2021 for -A and -R; Barbu et al. 2019 for ObjectNet).
+
+        Args:
+            logits: (n, C) of the whole head.
+        """
+        if self.groups is None:
+            return logits
+        among = torch.full_like(logits, float("-inf"))
+        first = torch.tensor([group[0] for group in self.groups], device=logits.device)
+        largest = torch.stack([logits[:, list(group)].amax(1) for group in self.groups], 1)
+        return among.index_copy(1, first, largest)
 
     def take(self, rows: Tensor) -> "Batches":
         """Some of the samples, in that order; of paired inputs the clean counterparts of the same.

@@ -13,7 +13,8 @@ from geomlab.data.attacks import FGSM, PGD, Attack
 from geomlab.data.batches import Batches
 from geomlab.data.checks import check_images, check_labels
 from geomlab.data.corruptions import CORRUPTIONS
-from geomlab.data.source import Source, balanced_subset
+from geomlab.data.draw import draw, rows_of, said
+from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.spec import Spec, integer, number, parse
@@ -88,9 +89,12 @@ class Condition:
             UserError: as `realise`.
         """
         _check_classes(subject, self.source)
-        domain, rows = self.source.domains[0], self._clean_rows()
-        images, labels = self._read(domain, rows, subject)
-        return Batches(images, labels, self.batch_size, images, labels, True, self._samples(domain, rows))
+        domain = self.source.domains[0]
+        size = subject.preprocessing.size
+        rows, images = draw(self.source, domain, self.n, derive_seed(self.seed, "samples"), size)
+        images, labels = self._on(subject, domain, rows, images)
+        samples, warnings = self._samples(domain, rows), said(self.source, domain)
+        return Batches(images, labels, self.batch_size, images, labels, True, samples, warnings)
 
     def realise(self, subject: Subject, clean: Batches | None = None) -> Batches:
         """Draw and shift the samples; the same call gives the same batches.
@@ -103,45 +107,52 @@ class Condition:
             UserError: if images are not finite or outside [0, 1], a label is outside the head, or the classes differ.
         """
         clean = self.clean(subject) if clean is None else clean
-        images, labels, paired, samples = clean.images, clean.labels, True, clean.samples
+        images, labels, samples = clean.images, clean.labels, clean.samples
         match self.shift:
             case None:
                 return clean
             case Domain(name):
-                rows, paired = self._rows_in(name)
-                images, labels = self._read(name, rows, subject)
-                samples = samples if paired else self._samples(name, rows)
+                return self._domain(name, subject, clean)
             case Corruption(name, severity):
                 noise = generator(self.seed, "corruption", self.spec)
                 images = CORRUPTIONS[name](images, severity, noise)
             case PGD() | FGSM():
                 images = self._attack(self.shift, subject, images, labels)
-        return Batches(images, labels, self.batch_size, clean.images, clean.labels, paired, samples)
+        return Batches(
+            images, labels, self.batch_size, clean.images, clean.labels, True, samples, clean.warnings
+        )
 
-    def _clean_rows(self) -> Rows:
-        labels = self.source.index(self.source.domains[0]).labels
-        if len(labels) < 2:
-            raise UserError(f"{self.source.spec}: {len(labels)} samples; expected at least 2")
-        return balanced_subset(labels, self.n, derive_seed(self.seed, "samples"))
+    def _domain(self, name: str, subject: Subject, clean: Batches) -> Batches:
+        """The clean samples in another domain if it has them all, else a subset of its own."""
+        rows, size = self._twins(name), subject.preprocessing.size
+        if rows is None:
+            seed = derive_seed(self.seed, "samples", name)
+            rows, images = draw(self.source, name, self.n, seed, size)
+            paired, samples = False, self._samples(name, rows)
+        else:
+            images, paired, samples = self.source.images(name, rows, size), True, clean.samples
+        images, labels = self._on(subject, name, rows, images)
+        return Batches(
+            images, labels, self.batch_size, clean.images, clean.labels, paired, samples,
+            said(self.source, name), self.source.groups.get(name),
+        )  # fmt: skip
 
     def _samples(self, domain: str, rows: Rows) -> str:
         chosen = "\n".join([self.source.spec, *self.source.index(domain).ids[rows]])
-        return hashlib.sha256(chosen.encode()).hexdigest()
+        return hashlib.sha256(chosen.encode(errors="surrogatepass")).hexdigest()
 
-    def _read(self, domain: str, rows: Rows, subject: Subject) -> tuple[Tensor, Tensor]:
-        images = self.source.images(domain, rows, subject.preprocessing.size)
+    def _on(self, subject: Subject, domain: str, rows: Rows, images: Tensor) -> tuple[Tensor, Tensor]:
         labels = torch.from_numpy(self.source.index(domain).labels[rows])
         _check(images, labels, f"{self.source.spec}, {domain}", subject)
         return images.to(subject.device, subject.dtype), labels.to(subject.device)
 
-    def _rows_in(self, domain: str) -> tuple[Rows, bool]:
-        """Rows of the clean samples in another domain if it has them all, else a subset of its own."""
-        ids, index = self.source.index(self.source.domains[0]).ids, self.source.index(domain)
-        where = {name: row for row, name in enumerate(index.ids)}
-        chosen = ids[self._clean_rows()]
-        if all(name in where for name in chosen):
-            return np.array([where[name] for name in chosen]), True
-        return balanced_subset(index.labels, self.n, derive_seed(self.seed, "samples", domain)), False
+    def _twins(self, domain: str) -> Rows | None:
+        """Rows of the clean samples in another domain, None where it lacks one."""
+        first = self.source.domains[0]
+        where = {name: row for row, name in enumerate(self.source.index(domain).ids)}
+        rows = rows_of(self.source, first, self.n, derive_seed(self.seed, "samples"))
+        chosen = self.source.index(first).ids[rows]
+        return np.array([where[name] for name in chosen]) if all(name in where for name in chosen) else None
 
     def _attack(self, attack: Attack, subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
         attacked = torch.empty_like(images)

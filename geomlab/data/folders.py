@@ -1,24 +1,22 @@
-"""`folder:ROOT` and `domains:ROOT`: image files on disk."""
+"""`folder:ROOT` and `domains:ROOT`: image files on disk or in an archive."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
+from geomlab.data import decode
+from geomlab.data.archives import open_place
+from geomlab.data.decode import read_images
+from geomlab.data.places import Limits, Place, limits_of
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
-from geomlab.spec import escape
-from geomlab.typing import Float, Images
+from geomlab.spec import Spec, escape
+from geomlab.typing import Images
 
 TEST_SHARE = 0.2
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
-_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")  # modes of Pillow
 
 
 class DomainFolders(Source):
@@ -28,23 +26,26 @@ class DomainFolders(Source):
         spec: the SPEC as given.
         roots: domain -> folder of class folders; the first is in-distribution.
         split: `test`, a fifth of the files chosen by their names alone, `train`, the others, or None for all.
+        limits: what the files may cost.
 
     Raises:
         UserError: if a folder is missing, domains do not have the same classes, or there is no such split.
     """
 
-    def __init__(self, spec: str, roots: dict[str, Path], split: str | None = None) -> None:
+    def __init__(self, spec: str, roots: Mapping[str, Place], split: str | None, limits: Limits) -> None:
         self.spec = spec
+        self.skip = limits.skip
+        self._limits = limits
         self._roots = roots
         self._split = split
         if split not in (None, "train", "test"):
             raise UserError(f"'{spec}': split is train or test; without it all files are taken")
-        self._found: dict[str, list[Path]] = {}
+        self._found: dict[str, list[tuple[str, Place]]] = {}
         self.domains = tuple(roots)
         first = self.domains[0]
-        self.classes = tuple(subfolders(roots[first]))
+        self.classes = tuple(place.name for place in roots[first].folders())
         for root in roots.values():
-            differ = sorted(set(subfolders(root)) ^ set(self.classes))
+            differ = sorted({place.name for place in root.folders()} ^ set(self.classes))
             if differ:
                 more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
                 raise UserError(
@@ -57,157 +58,99 @@ class DomainFolders(Source):
     def list_samples(self, domain: str) -> Index:
         """Files in sorted order; ids are paths below the root, so no two domains share a sample."""
         files = self._files(domain)
-        names = np.array([f"{domain}/{file.parent.name}/{file.name}" for file in files])
+        names = np.array([f"{domain}/{folder}/{file.name}" for folder, file in files])
         number = {name: i for i, name in enumerate(self.classes or ())}
-        return Index(names, np.array([number[file.parent.name] for file in files], dtype=np.int64))
+        return Index(names, np.array([number[folder] for folder, _ in files], dtype=np.int64))
 
     def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
         """Shorter side resized to `size` (bicubic), centre crop; without `size` all files must be equally large."""
         files = self._files(domain)
-        return read_images([files[row] for row in rows], size)
+        return read_images([files[row][1] for row in rows], size, self._limits)
 
-    def _files(self, domain: str) -> list[Path]:
+    def _files(self, domain: str) -> list[tuple[str, Place]]:
         if domain not in self._found:
-            files = image_files(self._roots[domain])
-            self._found[domain] = [file for file in files if self._split in (None, _split_of(domain, file))]
+            self._found[domain] = [
+                (folder, file)
+                for folder, file in image_files(self._roots[domain])
+                if self._split in (None, _split_of(domain, folder, file.name))
+            ]
         return self._found[domain]
 
 
-def _split_of(domain: str, file: Path) -> str:
+def _split_of(domain: str, folder: str, file: str) -> str:
     """`test` for a fifth of the files, by a number made of domain, class and name: it stays as files come and go."""
-    place = derive_seed(0, "split", domain, file.parent.name, file.name) / 2**63
+    place = derive_seed(0, "split", domain, folder, file) / 2**63
     return "test" if place < TEST_SHARE else "train"
 
 
-def open_folder(spec: str, root: str, split: str | None = None) -> DomainFolders:
+def open_folder(spec: Spec) -> DomainFolders:
     """`folder:ROOT`, ROOT holding a folder a class.
 
     Raises:
-        UserError: if ROOT is no such folder.
+        UserError: if ROOT is no such folder or archive.
     """
-    return DomainFolders(spec, {"id": _folder_of_folders(spec, root)}, split)
+    return DomainFolders(spec.text, {"id": _of_folders(spec, 1)}, spec.option("split"), limits_of(spec))
 
 
-def open_domains(spec: str, root: str, first: str | None, split: str | None = None) -> DomainFolders:
+def open_domains(spec: Spec) -> DomainFolders:
     """`domains:ROOT,id=DOMAIN`, ROOT holding a folder a domain; without `id` the first by name.
 
     Raises:
-        UserError: if ROOT is no such folder or has no such domain.
+        UserError: if ROOT is no such folder or archive, or has no such domain.
     """
-    folder = _folder_of_folders(spec, root)
-    names = subfolders(folder)
-    first = names[0] if first is None else first
-    if first not in names:
-        raise UserError(f"'{spec}': no domain '{first}'; there are {', '.join(names)}")
-    roots = {name: folder / name for name in [first, *(n for n in names if n != first)]}
-    return DomainFolders(spec, roots, split)
+    places = {place.name: place for place in _of_folders(spec, 2).folders()}
+    first = spec.option("id", next(iter(places))) or ""
+    if first not in places:
+        raise UserError(f"'{spec.text}': no domain '{first}'; there are {', '.join(places)}")
+    roots = {first: places[first], **places}
+    return DomainFolders(spec.text, roots, spec.option("split"), limits_of(spec))
 
 
-def read_images(files: Sequence[Path], size: int | None) -> Images:
-    """Decode image files to RGB in [0, 1].
+def existing(spec: Spec, depth: int) -> Place:
+    """The folder or archive that a SPEC names.
+
+    Args:
+        spec: the SPEC.
+        depth: levels of folders it holds. An archive may have one more around them, which is entered.
 
     Raises:
-        UserError: naming a file that cannot be decoded or has more than 8 bits a channel, or a folder whose images
-            have several sizes where none was asked for.
+        UserError: if there is none, or an archive is not to be trusted.
     """
-    images = [_read(file, size) for file in files]
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1:
-        raise UserError(
-            f"{files[0].parent}: images of {len(shapes)} sizes, and the network does not say its own"
-        )
-    return torch.stack(images)
-
-
-def _read(file: Path, size: int | None) -> Tensor:
+    if not spec.positional:
+        raise UserError(f"'{spec.text}': says no folder; write {spec.head}:ROOT")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                image = rgb(opened)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from error
-    except Exception as error:  # Pillow's readers raise anything on a damaged file
-        raise UserError(f"{file}: not a readable image ({error}); repair or remove it") from error
-    return fit(image, size)
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """An image of 8 bits a channel as RGB.
-
-    Raises:
-        UserError: if it has more bits: Pillow would cut the values off at 255, not scale them.
-    """
-    if image.mode not in _EIGHT_BITS:
+        path = Path(spec.positional).expanduser()
+        place = open_place(path, depth, links=limits_of(spec).links)
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, an unknown ~user
+        raise UserError(f"'{spec.text}': no path can be so named ({error}); check ROOT") from error
+    if place is None:
         raise UserError(
-            f"an image of mode {image.mode}, expected 8 bits a channel ({', '.join(_EIGHT_BITS)}); convert it first"
+            f"'{spec.text}': no folder {path}, nor an archive (.tar, .zip); give the path of the images' root folder"
         )
-    return image.convert("RGB")
+    return place
 
 
-def fit(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:
-    """An RGB image as a tensor in [0, 1]: shorter side resized to `size` (bicubic), centre crop."""
-    if size is not None and image.size != (size, size):
-        scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).float() / 255
-
-
-def existing(spec: str, root: str) -> Path:
-    """The folder a SPEC names.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if not root:
-        raise UserError(f"'{spec}': says no folder; write {spec.partition(':')[0]}:ROOT")
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"'{spec}': no folder {folder}; give the path of the images' root folder")
-    return folder
-
-
-def entries(root: Path) -> list[Path]:
-    """What is in a folder, sorted, without hidden files.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        return sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
-
-
-def subfolders(root: Path) -> list[str]:
-    """Names of the folders in a folder, sorted."""
-    return [path.name for path in entries(root) if path.is_dir()]
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is taken for an image, by its ending."""
-    return path.suffix.lower() in _SUFFIXES
-
-
-def image_files(root: Path) -> list[Path]:
-    """The image files of all class folders, by class and name.
+def image_files(root: Place) -> list[tuple[str, Place]]:
+    """The image files of all class folders, each with its folder's name, by class and name.
 
     Raises:
         UserError: if there are none.
     """
-    files = [file for name in subfolders(root) for file in entries(root / name) if is_image(file)]
+    files = [(folder.name, file) for folder in root.folders() for file in folder.entries() if is_image(file)]
     if not files:
-        raise UserError(f"{root}: no image files in its class folders ({', '.join(sorted(_SUFFIXES))})")
+        raise UserError(f"{root}: no image files in its class folders ({', '.join(decode.SUFFIXES)})")
     return files
 
 
-def _folder_of_folders(spec: str, root: str) -> Path:
-    folder = existing(spec, root)
-    if not subfolders(folder):
+def is_image(place: Place) -> bool:
+    """Whether a file is taken for an image, by its ending."""
+    return not place.is_folder and bool(decode.suffix(place.name))
+
+
+def _of_folders(spec: Spec, depth: int) -> Place:
+    root = existing(spec, depth)
+    if not root.folders():
         raise UserError(
-            f"'{spec}': {folder} holds no folders; expected one a class (folder:) or a domain (domains:)"
+            f"'{spec.text}': {root} holds no folders; expected one a class (folder:) or a domain (domains:)"
         )
-    return folder
+    return root

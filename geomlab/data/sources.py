@@ -1,10 +1,12 @@
 """Data SPEC -> source."""
 
 from geomlab import architectures
-from geomlab.data.arrays import Arrays, open_torchvision
+from geomlab.data import torchvision_sets
+from geomlab.data.arrays import Arrays
 from geomlab.data.folders import open_domains, open_folder
 from geomlab.data.glyphs import Glyphs
 from geomlab.data.imagenet import ImageNet
+from geomlab.data.places import OPTIONS
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.spec import parse
@@ -14,7 +16,7 @@ KNOWN = (
     "folder:ROOT[,split=train|test]",
     "domains:ROOT[,id=DOMAIN][,split=train|test]",
     "imagenet:ROOT[,split=val|train]",
-    "torchvision:NAME,root=ROOT[,split=SPLIT]",
+    "torchvision:NAME,root=ROOT[,split=SPLIT][,download=yes]",
     "MODULE:FACTORY",
 )
 
@@ -54,6 +56,10 @@ def open_source(text: str, *, by_user: bool = True) -> Source:
 
 def _open(text: str, *, by_user: bool) -> Source:
     spec = parse(text)
+    if not by_user and spec.option("download", "no") != "no":
+        raise UserError(
+            f"the checkpoint asks to download '{text}'; if you want that, name it yourself: --data {text}"
+        )
     match spec.head:
         case "glyphs":
             spec.only("split")
@@ -61,19 +67,17 @@ def _open(text: str, *, by_user: bool) -> Source:
                 raise UserError(f"'{text}': glyphs takes only split=test|train|all")
             return Glyphs(spec.option("split", "test") or "test")
         case "folder":
-            spec.only("split")
-            return open_folder(text, spec.positional, spec.option("split"))
+            spec.only("split", *OPTIONS)
+            return open_folder(spec)
         case "domains":
-            spec.only("id", "split")
-            return open_domains(text, spec.positional, spec.option("id"), spec.option("split"))
+            spec.only("id", "split", *OPTIONS)
+            return open_domains(spec)
         case "imagenet":
-            spec.only("split")
-            return ImageNet(text, spec.positional, spec.option("split") or "val")
+            spec.only("split", *OPTIONS)
+            return ImageNet(spec)
         case "torchvision":
-            spec.only("root", "split")
-            return open_torchvision(
-                text, spec.positional, spec.option("root", ".") or ".", spec.option("split")
-            )
+            spec.only(*torchvision_sets.OPTIONS)
+            return torchvision_sets.open_torchvision(spec)
         case _ if (spec.positional or spec.options) and not by_user:
             raise UserError(
                 f"the checkpoint asks to run '{text}'; if you trust it, name it yourself: --data {text}"

@@ -118,6 +118,7 @@ def dataset(
     return xr.Dataset({**values, "warnings": json.dumps(list(warnings))}, coords=dict(coords))
 
 
-def warned(found: xr.Dataset, warning: str) -> xr.Dataset:
-    """A measurement's Dataset with one more warning."""
-    return found.assign(warnings=json.dumps([*json.loads(str(found["warnings"].values)), warning]))
+def warned(found: xr.Dataset, *warnings: str) -> xr.Dataset:
+    """A measurement's Dataset with some more warnings, before its own."""
+    own = json.loads(str(found["warnings"].item()))
+    return found.assign(warnings=json.dumps([*warnings, *own]))

@@ -213,11 +213,11 @@ def test_names_of_domains_may_hold_commas() -> None:
     [
         (
             "torchvision:CIFAR10,root={}",
-            r"cannot open CIFAR10 under .*; to fetch it, call .*download=True\) once",
+            r"cannot open CIFAR10 under .*; to fetch it, add download=yes to the SPEC once",
         ),
         (
             "torchvision:SEMEION,root={}",
-            r"cannot open SEMEION under .*; to fetch it, call .*download=True\) once",
+            r"cannot open SEMEION under .*; to fetch it, add download=yes to the SPEC once",
         ),
         ("torchvision:OxfordIIITPet,root={},split=moon", r"cannot open OxfordIIITPet .*Unknown value 'moon'"),
         (

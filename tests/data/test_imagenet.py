@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from geomlab.data.condition import parse_conditions
-from geomlab.data.imagenet import ImageNet, wnids
+from geomlab.data.imagenet import wnids
 from geomlab.data.source import balanced_subset
 from geomlab.data.sources import open_source
 from geomlab.errors import UserError
@@ -34,7 +35,7 @@ def pictures(root: Path, *names: str, each: int = 2) -> Path:
 
 
 def test_wnids_and_names_are_in_one_order(tmp_path: Path) -> None:
-    source = ImageNet("imagenet:…", str(pictures(tmp_path, *SOME)))
+    source = open_source(f"imagenet:{pictures(tmp_path, *SOME)}")
     assert source.classes is not None
     assert len(source.classes) == len(set(wnids())) == 1000
     assert list(wnids()) == sorted(wnids())
@@ -47,7 +48,7 @@ def test_names_agree_with_those_of_wordnet(tmp_path: Path) -> None:
     """CLIP's names are rewritten, yet most share a word with WordNet's; with lists one class apart almost none do."""
     from timm.data import ImageNetInfo
 
-    names = ImageNet("imagenet:…", str(pictures(tmp_path, *SOME))).classes or ()
+    names = open_source(f"imagenet:{pictures(tmp_path, *SOME)}").classes or ()
     theirs = [
         set(text.lower().replace(",", " ").split())
         for text in ImageNetInfo("imagenet-1k").label_descriptions()
@@ -82,7 +83,7 @@ def test_a_subset_is_balanced(tmp_path: Path) -> None:
 
 
 def test_the_zero_shot_prompts_are_those_of_clip(tmp_path: Path) -> None:
-    labels = ImageNet("imagenet:…", str(pictures(tmp_path, *SOME))).labels
+    labels = open_source(f"imagenet:{pictures(tmp_path, *SOME)}").labels
     assert labels is not None
     assert len(labels.templates) == len(set(labels.templates)) == 80
     assert all(template.count("{}") == 1 for template in labels.templates)
@@ -136,14 +137,14 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_a_class_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(f"imagenet:{pictures(tmp_path, *SOME)}")
     closed = tmp_path / SOME[1]
-    entries = Path.iterdir
+    scandir = os.scandir
 
-    def iterdir(self: Path) -> object:
-        if self == closed:
+    def refuse(path: Path) -> object:
+        if path == closed:
             raise PermissionError(13, "Permission denied")
-        return entries(self)
+        return scandir(path)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr("geomlab.data.places.os.scandir", refuse)
     with pytest.raises(UserError, match=r"n02102040: cannot be read \(Permission denied\)"):
         source.index("id")
 

@@ -29,23 +29,28 @@ def quick_gelu(name: str, config: Mapping[str, Any] | None = None) -> bool | Non
     return bool(found.get("quick_gelu", False)) if found else None
 
 
-def check(name: str, *, trained: bool | None, config: Mapping[str, Any] | None = None, why: str) -> None:
+def check(name: str, *, trained: bool | None, why: str, tag: str | None = None) -> None:
     """Refuse weights that were trained with the other activation.
 
     Args:
         name: of the network they are to go into.
         trained: whether they were trained with QuickGELU; None where nobody says.
-        config: of `open_clip:custom`.
         why: it is known.
+        tag: pretrained, given beside the name.
 
     Raises:
         UserError: with the name to give in its place.
     """
-    own = quick_gelu(name, config)
+    own = quick_gelu(name)
     if own is None or trained is None or own == trained:
         return
     other = f"{name}{QUICK}" if trained else name.removesuffix(QUICK)
-    hint = f"write open_clip:{other}" if other in open_clip.list_models() else "name a network that has it"
+    suffix = f",pretrained={tag}" if tag else ""
+    hint = (
+        f"write open_clip:{other}{suffix}"
+        if other in open_clip.list_models()
+        else "name a network that has it"
+    )
     raise UserError(
         f"open_clip:{name} has {_called(own)}, and {why} with {_called(trained)} (open_clip#771); {hint}"
     )
@@ -62,7 +67,7 @@ def check_tag(name: str, tag: str) -> None:
     trained = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
     other = f"{name}{QUICK}" if trained else name.removesuffix(QUICK)
     if other in open_clip.list_models():
-        check(name, trained=trained, why=f"the tag {tag} is of weights trained")
+        check(name, trained=trained, why=f"the tag {tag} is of weights trained", tag=tag)
 
 
 def check_recorded(architecture: Mapping[str, Any] | None, spec: str) -> None:

@@ -15,6 +15,7 @@ SIZES = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Beside the weights in the archives of OpenAI, and so in a state_dict made of one; of no other origin."""
 # https://github.com/mlfoundations/wise-ft: an ImageClassifier of a CLIP without its text blocks and a linear head.
 _WISE_FT = {"image_encoder.model.": "", "classification_head.weight": HEAD, "classification_head.bias": BIAS}
+_WRAPPER = "model."  # of Lightning, and of RobustVLM's ClipVisionModel
 _TEXT = (
     "positional_embedding",
     "text_projection",
@@ -62,6 +63,8 @@ def of_clip(tensors: Mapping[str, Tensor]) -> ClipWeights:
         tensors: a state_dict.
     """
     state = dict(tensors)
+    while state and all(name.startswith(_WRAPPER) for name in state):
+        state = {name.removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
     for before, after in _WISE_FT.items():
         state = {
             after + name.removeprefix(before) if name.startswith(before) else name: tensor

@@ -12,7 +12,7 @@ from geomlab.architectures import clips, libraries
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.architectures.user import call_factory
 from geomlab.errors import UserError
-from geomlab.spec import parse
+from geomlab.spec import flag, parse
 
 KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
 
@@ -43,7 +43,6 @@ def build(
         network = clips.open_clip(parsed, tensors, config, labels)
         return replace(network, preprocessing=replace(network.preprocessing, **preprocessing or {}))
     if parsed.head in ("timm", "torchvision"):
-        parsed.only()
         module, own = (libraries.timm if parsed.head == "timm" else libraries.torchvision)(parsed, tensors)
     else:
         module, own = call_factory(parsed, "model", KNOWN), Preprocessing()
@@ -56,3 +55,29 @@ def build(
         weights.load(module, tensors, spec)
     names = labels.classes if labels else None
     return Network(module.eval(), replace(own, **preprocessing or {}), names)
+
+
+@torch.random.fork_rng(devices=[])
+def own_weights(spec: str) -> tuple[dict[str, Tensor], Preprocessing]:
+    """The state_dict of the pretrained network that a SPEC names, under the library's names, and its preprocessing.
+
+    Args:
+        spec: one of a library, not a `MODULE:FACTORY`.
+
+    Raises:
+        UserError: if it names no weights, or they cannot be had.
+    """
+    parsed = parse(spec)
+    if parsed.head == "open_clip":
+        found = clips.pretrained(parsed)
+    elif parsed.head == "timm" and flag(parsed, "pretrained"):
+        found = libraries.timm(parsed, None)
+    elif parsed.head == "torchvision" and parsed.option("weights") is not None:
+        found = libraries.torchvision(parsed, None)
+    else:
+        option = "weights=TAG" if parsed.head == "torchvision" else "pretrained=yes"
+        raise UserError(
+            f"'{spec}': names no weights; add {option}, or give a checkpoint file and --model {spec}"
+        )
+    module, preprocessing = found
+    return dict(module.state_dict()), preprocessing

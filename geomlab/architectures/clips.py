@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from geomlab import params
 from geomlab.architectures.network import Labels, Network, Preprocessing
@@ -65,6 +65,22 @@ def open_clip(
     return replace(network, classes=labels.classes, text=tower)
 
 
+def pretrained(spec: Spec) -> tuple[nn.Module, Preprocessing]:
+    """The CLIP with the weights that a SPEC names, and its preprocessing.
+
+    Raises:
+        UserError: if it names none, or they cannot be had.
+    """
+    from geomlab import clip
+
+    if not clip.brings_weights(spec):
+        raise UserError(
+            f"'{spec.text}': names no weights; add pretrained=TAG, or give a checkpoint file and --model {spec.text}"
+        )
+    model: nn.Module = clip.create(spec)
+    return model, preprocessing_of_clip(model)
+
+
 def _empty(
     spec: Spec, config: Mapping[str, Any] | None, *, pretrained: bool
 ) -> tuple[Any, Preprocessing, Mapping[str, Any]]:
@@ -83,7 +99,7 @@ def _empty(
 def _zero_shot(model: Any, tokenize: Any, labels: Labels, own: Preprocessing) -> Network:
     from geomlab import clip
 
-    head = clip.zero_shot_head(model, tokenize, labels.classes, labels.templates)
+    head = clip.kept_head(model, tokenize, labels.classes, labels.templates)
     made_from = {**asdict(labels), "text": params.digest(clip.text_state(model))}
     return Network(clip.ClipClassifier(model.visual, head).eval(), own, labels.classes, made_from)
 

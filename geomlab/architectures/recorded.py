@@ -9,6 +9,9 @@ from geomlab.architectures.network import Labels
 from geomlab.errors import UserError
 from geomlab.spec import parse
 
+LIBRARIES = ("open_clip", "timm", "torchvision")
+"""Whose networks a SPEC may name without running code of the user's."""
+
 
 def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
     """SPEC and config of the network a checkpoint says it is. Never a factory: that is code.
@@ -64,4 +67,4 @@ def preprocessing_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def runs_code(spec: str) -> bool:
     """Whether a model SPEC is a `MODULE:FACTORY`: code, which a checkpoint may not name."""
-    return parse(spec).head not in ("open_clip", "timm", "torchvision")
+    return parse(spec).head not in LIBRARIES

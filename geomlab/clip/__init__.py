@@ -4,6 +4,7 @@ from open_clip.model import CLIP
 
 from geomlab.clip import activation, forms
 from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
+from geomlab.clip.kept import kept_head
 from geomlab.clip.networks import brings_weights, build, config_of, create
 from geomlab.clip.texts import TextTower
 from geomlab.clip.tokens import Tokenizer, WordTokenizer, tokenizer
@@ -21,6 +22,7 @@ __all__ = [
     "config_of",
     "create",
     "forms",
+    "kept_head",
     "text_state",
     "tokenizer",
     "zero_shot_head",

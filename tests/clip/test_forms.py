@@ -23,11 +23,6 @@ SPEC = "open_clip:geomlab-tiny"
 State = Mapping[str, Tensor]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _listed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    tiny.register(tmp_path_factory.mktemp("configs"))
-
-
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
     return tiny.model()

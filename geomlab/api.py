@@ -207,7 +207,7 @@ def analyze(
     """Measure checkpoints, write the folder `out` with all its figures and the report, and return the results.
 
     Args:
-        checkpoints: files.
+        checkpoints: files, or model SPECs that name pretrained weights.
         out: folder; with several checkpoints a subfolder each, and `compare/`.
         reference: checkpoint that features and parameters are compared with.
         trajectory: other checkpoints, as of earlier steps: directions `pca:1`, `pca:2` are made of them, and their
@@ -317,10 +317,9 @@ def load(checkpoint: Path | str, *, model: str | None = None, data: str | None =
     Raises:
         UserError: if it cannot be loaded.
     """
-    from geomlab import checkpoint as files
-    from geomlab import subject
+    from geomlab import pretrained, subject
 
-    read = files.read(checkpoint)
+    read = pretrained.read(checkpoint)
     return subject.load(read, model=model, labels=_source(read, data).labels if data else None)
 
 
@@ -338,18 +337,17 @@ def _plan(
     """For each checkpoint its study, its store, and what `study.json` says beside the cells."""
     import torch
 
-    from geomlab import checkpoint as files
-    from geomlab import subject
+    from geomlab import pretrained, subject
     from geomlab.architectures import Labels
     from geomlab.devices import choose
     from geomlab.params import select
     from geomlab.subject import Subject
 
     place = choose(settings.device), getattr(torch, settings.dtype)
-    read = [files.read(path) for path in paths]
-    their = files.read(reference) if reference is not None else None
+    read = [pretrained.read(path) for path in paths]
+    their = pretrained.read(reference) if reference is not None else None
     given_once([Path(path) for path in trajectory])
-    passed = [files.read(path) for path in trajectory]
+    passed = [pretrained.read(path) for path in trajectory]
     called = distinct(
         [one.name for one in passed],
         [Path(path).parent.name for path in trajectory],

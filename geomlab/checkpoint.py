@@ -27,8 +27,10 @@ from geomlab.errors import UserError
 
 FORMAT = "geomlab.checkpoint"
 VERSION = 1
-# Where the files of the field keep their state_dict, outermost first.
+# Where the files of the field keep their state_dict; of several the first.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "vision_encoder_state_dict")
+# What DataParallel and torch.compile put before every name.
+_WRAPPERS = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class Checkpoint:
         path: the file it was read from, or None.
         sha256: of that file's bytes, or "" for one that was never written.
         digest: SHA-256 over names and values of the tensors, the same in either file format.
+        within: what stood around the tensors in the file: keys of dicts, and prefixes of all names (with a dot).
     """
 
     tensors: Mapping[str, Tensor]
@@ -48,6 +51,7 @@ class Checkpoint:
     path: Path | None = None
     sha256: str = ""
     digest: str = ""
+    within: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -114,7 +118,8 @@ def read(path: Path | str) -> Checkpoint:
     if not content:
         raise UserError(f"{path}: the file is empty; write or copy the checkpoint again")
     is_safetensors = path.suffix == ".safetensors" or content[8:10] == b'{"'
-    tensors, metadata = (_read_safetensors if is_safetensors else _read_torch)(path, content)
+    found, metadata = (_read_safetensors if is_safetensors else _read_torch)(path, content)
+    tensors, within = _unwrapped(path, found, named=not metadata)
     _check_metadata(path, metadata)
     metadata = {key: value for key, value in metadata.items() if value is not None}
     _check_tensors(path, tensors)
@@ -122,7 +127,7 @@ def read(path: Path | str) -> Checkpoint:
         raise UserError(
             f"{path}: checkpoint version {metadata['version']} is newer than {VERSION}; update geomlab"
         )
-    checkpoint = Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest())
+    checkpoint = Checkpoint(tensors, metadata, path, hashlib.sha256(content).hexdigest(), within=within)
     if metadata.get("digest", checkpoint.digest) != checkpoint.digest:
         raise UserError(
             f"{path}: the tensors do not match the digest written beside them; the file is damaged"
@@ -166,7 +171,7 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], An
     return tensors, metadata
 
 
-def _read_torch(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_torch(path: Path, content: bytes) -> tuple[Any, dict[str, Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what cannot be read is said below, in one line
@@ -174,21 +179,32 @@ def _read_torch(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str
     except pickle.UnpicklingError as error:
         raise UserError(_refusal(path, content, str(error))) from error
     except Exception as error:  # a damaged file can break the reader at any point
-        raise UserError(f"{path}: {_damage(content)}; write or copy the checkpoint again") from error
+        raise UserError(f"{path}: {_damage(path, content)}") from error
     metadata = loaded.get("metadata", {}) if isinstance(loaded, dict) else {}
     metadata = metadata if isinstance(metadata, dict) and metadata.get("format") == FORMAT else {}
-    tensors = loaded
-    for name in _CONTAINERS:
-        if isinstance(tensors, dict) and isinstance(tensors.get(name), dict):
-            tensors = tensors[name]
-    if not isinstance(tensors, dict):
+    return loaded, metadata
+
+
+def _unwrapped(path: Path, loaded: Any, *, named: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors by name, without what stands around them (and before their names), and what that was."""
+    found, within = loaded, []
+    while isinstance(found, dict):
+        inner = next((name for name in _CONTAINERS if isinstance(found.get(name), dict)), None)
+        if inner is None:
+            break
+        found = found[inner]
+        within.append(inner)
+    if not isinstance(found, dict):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, not a state_dict; save model.state_dict()")
-    tensors = {str(name): value for name, value in tensors.items() if isinstance(value, Tensor)}
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path}: holds no tensors by name; save model.state_dict() with torch.save")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors, metadata
+    while named and (
+        prefix := next((one for one in _WRAPPERS if all(name.startswith(one) for name in tensors)), None)
+    ):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        within.append(prefix)
+    return tensors, tuple(within)
 
 
 # What is read elsewhere without a second look, and of which type it has to be.
@@ -232,29 +248,42 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         )
 
 
-def _damage(content: bytes) -> str:
+_AGAIN = "; write or copy the checkpoint again"
+
+
+def _damage(path: Path, content: bytes) -> str:
+    """What a file is that cannot be read, and what to do."""
     if not content.startswith(b"PK"):
-        return "not a checkpoint (neither a file of torch.save nor safetensors)"
+        return f"not a checkpoint (neither a file of torch.save nor safetensors){_AGAIN}"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
     except Exception:  # zipfile has no exception of its own for all that may be wrong
-        return "truncated or damaged (it begins as a torch file but cannot be read to its end)"
+        return f"truncated or damaged (it begins as a torch file but cannot be read to its end){_AGAIN}"
     if "constants.pkl" in members:
-        return "a TorchScript archive, which holds code; save the state_dict of the model instead"
+        program = "import sys,torch; torch.save(torch.jit.load(sys.argv[1],'cpu').state_dict(),sys.argv[2])"
+        return f"a TorchScript archive, which holds code; {_conversion(program, path)}"
     if "data.pkl" not in members:
-        return "not a checkpoint (a zip archive that torch.save did not write)"
-    return "a damaged torch file (its parts cannot be read)"
+        return f"not a checkpoint (a zip archive that torch.save did not write){_AGAIN}"
+    return f"a damaged torch file (its parts cannot be read){_AGAIN}"
 
 
 def _refusal(path: Path, content: bytes, message: str) -> str:
     """What `torch.load` refused: a pickle that needs code, or bytes that are no pickle at all."""
     code = re.search(r"(?:GLOBAL|class|function|Unsupported global:)\s+`?([A-Za-z_][\w.]*\.\w+)", message)
     if code is None:
-        return f"{path}: {_damage(content)}; write or copy the checkpoint again"
-    return (
-        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; if you trust it, convert it "
-        'once: python -c "import sys, torch; m = torch.load(sys.argv[1], weights_only=False); torch.save(m.get('
-        "'state_dict', m) if isinstance(m, dict) else m.state_dict(), sys.argv[2])\" "
-        f"{shlex.quote(str(path))} converted.pt"
+        return f"{path}: {_damage(path, content)}"
+    program = (
+        "import sys,torch; m=torch.load(sys.argv[1],'cpu',weights_only=False); "
+        "m=next((m[k] for k in ('state_dict','model','net') if k in m),m) if isinstance(m,dict) else m; "
+        "torch.save(getattr(m,'state_dict',lambda:m)(),sys.argv[2])"
     )
+    return (
+        f"{path}: loading it would run code ({code.group(1)}), which geomlab never does; "
+        f"{_conversion(program, path)}"
+    )
+
+
+def _conversion(program: str, path: Path) -> str:
+    """The one line that makes a state_dict of a file with code."""
+    return f'if you trust it, convert it once: python -c "{program}" {shlex.quote(str(path))} converted.pt'

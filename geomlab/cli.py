@@ -27,7 +27,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier re
 
 @app.command()
 def analyze(
-    checkpoints: Annotated[list[Path], typer.Argument(metavar="CKPT...", help="Checkpoint files.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CKPT...", help="Checkpoint files, or open_clip:NAME,pretrained=TAG.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for results, figures and report.")] = Path(defaults.OUT),
     reference: Annotated[Path | None, typer.Option(metavar="CKPT", help="Compare with this one.")] = None,
     trajectory: Annotated[

@@ -1,5 +1,7 @@
 """The one exception a user may see: what was expected, what came, what to do."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Input that cannot be used. The command line prints it as one line and exits with status 2."""
@@ -14,3 +16,13 @@ class NotFinite(UserError):
 
 class OutOfMemory(UserError):
     """Memory does not suffice for so many samples at once."""
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of the user's code says, and the line it came from."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
+    text = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {text}{where}"

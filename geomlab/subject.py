@@ -281,6 +281,8 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
             if checkpoint.architecture is None:
                 raise UserError("a bare state_dict does not say its network; give --model (and --data)")
             model, config = architectures.network_of(checkpoint.metadata)
+        else:
+            architectures.check_activation(checkpoint.architecture, model)
         network = architectures.build(
             model,
             checkpoint.tensors,

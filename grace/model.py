@@ -233,7 +233,8 @@ def from_open_clip(text: str, labels: Labels | None, seed: int) -> Model:
     name, tag = spec.positional, spec.option("pretrained")
     preprocessing = architectures.preprocessing_of_clip(network)
     architecture = {"spec": f"open_clip:{built_name(name, tag)}", "config": None}
-    return Model(network, clip.tokenizer({}, name), labels, preprocessing, architecture)
+    tokenize = clip.tokenizer({}, name, fetch=clip.brings_weights(spec))
+    return Model(network, tokenize, labels, preprocessing, architecture)
 
 
 @contextmanager

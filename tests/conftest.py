@@ -1,5 +1,6 @@
 """The whole test run checks array shapes and types, so the hook comes before geomlab is first imported."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ settings.register_profile("geomlab", deadline=None, derandomize=True)
 settings.load_profile("geomlab")
 
 pytest_plugins = ["tests.synthetic"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from the user's cache or left there."""
+    os.environ["GEOMLAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import pickle
 import shlex
 import sys
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -107,13 +108,20 @@ def test_a_pickle_that_carries_code_is_never_run(
     assert target.exists()
 
 
+@pytest.mark.parametrize("key", [None, "model", "state_dict"])
 def test_a_whole_module_is_refused_with_its_conversion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line that is offered works as it is, whatever the folder is called."""
     (tmp_path / "it's mine").mkdir()
     path = tmp_path / "it's mine" / "module.pt"
-    torch.save(factories.model(), path)
+    network = factories.model()
+    whole = (
+        {"state_dict": network.state_dict(), "args": Namespace(lr=1)}
+        if key == "state_dict"
+        else {key: network}
+    )
+    torch.save(whole if key else network, path)
     result = cli.run("info", path)
     cli.refused(result, "would run code", "convert it once: python -c ")
     _, program, code, source, target = shlex.split(result.stderr.partition("convert it once: ")[2])
@@ -121,7 +129,7 @@ def test_a_whole_module_is_refused_with_its_conversion(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["-c", source, target])
     exec(code, {})
-    assert checkpoint.read(target).digest == params.digest(torch.load(path, weights_only=False).state_dict())
+    assert checkpoint.read(target).digest == params.digest(network.state_dict())
 
 
 def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:

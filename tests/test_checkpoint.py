@@ -53,6 +53,21 @@ def test_state_dicts_as_the_field_saves_them(key: str, tmp_path: Path) -> None:
     assert read(tmp_path / "x.th").architecture is None
 
 
+def test_what_stands_around_the_tensors_is_taken_away_and_said(tmp_path: Path) -> None:
+    compiled = {f"module._orig_mod.{name}": tensor for name, tensor in TENSORS.items()}
+    torch.save({"model": {"state_dict": compiled, "epoch": 3}, "optimizer": {}}, tmp_path / "deep.pt")
+    read_again = read(tmp_path / "deep.pt")
+    assert read_again.within == ("model", "state_dict", "module.", "_orig_mod.")
+    assert read_again.digest == checkpoint.Checkpoint(TENSORS).digest
+
+
+def test_names_of_geomlab_s_own_files_are_what_they_are(tmp_path: Path) -> None:
+    tensors = {f"module.{name}": tensor for name, tensor in TENSORS.items()}
+    write(tmp_path / "x.pt", tensors, METADATA)
+    assert set(read(tmp_path / "x.pt").tensors) == set(tensors)
+    assert read(tmp_path / "x.pt").within == ("state_dict",)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "ckpt.pt"
     before = write(path, TENSORS, METADATA)

@@ -169,9 +169,13 @@ def test_metadata_nested_beyond_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
-def test_other_archives_say_what_they_are(tmp_path: Path) -> None:
+def test_other_archives_say_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
-    cli.refused(cli.run("info", tmp_path / "script.pt"), "a TorchScript archive, which holds code")
+    cli.refused(
+        cli.run("info", tmp_path / "script.pt"),
+        "a TorchScript archive, which holds code",
+        "convert it once: python",
+    )
     whole = checkpoint_path("ft").read_bytes()
     (tmp_path / "flipped.pt").write_bytes(whole[:200] + b"\xff" * 400 + whole[600:])
     cli.refused(cli.run("info", tmp_path / "flipped.pt"))

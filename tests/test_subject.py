@@ -147,9 +147,9 @@ def test_a_zero_shot_head_counts_by_what_it_is_computed_from(
 ) -> None:
     """Its last bits depend on the machine and its threads: a study must go on elsewhere."""
     read = checkpoint.read(checkpoint_path("zero-shot"))
-    digest, head = geomlab.load(read.path).digest, clip.zero_shot_head
+    digest, head = geomlab.load(read.path).digest, clip.kept_head
     with monkeypatch.context() as patch:
-        patch.setattr(clip, "zero_shot_head", lambda *given: head(*given) * (1 + 1e-7))
+        patch.setattr(clip, "kept_head", lambda *given: head(*given) * (1 + 1e-7))
         assert geomlab.load(read.path).digest == digest
     told = {name: value for name, value in read.metadata.items() if name not in ("digest", "versions")}
     text = {**read.tensors, "token_embedding.weight": read.tensors["token_embedding.weight"] + 1e-3}

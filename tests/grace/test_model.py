@@ -62,7 +62,7 @@ def test_weights_that_cannot_be_had_are_said_in_one_line(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("open_clip.create_model", offline)
     with pytest.raises(UserError, match=r"cannot get its weights: no network$"):
-        models.from_open_clip("open_clip:ViT-B-32,pretrained=openai", LABELS, seed=0)
+        models.from_open_clip("open_clip:ViT-B-32-quickgelu,pretrained=openai", LABELS, seed=0)
 
 
 def test_what_is_no_clip_is_refused() -> None:

@@ -1,0 +1,29 @@
+"""Small pieces around open_clip: networks, tokenizers, the zero-shot head, and the image classifier they make."""
+
+from open_clip.model import CLIP
+
+from geomlab.clip import activation, forms
+from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
+from geomlab.clip.kept import kept_head
+from geomlab.clip.networks import brings_weights, build, config_of, create
+from geomlab.clip.texts import TextTower
+from geomlab.clip.tokens import Tokenizer, WordTokenizer, tokenizer
+
+__all__ = [
+    "CLIP",
+    "ClipClassifier",
+    "TextTower",
+    "Tokenizer",
+    "WordTokenizer",
+    "activation",
+    "brings_weights",
+    "build",
+    "checked_head",
+    "config_of",
+    "create",
+    "forms",
+    "kept_head",
+    "text_state",
+    "tokenizer",
+    "zero_shot_head",
+]

@@ -1,0 +1,28 @@
+"""A checkpoint by its file, or a pretrained network by a model SPEC that names its weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from geomlab import architectures, checkpoint
+from geomlab.checkpoint import Checkpoint
+from geomlab.spec import parse
+
+
+def read(given: Path | str) -> Checkpoint:
+    """Read a file; where there is none of that name and it is a model SPEC, take the weights that the SPEC names.
+
+    `open_clip:ViT-B-32-quickgelu,pretrained=openai`, `open_clip:hf-hub:ORG/REPO`, `open_clip:local-dir:FOLDER`,
+    `timm:NAME,pretrained=yes`, `torchvision:NAME,weights=TAG`. This alone, and `--model`, may download.
+
+    Args:
+        given: a path, or a SPEC.
+
+    Raises:
+        UserError: if neither can be read, or the SPEC names no weights.
+    """
+    text = str(given)
+    if Path(given).exists() or ":" not in text or parse(text).head not in architectures.LIBRARIES:
+        return checkpoint.read(given)
+    tensors, preprocessing = architectures.own_weights(text)
+    about = {"architecture": {"spec": text}, "preprocessing": asdict(preprocessing)}
+    return Checkpoint(tensors, about, Path(text))

@@ -21,7 +21,7 @@ KNOWN = (
     "stop=no]",
     "features:eps=4/255,steps=10[,step=…,restarts=1,norm=linf|l2]",
     "apgd:eps=4/255[,steps=100,restarts=1,norm=linf|l2,loss=ce|dlr|dlr-t,stop=yes]",
-    "autoattack:eps=4/255[,norm=linf|l2]",
+    "autoattack:eps=4/255[,norm=linf|l2,seed=0]",
     "worst:apgd+apgd-dlr-t+pgd,eps=4/255[,OPTION=… for all that take it]",
 )
 TAKES = {
@@ -46,8 +46,9 @@ def attack_of(spec: Spec) -> Single | Worst | AutoAttack | None:
     if spec.head == "worst":
         return _worst(spec)
     if spec.head == "autoattack":
-        _nothing_else(spec, ("eps", "norm"))
-        return AutoAttack(number(spec, "eps", EPS), _choice(spec, "norm", NORMS))
+        _nothing_else(spec, ("eps", "norm", "seed"))
+        seed = int(number(spec, "seed", 0))
+        return AutoAttack(number(spec, "eps", EPS), _choice(spec, "norm", NORMS), seed)
     return _single(spec) if spec.head in TAKES else None
 
 

@@ -1,15 +1,15 @@
 """AutoAttack (Croce & Hein 2020, 2003.01690) as the package pyautoattack runs it."""
 
-import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from geomlab.data.attacks.apgd import OTHERS
 from geomlab.data.attacks.ascent import Forward, Starts
@@ -24,17 +24,20 @@ CLASSES = 4  # that the targeted DLR needs
 class AutoAttack:
     """The standard version: APGD-CE, APGD-T, FAB-T and Square with 5,000 queries, in float32.
 
-    One image at a time: the package draws its noise for a batch, so that a sample's would depend on the others.
+    The package draws its noise for a whole batch; here each sample gets what it would get alone, the same for all, so
+    that the batch changes nothing.
 
     Attributes:
         eps: radius in pixel units of [0, 1].
         norm: `linf` or `l2`.
+        seed: of the package's noise.
     """
 
     eps: float = 4 / 255
     norm: Norm = "linf"
-    restarts: ClassVar[int] = 1  # whose noise seeds the package
-    passes: ClassVar[int] = 3 * (100 + 9 * 100) + 9 * 100 * 11 + 5000  # at most; FAB takes a gradient a class
+    seed: int = 0
+    restarts: ClassVar[int] = 0
+    passes: ClassVar[int] = 3 * (100 + 9 * 100) + 9 * 100 * 3 + 5000  # at most
 
     def require(self, classes: int) -> None:
         """Refuse what would fail midway.
@@ -60,7 +63,7 @@ class AutoAttack:
             forward: images -> logits, differentiable in the images.
             images: (n, C, H, W) in [0, 1].
             labels: (n,) true classes.
-            start: (1, n, C, H, W) numbers; those of a sample are its seed.
+            start: not looked at.
 
         Returns:
             (n, C, H, W) in [0, 1] and within eps; the clean image where no attack succeeded.
@@ -71,29 +74,37 @@ class AutoAttack:
         with torch.no_grad():
             logits = forward(images)
         self.require(logits.shape[1])
+        right = (logits.argmax(dim=1) == labels).nonzero().flatten()
         found = images.clone()
-        for row in (logits.argmax(dim=1) == labels).nonzero().flatten().tolist():
-            one, seed = slice(row, row + 1), _seed(start[0, row])
-            found[one] = self._attack(forward, images[one], labels[one], seed, logits.shape[1])
+        if len(right) > 0:
+            found[right] = self._attack(forward, images[right], labels[right], logits.shape[1])
         return Ball(self.eps, self.norm).project(found, images)  # float32 may be a little outside
 
-    def _attack(self, forward: Forward, image: Images, label: Labels, seed: int, classes: int) -> Images:
+    def _attack(self, forward: Forward, images: Images, labels: Labels, classes: int) -> Images:
         from pyautoattack import AutoAttack as Package
 
         def network(x: Images) -> Tensor:
-            return forward(x.to(image.dtype)).float()
+            return forward(x.to(images.dtype)).float()
 
         norm = {"linf": "Linf", "l2": "L2"}[self.norm]
-        with put_back(image.device):
-            package = Package(network, device=image.device, eps=self.eps, norm=norm, seed=seed)
+        with put_back(images.device), _SameForAll():
+            package = Package(network, device=images.device, eps=self.eps, norm=norm, seed=self.seed)
             package.apgd_targeted.n_target_classes = package.fab.n_target_classes = min(OTHERS, classes - 1)
-            found: Tensor = package.run_standard_evaluation(image.float(), label, batch_size=1)[0]
-        return found.to(image.dtype)
+            found: Tensor = package.run_standard_evaluation(
+                images.float().contiguous(), labels, batch_size=len(labels)
+            )[0]
+        return torch.where(found == images.float(), images, found.to(images.dtype))
 
 
-def _seed(noise: Tensor) -> int:
-    drawn = hashlib.sha256(noise.float().cpu().contiguous().numpy().tobytes()).digest()
-    return int.from_bytes(drawn[:4], "big")
+class _SameForAll(TorchFunctionMode):
+    """Random tensors of images are drawn for one image: so is what comes after them, of whatever batch."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.rand, torch.randn) and len(args[0]) == 4:
+            return func((1, *args[0][1:]), **(kwargs or {})).repeat(args[0][0], 1, 1, 1)
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 from torch import Tensor
 
-from geomlab.data.attacks import FGSM, PGD, ascend
+from geomlab.data.attacks import Attack, ascend
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.errors import UserError
@@ -190,7 +190,7 @@ class Cell:
         wanted, passes = self.measurement, 1
         if isinstance(wanted, Landscape | Paths) and self.condition is not None:
             attack = self.condition.shift
-            if wanted.attack == "anew" and isinstance(attack, PGD | FGSM):
+            if wanted.attack == "anew" and isinstance(attack, Attack):
                 passes += attack.passes
             if wanted.batchnorm == "anew":
                 passes += 1  # for the statistics, at most: conditions that are measured together share them
@@ -306,9 +306,12 @@ class Study:
                     check_apart(measurement.reference, images)
                     shared = shared_layers(measurement.reference, layers)
                     Pooled.of(measurement.reference, images, shared, measurement.pooling)
-        if any(condition.kind == "adversarial" for condition in self.conditions):
+        attacks = [one.shift for one in self.conditions if isinstance(one.shift, Attack)]
+        if attacks:
             try:
                 ascend(lambda x: self.subject(x).sum(1), images, images, eps=0, step=0, steps=1)
+                for attack in attacks:
+                    attack.require(self.subject.outputs(images))
             except UserError as error:
                 raise UserError(f"{self.subject.name}: {error}") from error
 

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geomlab.data.attacks import FGSM, PGD, Attack
+from geomlab.data import attacks
+from geomlab.data.attacks import Attack
 from geomlab.data.batches import Batches
 from geomlab.data.checks import check_images, check_labels
 from geomlab.data.corruptions import CORRUPTIONS
@@ -17,7 +18,7 @@ from geomlab.data.draw import draw, rows_of, said
 from geomlab.data.source import Source
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
-from geomlab.spec import Spec, integer, number, parse
+from geomlab.spec import Spec, integer, parse
 from geomlab.subject import Subject
 from geomlab.typing import Float, Images
 
@@ -25,8 +26,7 @@ Rows = NDArray[np.intp]
 
 KNOWN = (
     "clean",
-    "fgsm:eps=4/255",
-    "pgd:eps=4/255,steps=10[,step=…,restarts=1]",
+    *attacks.KNOWN,
     "domain:NAME",
     "corruption:gaussian_noise,severity=3",
 )
@@ -116,8 +116,8 @@ class Condition:
             case Corruption(name, severity):
                 noise = generator(self.seed, "corruption", self.spec)
                 images = CORRUPTIONS[name](images, severity, noise)
-            case PGD() | FGSM():
-                images = self._attack(self.shift, subject, images, labels)
+            case attack:
+                images = self._attack(attack, subject, images, labels)
         return Batches(
             images, labels, self.batch_size, clean.images, clean.labels, True, samples, clean.warnings
         )
@@ -231,21 +231,13 @@ def _head(spec: Spec) -> str:
 
 
 def _shift(spec: Spec, source: Source) -> Shift:
+    attack = attacks.attack_of(spec)
+    if attack is not None:
+        return attack
     match spec.head:
         case "clean":
             spec.only()
             return None
-        case "fgsm":
-            spec.only("eps")
-            return FGSM(number(spec, "eps", 4 / 255))
-        case "pgd":
-            spec.only("eps", "steps", "step", "restarts")
-            step = None if spec.option("step") is None else number(spec, "step", 0.0)
-            if step == 0:
-                raise UserError(f"'{spec.text}': step must be above 0; leave it out for 2.5·eps/steps")
-            return PGD(
-                number(spec, "eps", 4 / 255), integer(spec, "steps", 10), step, integer(spec, "restarts", 1)
-            )
         case "domain":
             spec.only()
             if spec.positional not in source.domains:

@@ -1,13 +1,10 @@
 """APGD-CE as AutoAttack runs it (Croce & Hein 2020, 2003.01690), from the package pyautoattack."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 
-import torch
 from torch import Tensor
 
+from geomlab.data.attacks.standard import put_back
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
 from geomlab.subject import Subject
@@ -50,7 +47,7 @@ def apgd(
     require()
     from pyautoattack import AutoAttack
 
-    with _put_back(images.device):
+    with put_back(images.device):
         attack = AutoAttack(
             network,
             attacks=[NAME],
@@ -62,15 +59,3 @@ def apgd(
         attack.apgd.n_restarts = 1  # the package's standard; a custom list of attacks would have 5
         found: Tensor = attack.run_standard_evaluation(images, labels, batch_size=batch_size)[0]
     return found
-
-
-@contextmanager
-def _put_back(device: torch.device) -> Iterator[None]:
-    """The package seeds torch's own generators and takes away any trace function (a debugger's, coverage's)."""
-    trace = sys.gettrace()
-    devices = list(range(torch.cuda.device_count())) if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            sys.settrace(trace)

@@ -158,8 +158,9 @@ def figures(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of geoml
 
 @app.command()
 def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")]) -> None:
-    """What is in a checkpoint. Never runs code from it."""
-    from geomlab.checkpoint import describe, read
+    """What a file is, what it holds, and the command that would analyse it. Never runs code from it."""
+    from geomlab.checkpoint import read
+    from geomlab.information import describe
 
     console.say(describe(read(checkpoint)))
 

@@ -2,7 +2,7 @@
 
 from open_clip.model import CLIP
 
-from geomlab.clip import activation, forms
+from geomlab.clip import activation, forms, recognised
 from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
 from geomlab.clip.kept import kept_head
 from geomlab.clip.networks import brings_weights, build, config_of, create
@@ -23,6 +23,7 @@ __all__ = [
     "create",
     "forms",
     "kept_head",
+    "recognised",
     "text_state",
     "tokenizer",
     "zero_shot_head",

@@ -5,8 +5,8 @@ python benchmarks/attacks.py [--cases ft,zero-shot,resnet20] [--images 500] [--s
 
 One random start and ρ = 0.75 for both; both leave a sample once it is misclassified, the package between its targets
 and geomlab within a run as well; `geomlab, no stop` does not within runs. `sanity` holds what must be so where
-gradients are not masked (Carlini et al. 2019): noise is weaker than PGD, more steps never hurt, accuracy falls to 0, a
-black-box attack is not stronger. Seconds are CPU seconds of the process, with the first pass over the clean images.
+gradients are not masked (Carlini et al. 2019): noise is weaker than PGD, more steps never hurt, accuracy falls to 0,
+a black-box attack is not stronger. Seconds are CPU seconds of the process, with the first pass over the clean images.
 Finished pieces are written at once and not done again; delete the file to begin anew.
 """
 

@@ -106,5 +106,5 @@ def _of_open_clip(name: str, fetch: bool) -> Any:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"open_clip:{name}: its tokenizer cannot be had: {said}; it may need the hub, and pip install "
-            "'geomlab[transformers]'"
+            "transformers"
         ) from error

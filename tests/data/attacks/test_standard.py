@@ -16,7 +16,8 @@ def linear(classes: int = 4) -> Subject:
     return models.subject(nn.Sequential(nn.Flatten(), nn.Linear(108, classes)))
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.03), pytest.param("l2", 0.3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.03), ("l2", 0.3)])
 def test_it_is_exact_on_a_linear_network_and_the_batch_changes_nothing(norm: str, eps: float) -> None:
     """There the margin to class c falls by at most ε·‖w_y − w_c‖ in the dual norm, and by that where the box is far."""
     subject = linear()
@@ -37,6 +38,16 @@ def test_it_is_exact_on_a_linear_network_and_the_batch_changes_nothing(norm: str
     few = [5, 0, 3]
     part = attack(subject, images[few], labels[few], NONE[:, few])
     torch.testing.assert_close(part, found[few], atol=1e-6, rtol=0)
+
+
+def test_what_can_be_misled_is() -> None:
+    subject = linear()
+    images = 0.3 + 0.4 * IMAGES
+    labels, state = subject(images).argmax(1), torch.get_rng_state()
+    found = AutoAttack(0.2)(subject, images, labels, NONE)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not bool((subject(found).argmax(1) == labels).any())
+    assert float((found - images).abs().max()) <= 0.2 + 1e-12
 
 
 def test_what_is_wrong_already_stays() -> None:

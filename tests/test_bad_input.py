@@ -181,7 +181,7 @@ def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
         ((*MODEL, *DATA, "--condition", "fog"), ("no condition 'fog'", "clean", "corruption:")),
         ((*MODEL, *DATA, "--condition", "domain:moon"), ("has the domains",)),
         ((*MODEL, *DATA, "--memory", "1e300"), ("expected --memory in GiB", "1e+300")),
-        ((*MODEL, *DATA, "--condition", "corruption:fog"), ("there are the corruptions gaussian_noise",)),
+        ((*MODEL, *DATA, "--condition", "corruption:haze"), ("there are the corruptions gaussian_noise",)),
         ((*MODEL, *DATA, "--condition", "corruption:gaussian_noise,severity=9"), ("severity is 1 to 5",)),
         ((*MODEL, *DATA, "--condition", "pgd:eps=x"), ("eps must be a number",)),
         ((*MODEL, *DATA, "--condition", "pgd:eps=-1/255"), ("eps must be a number",)),

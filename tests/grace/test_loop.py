@@ -120,7 +120,10 @@ def test_test_data_that_cannot_be_opened_is_refused_before_the_first_step(tmp_pa
         ("none.pt", "cannot read the checkpoint"),
         ("embedded:best", "no embedded checkpoint 'best'; there are zero-shot, ft"),
         ("open_clip:ViT-Z", "open_clip has no model 'ViT-Z'"),
-        ("open_clip:ViT-B-32,pretrained=best", "no pretrained tag 'best', and no such file; ViT-B-32 has openai"),
+        (
+            "open_clip:ViT-B-32,pretrained=best",
+            "no pretrained tag 'best', and no such file; ViT-B-32 has openai",
+        ),
     ],
 )
 def test_a_start_that_is_not_there_is_refused(tmp_path: Path, initial: str, message: str) -> None:

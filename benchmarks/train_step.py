@@ -29,12 +29,12 @@ from geomlab import files
 from geomlab.architectures import Labels
 from geomlab.data import sources
 from geomlab.data.arrays import Arrays
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.environment import machine, versions
 from grace import awp, loop, lora, methods
 from grace import model as models
 from grace.bench import variants
 from grace.gram import gram_volume
-from grace.losses import cross_entropies
 from grace.methods import grace
 from grace.model import Model
 from grace.optimise import make_optimiser
@@ -100,7 +100,7 @@ def grace_one_batch_over_two(run: Run, repeats: int) -> float:
     ranks = grace.choose_ranks(run, batch)
 
     def total(clean: Tensor, adversarial: Tensor, perturbed: Tensor) -> Tensor:
-        task, worst = (cross_entropies(model.classify(f), batch.labels).mean() for f in (clean, perturbed))
+        task, worst = (cross_entropy(model.classify(f), batch.labels).mean() for f in (clean, perturbed))
         return task + worst + gram_volume(clean, adversarial, perturbed, eps=options.gram_eps).mean()
 
     def two() -> Tensor:
@@ -113,7 +113,7 @@ def grace_one_batch_over_two(run: Run, repeats: int) -> float:
         both = torch.cat([batch.images, attacked])
         features = run.at(awp.perturbed(base, branches), lambda: model.embed(both))
         clean, adversarial = features.split(count)
-        inner = cross_entropies(model.classify(adversarial), batch.labels).mean()
+        inner = cross_entropy(model.classify(adversarial), batch.labels).mean()
         branches = awp.climb(branches, inner, step=options.step, keep_graph=True)
         return total(clean, adversarial, run.at(awp.perturbed(base, branches), lambda: model.embed(attacked)))
 

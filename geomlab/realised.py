@@ -86,7 +86,8 @@ class Realised:
         """What every condition starts from."""
         if self._clean is None:
             self._clean = self.limited(condition).clean(self._subject)
-        return self._taken(self._clean, condition)
+        self._clean = self._taken(self._clean, condition)
+        return self._clean
 
     def __call__(self, condition: Condition) -> Batches:
         """What the condition gives."""
@@ -94,7 +95,8 @@ class Realised:
             self._last = None  # let go before the next is made
             batches = self.limited(condition).realise(self._subject, self.clean(condition))
             self._last = condition, batches
-        return self._taken(self._last[1], condition)
+        self._last = condition, self._taken(self._last[1], condition)
+        return self._last[1]
 
     def limited(self, condition: Condition) -> Condition:
         """The condition, as many samples at a time as the limit allows."""

@@ -3,12 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from geomlab.typing import Features, Float, Int, Labels, Logits, Scalar
-
-
-def cross_entropies(logits: Logits, labels: Labels) -> Float[Tensor, "n"]:
-    """Cross-entropy (n,) of each sample."""
-    return F.cross_entropy(logits, labels, reduction="none")
+from geomlab.typing import Features, Float, Int, Logits, Scalar
 
 
 def contrastive(
@@ -42,11 +37,6 @@ def divergences(of: Logits, to: Logits) -> Float[Tensor, "n"]:
     return F.kl_div(to.log_softmax(dim=1), of.log_softmax(dim=1), reduction="none", log_target=True).sum(
         dim=1
     )
-
-
-def squared_distances(a: Features, b: Features) -> Float[Tensor, "n"]:
-    """‖a_i − b_i‖² (n,) of each sample, summed over the dimensions."""
-    return (a - b).square().sum(dim=1)
 
 
 def cosine_distances(a: Features, b: Features) -> Float[Tensor, "n"]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from geomlab.data.attacks import ascend
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.rng import generator
 from geomlab.typing import Float, Images, Labels, Params, Scalar
 from grace.batches import Pool
-from grace.losses import cross_entropies
 from grace.model import Model
 from grace.settings import Attack, Lora, Recipe
 
@@ -120,7 +120,7 @@ class Run:
 
     def craft_against(self, images: Images, labels: Labels) -> Images:
         """Adversarial examples that raise the cross-entropy of the model's logits."""
-        return self.craft(images, lambda x: cross_entropies(self.model.logits(x), labels))
+        return self.craft(images, lambda x: cross_entropy(self.model.logits(x), labels))
 
     def gradient(self, loss: Scalar) -> dict[str, Tensor]:
         """The loss's gradient in the weights that train, by name; zero for those it does not use."""

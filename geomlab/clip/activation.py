@@ -44,13 +44,9 @@ def check(name: str, *, trained: bool | None, why: str, tag: str | None = None) 
     own = quick_gelu(name)
     if own is None or trained is None or own == trained:
         return
-    other = f"{name}{QUICK}" if trained else name.removesuffix(QUICK)
+    other = _other(name, quick=trained)
     suffix = f",pretrained={tag}" if tag else ""
-    hint = (
-        f"write open_clip:{other}{suffix}"
-        if other in open_clip.list_models()
-        else "name a network that has it"
-    )
+    hint = f"write open_clip:{other}{suffix}" if _built_in(other) else "name a network that has it"
     raise UserError(
         f"open_clip:{name} has {_called(own)}, and {why} with {_called(trained)} (open_clip#771); {hint}"
     )
@@ -65,8 +61,7 @@ def check_tag(name: str, tag: str) -> None:
         UserError: with the SPEC to give in its place.
     """
     trained = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
-    other = f"{name}{QUICK}" if trained else name.removesuffix(QUICK)
-    if other in open_clip.list_models():
+    if _built_in(_other(name, quick=trained)):
         check(name, trained=trained, why=f"the tag {tag} is of weights trained", tag=tag)
 
 
@@ -86,6 +81,10 @@ def check_recorded(architecture: Mapping[str, Any] | None, spec: str) -> None:
     if _built_in(given.positional) and (said.positional == "custom" or _built_in(said.positional)):
         trained = quick_gelu(said.positional, architecture.get("config"))
         check(given.positional, trained=trained, why="the checkpoint says that it was trained")
+
+
+def _other(name: str, *, quick: bool) -> str:
+    return f"{name}{QUICK}" if quick else name.removesuffix(QUICK)
 
 
 def _built_in(name: str) -> bool:

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.typing import Scalar
 from grace import sharpness
 from grace.batches import Batch
-from grace.losses import cross_entropies
 from grace.method import Method
 from grace.methods import ft
 from grace.run import Run
@@ -32,7 +32,7 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     attacked = run.craft_against(batch.images, batch.labels)
     worst = sharpness.loss_above(
         run,
-        lambda: cross_entropies(run.model.logits(attacked), batch.labels).mean(),
+        lambda: cross_entropy(run.model.logits(attacked), batch.labels).mean(),
         lambda weights, gradients: sharpness.layers(weights, gradients, gamma),
     )
     return {"adversarial": worst}

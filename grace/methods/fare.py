@@ -2,10 +2,10 @@
 
 import torch
 
+from geomlab.data.attacks.losses import squared_distances
 from geomlab.errors import UserError
 from geomlab.typing import Scalar
 from grace.batches import Batch
-from grace.losses import squared_distances
 from grace.method import Method
 from grace.run import Run
 

@@ -1,15 +1,15 @@
 """Vanilla fine-tuning: cross-entropy, image tower and head."""
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.typing import Scalar
 from grace.batches import Batch
-from grace.losses import cross_entropies
 from grace.method import Method
 from grace.run import Run
 
 
 def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """Mean cross-entropy of the head's logits."""
-    return {"cross_entropy": cross_entropies(run.model.logits(batch.images), batch.labels).mean()}
+    return {"cross_entropy": cross_entropy(run.model.logits(batch.images), batch.labels).mean()}
 
 
 METHOD = Method(

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.errors import NotFinite
 from geomlab.typing import Params, Scalar
 from grace import awp, curriculum, lora
 from grace.batches import Batch
 from grace.gram import gram_volume
-from grace.losses import cross_entropies
 from grace.method import Method
 from grace.methods import lora_ft
 from grace.run import Run
@@ -56,14 +56,14 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """L = L_task + λ_LAR L_LAR-AWP + λ_GV L_GV (Eq. 4, Algorithm 1) [N]."""
     options, model = run.options, run.model
     clean = model.embed(batch.images)
-    terms = {"task": cross_entropies(model.classify(clean), batch.labels).mean()}
+    terms = {"task": cross_entropy(model.classify(clean), batch.labels).mean()}
     if not (options.lambda_lar or options.lambda_gv):
         return terms
     attacked = run.craft_against(batch.images, batch.labels)
     ranks = choose_ranks(run, batch)
     adversarial, perturbed = perturb(run, attacked, batch.labels, ranks)
     if options.lambda_lar:
-        worst = cross_entropies(model.classify(perturbed), batch.labels).mean()
+        worst = cross_entropy(model.classify(perturbed), batch.labels).mean()
         terms["lar_awp"] = options.lambda_lar * worst
     if options.lambda_gv:
         volumes = gram_volume(clean, adversarial, perturbed, eps=options.gram_eps)
@@ -96,7 +96,7 @@ def perturb(run: Run, attacked: Tensor, labels: Tensor, ranks: dict[str, int]) -
 
     adversarial = features = embed(low_rank)
     for i in range(options.steps):
-        inner = cross_entropies(model.classify(features), labels).mean()
+        inner = cross_entropy(model.classify(features), labels).mean()
         low_rank = awp.climb(low_rank, inner, step=options.step, keep_graph=i == 0)
         features = embed(low_rank)
     return adversarial, features
@@ -130,7 +130,7 @@ def gradients(run: Run, batch: Batch) -> Params:
         name: weight.detach().requires_grad_(True)
         for name, weight in lora.base_weights(run.model.clip).items()
     }
-    loss = run.at(base, lambda: cross_entropies(run.model.logits(batch.images), batch.labels).mean())
+    loss = run.at(base, lambda: cross_entropy(run.model.logits(batch.images), batch.labels).mean())
     return dict(zip(base, torch.autograd.grad(loss, list(base.values())), strict=True))
 
 

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.typing import Float, Scalar
 from grace.batches import Batch
-from grace.losses import cosine_distances, cross_entropies
+from grace.losses import cosine_distances
 from grace.method import Method
 from grace.methods.fare import require_random_start
 from grace.run import Run
@@ -64,7 +65,7 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     attacked = run.craft(batch.images, lambda images: cosine_distances(model.embed(images), fixed))
     distances = cosine_distances(clean, model.embed(attacked))
     return {
-        "task": cross_entropies(model.classify(clean), batch.labels).mean(),
+        "task": cross_entropy(model.classify(clean), batch.labels).mean(),
         "distance": run.options.beta * distances.mean(),
     }
 

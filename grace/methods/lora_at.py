@@ -2,9 +2,9 @@
 
 import torch
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.typing import Scalar
 from grace.batches import Batch
-from grace.losses import cross_entropies
 from grace.method import Method
 from grace.methods import lora_ft
 from grace.run import Run
@@ -18,7 +18,7 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     """
     attacked = run.craft_against(batch.images, batch.labels)
     logits = run.model.logits(torch.cat([batch.images, attacked]))
-    clean, adversarial = cross_entropies(logits, batch.labels.repeat(2)).chunk(2)
+    clean, adversarial = cross_entropy(logits, batch.labels.repeat(2)).chunk(2)
     return {"clean": clean.mean(), "adversarial": adversarial.mean()}
 
 

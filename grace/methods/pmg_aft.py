@@ -3,9 +3,10 @@
 import torch
 from pydantic import Field
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.typing import Scalar
 from grace.batches import Batch
-from grace.losses import cross_entropies, divergences
+from grace.losses import divergences
 from grace.method import Method
 from grace.run import Run
 from grace.settings import Strict
@@ -40,7 +41,7 @@ def loss(run: Run, batch: Batch) -> dict[str, Scalar]:
     model, options = run.model, run.options
     attacked = run.craft_against(batch.images, batch.labels)
     adversarial = model.logits(attacked)
-    terms = {"adversarial": cross_entropies(adversarial, batch.labels).mean()}
+    terms = {"adversarial": cross_entropy(adversarial, batch.labels).mean()}
     if options.original:
         with torch.no_grad():
             guide = run.original.logits(attacked)

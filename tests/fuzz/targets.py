@@ -9,6 +9,7 @@ from geomlab import checkpoint
 from geomlab.data.condition import parse_conditions
 from geomlab.data.sources import open_source
 from geomlab.errors import UserError
+from geomlab.information import describe
 from geomlab.results import Store
 from geomlab.spec import parse
 from grace.recipe import compose
@@ -30,12 +31,12 @@ def condition(content: bytes) -> None:
 
 def torch_file(content: bytes) -> None:
     """A checkpoint of torch.save, or anything else."""
-    _of_file("net.pt", content, lambda path: checkpoint.describe(checkpoint.read(path)))
+    _of_file("net.pt", content, lambda path: describe(checkpoint.read(path)))
 
 
 def safetensors(content: bytes) -> None:
     """A checkpoint in safetensors."""
-    _of_file("net.safetensors", content, lambda path: checkpoint.describe(checkpoint.read(path)))
+    _of_file("net.safetensors", content, lambda path: describe(checkpoint.read(path)))
 
 
 def cell(content: bytes) -> None:

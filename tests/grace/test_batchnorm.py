@@ -9,11 +9,11 @@ from torch import Tensor
 
 from geomlab import checkpoint
 from geomlab.data import sources
+from geomlab.data.attacks.losses import cross_entropy
 from grace import cli, loop, methods, sharpness
 from grace import model as models
 from grace.batches import Batch
 from grace.bench.judge import drift
-from grace.losses import cross_entropies
 from grace.recipe import compose
 from grace.run import Run
 from grace.start import open_pools, start_model
@@ -115,7 +115,7 @@ def test_the_worst_weights_of_sam_move_them_no_further(run_of: Callable[..., Run
     batch: Batch = run.pool.batch(0)
 
     def loss(of: Run) -> Tensor:
-        return cross_entropies(of.model.logits(batch.images), batch.labels).mean()
+        return cross_entropy(of.model.logits(batch.images), batch.labels).mean()
 
     sharpness.loss_above(run, lambda: loss(run), lambda weights, g: sharpness.sphere(g, 0.1))
     loss(plain)

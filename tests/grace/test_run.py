@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from geomlab.data.attacks.losses import cross_entropy
 from geomlab.errors import UserError
 from grace import lora
 from grace.batches import Batch
-from grace.losses import cross_entropies
 from grace.run import Run
 
 RunOf = Callable[..., Run]
@@ -69,7 +69,7 @@ def test_an_attack_may_be_on_other_weights(run_of: RunOf, batch: Batch) -> None:
 
     def raised(images: Tensor) -> Tensor:
         seen.extend((run.model.embed(batch.images), elsewhere(), run.model.embed(batch.images)))
-        return cross_entropies(run.model.logits(images), batch.labels)
+        return cross_entropy(run.model.logits(images), batch.labels)
 
     run.craft(batch.images, raised)
     for found, expected in zip(seen, (plain, other, plain), strict=True):
@@ -103,7 +103,7 @@ def test_gradients_at_other_weights_reach_the_weights(run_of: RunOf, batch: Batc
     step = {name: 0.1 * weight.detach() for name, weight in run.weights.items()}
 
     def loss() -> Tensor:
-        return cross_entropies(run.model.logits(batch.images), batch.labels).mean()
+        return cross_entropy(run.model.logits(batch.images), batch.labels).mean()
 
     found = run.gradient(run.at({name: weight + step[name] for name, weight in run.weights.items()}, loss))
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_adversarial_examples_lie_in_the_ball_and_raise_the_loss(
     assert attacked.max() <= 1
     with torch.no_grad():
         clean, worst = (
-            cross_entropies(run.model.logits(x), batch.labels).mean() for x in (batch.images, attacked)
+            cross_entropy(run.model.logits(x), batch.labels).mean() for x in (batch.images, attacked)
         )
     assert worst > clean + 0.1
     assert torch.equal(
@@ -141,7 +141,7 @@ def test_the_recipe_chooses_the_mode_under_attack(mode: str, run_of: RunOf, batc
 
     def loss(images: Tensor) -> Tensor:
         seen.append((run.model.training, any(p.requires_grad for p in run.model.parameters())))
-        return cross_entropies(run.model.logits(images), batch.labels)
+        return cross_entropy(run.model.logits(images), batch.labels)
 
     run.craft(batch.images, loss)
     assert seen == [(mode == "train", False)]
@@ -152,9 +152,7 @@ def test_the_recipe_chooses_the_mode_under_attack(mode: str, run_of: RunOf, batc
 def test_a_failed_attack_leaves_the_model_as_it_was(run_of: RunOf, batch: Batch) -> None:
     run = run_of("lora-at")
     with pytest.raises(UserError, match="no gradient in the images"):
-        run.craft(
-            batch.images, lambda images: cross_entropies(run.model.logits(images.detach()), batch.labels)
-        )
+        run.craft(batch.images, lambda images: cross_entropy(run.model.logits(images.detach()), batch.labels))
     assert run.model.training
     assert all(weight.requires_grad for weight in run.weights.values())
     assert not any(w.requires_grad for w in lora.base_weights(run.model.clip).values())

@@ -1,13 +1,14 @@
 """A static figure of panels, one a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from geomlab.plots.style import COLUMN, PAGE, new_figure
+from geomlab.plots import select
+from geomlab.plots.style import COLUMN, PAGE, new_figure, plain, short
 
 ACROSS = 3  # panels side by side
 
@@ -27,6 +28,27 @@ def facets(parts: Sequence[tuple[str, xr.Dataset]], title: str, *, above: float)
     for ax in axes[len(parts) :]:
         ax.set_visible(False)
     return fig, list(axes[: len(parts)])
+
+
+def panelled(
+    data: xr.Dataset, title: str, draw: Callable[[xr.Dataset, Axes], object], *, label: str, above: float
+) -> Figure:
+    """`facets` with each checkpoint drawn into its panel, named where there are several, and the x axis named below.
+
+    Args:
+        data: of all checkpoints.
+        title: of the figure.
+        draw: draws one checkpoint.
+        label: of the x axis.
+        above: as of `facets`.
+    """
+    parts = list(select.per_checkpoint(data))
+    fig, axes = facets(parts, title, above=above)
+    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
+        ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
+        draw(one, ax)
+        label_lowest(ax, place, len(parts), label)
+    return fig
 
 
 def label_lowest(ax: Axes, place: int, count: int, label: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from geomlab.plots import layerwise, select
-from geomlab.plots.facets import ACROSS, facets, label_lowest
+from geomlab.plots.facets import ACROSS, panelled
 from geomlab.plots.scales import Array, Scale, choose, label, log_ticks
 from geomlab.plots.style import (
     REMARK,
@@ -21,7 +21,6 @@ from geomlab.plots.style import (
     finish,
     legend,
     looks,
-    plain,
     short,
     styled,
 )
@@ -63,15 +62,15 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 @styled
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
-    parts = list(select.per_checkpoint(data))
-    fig, axes = facets(parts, title, above=1.0)
-    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
-        plot(one, ax, choose(_all(data)))
-        ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
-        label_lowest(ax, place, len(parts), COUNT)
+    scale = choose(_all(data))
+
+    def draw(one: xr.Dataset, ax: Axes) -> None:
+        plot(one, ax, scale)
         if any(_open(part).any() for _, part, _ in _series(one)):
             ax.set_title("hollow: not converged", loc="right", fontsize=6, color=REMARK)
-    legend(fig, looks(select.conditions(data)), columns=3 if len(parts) == 1 else 5)
+
+    fig = panelled(data, title, draw, label=COUNT, above=1.0)
+    legend(fig, looks(select.conditions(data)), columns=3 if len(select.checkpoints(data)) == 1 else 5)
     return fig
 
 

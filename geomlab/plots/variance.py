@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.facets import ACROSS, facets, label_lowest
+from geomlab.plots.facets import ACROSS, panelled
 from geomlab.plots.scales import Array, Scale
-from geomlab.plots.style import Drawn, Look, escape, finish, legend, looks, plain, short, styled
+from geomlab.plots.style import Drawn, Look, escape, finish, legend, looks, short, styled
 
 TITLE = "Variance along the principal components"
 VARIABLE = "variance_share"
@@ -58,13 +58,8 @@ def plot(data: xr.Dataset, ax: Axes) -> list[Drawn]:
 @styled
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
-    parts = list(select.per_checkpoint(data))
-    fig, axes = facets(parts, title, above=1.1)
-    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
-        plot(one, ax)
-        ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
-        label_lowest(ax, place, len(parts), COMPONENT)
-    legend(fig, looks(select.conditions(data)), columns=3 if len(parts) == 1 else 5)
+    fig = panelled(data, title, plot, label=COMPONENT, above=1.1)
+    legend(fig, looks(select.conditions(data)), columns=3 if len(select.checkpoints(data)) == 1 else 5)
     return fig
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from geomlab.plots import select
-from geomlab.plots.facets import ACROSS, facets, label_lowest
+from geomlab.plots.facets import ACROSS, panelled
 from geomlab.plots.scales import Array, Scale, choose
 from geomlab.plots.style import (
     Drawn,
@@ -22,7 +23,6 @@ from geomlab.plots.style import (
     kind,
     legend,
     looks,
-    plain,
     short,
     styled,
 )
@@ -77,13 +77,8 @@ def plot(data: xr.Dataset, ax: Axes, scale: Scale | None = None) -> list[Drawn]:
 @styled
 def figure(data: xr.Dataset, title: str = TITLE) -> Figure:
     """Facets of `plot`, one a checkpoint, on one scale."""
-    parts = list(select.per_checkpoint(data))
-    fig, axes = facets(parts, title, above=1.1)
-    for place, (ax, (name, one)) in enumerate(zip(axes, parts, strict=True)):
-        plot(one, ax, _scale(data))
-        ax.set_title(plain(short(name, 22)) if len(parts) > 1 else "")
-        label_lowest(ax, place, len(parts), LABEL)
-    legend(fig, _shown(data), columns=2 if len(parts) == 1 else 5)
+    fig = panelled(data, title, partial(plot, scale=_scale(data)), label=LABEL, above=1.1)
+    legend(fig, _shown(data), columns=2 if len(select.checkpoints(data)) == 1 else 5)
     return fig
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chndtr, chndtrinc, stdtr, stdtrit
+from scipy.special import bdtrc, chndtr, chndtrinc, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
@@ -123,6 +123,26 @@ def positive_interval(mean: float, stderr: float) -> tuple[float, float]:
         return 0.0, 0.0
     factor = float(np.exp(Z95 * stderr / mean))
     return mean / factor, mean * factor
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """How likely at least so many of the pairs that differ would do so in one way by chance: one-sided and exact.
+
+    Of paired right and wrong answers it is McNemar's test (1947): P(X ≥ more), X ~ B(more + fewer, ½).
+
+    Args:
+        more: pairs that differ in the way asked about.
+        fewer: pairs that differ in the other.
+
+    Returns:
+        1 where no pair differs.
+    """
+    return at_least(more, more + fewer, 0.5)
+
+
+def at_least(successes: int, n: int, p: float) -> float:
+    """P(X ≥ successes), X ~ B(n, p)."""
+    return float(bdtrc(successes - 1, n, p)) if successes > 0 else 1.0
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:

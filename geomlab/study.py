@@ -1,6 +1,7 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -24,7 +25,9 @@ from geomlab.measure import (
     Joint,
     Landscape,
     Measurement,
+    OfAttack,
     Paths,
+    Sanity,
     Single,
 )
 from geomlab.measure.base import warned
@@ -44,6 +47,7 @@ MEASURES = (
     "curvature",
     "landscape",
     "features",
+    "sanity",
 )  # drift comes with a reference, so does the bound; paths are asked for
 
 
@@ -61,6 +65,7 @@ class Budget:
         max_products: at which Lanczos stops.
         line_points: of the line, and of a path.
         plane_points: a side of the plane.
+        sanity: samples of an attack's sanity checks, and floating-point operations that these may take.
     """
 
     samples: int
@@ -72,6 +77,7 @@ class Budget:
     max_products: int
     line_points: int
     plane_points: int
+    sanity: tuple[int, float]
 
 
 BUDGETS = {
@@ -85,6 +91,7 @@ BUDGETS = {
         max_products=40,
         line_points=21,
         plane_points=11,
+        sanity=(100, 1e13),
     ),
     "standard": Budget(
         samples=1000,
@@ -96,6 +103,7 @@ BUDGETS = {
         max_products=200,
         line_points=41,
         plane_points=21,
+        sanity=(100, 3e13),
     ),
     "paper": Budget(
         samples=5000,
@@ -107,6 +115,7 @@ BUDGETS = {
         max_products=500,
         line_points=51,
         plane_points=51,
+        sanity=(500, math.inf),
     ),
 }
 
@@ -160,6 +169,7 @@ def measurements(
             **landscape,
         ),
         "features": FeatureGeometry(reference, subspace=subspace, seed=seed, **features),
+        "sanity": Sanity(*budget.sanity),
     }
     chosen = [built[name] for name in MEASURES if name in names]
     if reference is None:
@@ -185,9 +195,11 @@ class Cell:
         return self.condition.name if self.condition else "parameters"
 
     @property
-    def times(self) -> int:
+    def times(self) -> float:
         """How many times as long it takes as on inputs that are held fixed."""
         wanted, passes = self.measurement, 1
+        if isinstance(wanted, OfAttack) and self.condition and isinstance(self.condition.shift, Attack):
+            return wanted.passes(self.condition.shift)
         if isinstance(wanted, Landscape | Paths) and self.condition is not None:
             attack = self.condition.shift
             if wanted.attack == "anew" and isinstance(attack, Attack):
@@ -242,7 +254,11 @@ class Study:
         for condition in self.conditions:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
-            planned += [self._cell(condition, one, inputs.digests(condition)) for one in each]
+            planned += [
+                self._cell(condition, one, inputs.digests(condition))
+                for one in each
+                if condition.kind == "adversarial" or not isinstance(one, OfAttack)
+            ]
         planned += [self._derived(one, planned) for one in self.measurements if isinstance(one, Derived)]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
@@ -372,6 +388,11 @@ class Study:
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
             self._write(store, cell.key, measurement(self.subject, batches, rng), batches)
+        elif isinstance(measurement, OfAttack):
+            (cell,) = cells
+            assert cell.condition is not None
+            batches = self._inputs_of(cell, inputs)
+            self._write(store, cell.key, measurement(self.subject, cell.condition, batches), batches)
         elif isinstance(measurement, Derived):
             (cell,) = cells
             given: dict[str, dict[str, xr.Dataset]] = {}

@@ -10,7 +10,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from geomlab.data.attacks import Attack
 from geomlab.data.batches import Batches
+from geomlab.data.condition import Condition
 from geomlab.subject import Subject
 
 Realise = Callable[[Subject], Batches]
@@ -51,6 +53,38 @@ class Single(Measurement):
             subject: the network.
             batches: the inputs of one condition.
             generator: randomness of this measurement.
+        """
+
+
+class OfAttack(Measurement):
+    """A measurement of an attack, which it makes in other ways too: of adversarial conditions only."""
+
+    @abstractmethod
+    def passes(self, attack: Attack) -> float:
+        """Forward passes of a sample that it takes as long as, at most.
+
+        Args:
+            attack: of the condition.
+        """
+
+    @abstractmethod
+    def count(self, subject: Subject, condition: Condition, batches: Batches) -> int:
+        """How many of the samples are taken.
+
+        Args:
+            subject: the network.
+            condition: an adversarial one.
+            batches: inputs of its size.
+        """
+
+    @abstractmethod
+    def __call__(self, subject: Subject, condition: Condition, batches: Batches) -> xr.Dataset:
+        """Measure.
+
+        Args:
+            subject: the network.
+            condition: an adversarial one.
+            batches: what it gives.
         """
 
 

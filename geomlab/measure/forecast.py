@@ -23,6 +23,7 @@ from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
 from geomlab.measure.landscape import Landscape
 from geomlab.measure.paths import Paths
+from geomlab.measure.sanity import Sanity
 from geomlab.risk import sample_losses
 from geomlab.subject import Subject
 
@@ -83,6 +84,12 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
             a_pass = once * len(batches) / len(pilot)
             shared, each = measurement.passes(len(batches))
             return Forecast(each * a_pass, each * a_pass, 0, {}, shared * a_pass)
+        case Sanity():
+            once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
+            a_pass = (
+                once * min(measurement.samples, len(batches)) / len(pilot)
+            )  # at most: of costly ones fewer
+            return Forecast(a_pass, a_pass, 0, {})
         case _:
             return Forecast(0, 0, 0, {})
 

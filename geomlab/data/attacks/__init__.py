@@ -11,6 +11,7 @@ from geomlab.data.attacks.balls import NORMS, Ball, Norm
 from geomlab.data.attacks.features import FeaturePGD
 from geomlab.data.attacks.pgd import FGSM, PGD, step_length
 from geomlab.data.attacks.specs import KNOWN, attack_of
+from geomlab.data.attacks.square import Square
 from geomlab.data.attacks.standard import AutoAttack
 from geomlab.data.attacks.worst import Single, Worst
 
@@ -30,6 +31,7 @@ __all__ = [
     "Loss",
     "Norm",
     "Single",
+    "Square",
     "Worst",
     "ascend",
     "attack_of",

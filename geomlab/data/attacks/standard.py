@@ -1,7 +1,7 @@
 """AutoAttack (Croce & Hein 2020, 2003.01690) as the package pyautoattack runs it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,9 +15,10 @@ from geomlab.data.attacks.apgd import OTHERS
 from geomlab.data.attacks.ascent import Forward, Starts
 from geomlab.data.attacks.balls import Ball, Norm
 from geomlab.errors import UserError
-from geomlab.typing import Images, Labels
+from geomlab.typing import Images, Labels, Logits
 
 CLASSES = 4  # that the targeted DLR needs
+INSTALL = "pip install 'geomlab[attacks]'"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ class AutoAttack:
                 f"AutoAttack's targeted DLR loss needs at least {CLASSES} classes, the network has {classes}; "
                 "use apgd:loss=ce"
             )
-        if find_spec("pyautoattack") is None:
-            raise UserError("AutoAttack needs the package pyautoattack; pip install 'geomlab[attacks]'")
+        require_package("AutoAttack")
 
     def __call__(self, forward: Forward, images: Images, labels: Labels, start: Starts) -> Images:
         """Attack one batch.
@@ -74,26 +74,81 @@ class AutoAttack:
         with torch.no_grad():
             logits = forward(images)
         self.require(logits.shape[1])
-        right = (logits.argmax(dim=1) == labels).nonzero().flatten()
-        found = images.clone()
-        if len(right) > 0:
-            found[right] = self._attack(forward, images[right], labels[right], logits.shape[1])
-        return Ball(self.eps, self.norm).project(found, images)  # float32 may be a little outside
 
-    def _attack(self, forward: Forward, images: Images, labels: Labels, classes: int) -> Images:
-        from pyautoattack import AutoAttack as Package
+        def standard(package: Any) -> None:
+            targets = min(OTHERS, logits.shape[1] - 1)
+            package.apgd_targeted.n_target_classes = package.fab.n_target_classes = targets
 
-        def network(x: Images) -> Tensor:
-            return forward(x.to(images.dtype)).float()
+        ball = Ball(self.eps, self.norm)
+        return by_package(forward, images, labels, logits, ball, self.seed, standard)
 
-        norm = {"linf": "Linf", "l2": "L2"}[self.norm]
-        with put_back(images.device), _SameForAll():
-            package = Package(network, device=images.device, eps=self.eps, norm=norm, seed=self.seed)
-            package.apgd_targeted.n_target_classes = package.fab.n_target_classes = min(OTHERS, classes - 1)
-            found: Tensor = package.run_standard_evaluation(
-                images.float().contiguous(), labels, batch_size=len(labels)
-            )[0]
-        return torch.where(found == images.float(), images, found.to(images.dtype))
+
+def by_package(
+    forward: Forward,
+    images: Images,
+    labels: Labels,
+    logits: Logits,
+    ball: Ball,
+    seed: int,
+    prepare: Callable[[Any], None],
+) -> Images:
+    """Attack what is classified rightly with the package, in float32.
+
+    Args:
+        forward: images -> logits.
+        images: (n, C, H, W) in [0, 1].
+        labels: (n,) true classes.
+        logits: of the images.
+        ball: what the attack stays in.
+        seed: of the package's noise.
+        prepare: sets the package's attacks.
+    """
+    right = (logits.argmax(dim=1) == labels).nonzero().flatten()
+    found = images.clone()
+    if len(right) > 0:
+        found[right] = _attack(forward, images[right], labels[right], ball, seed, prepare)
+    return ball.project(found, images)  # float32 may be a little outside
+
+
+def _attack(
+    forward: Forward,
+    images: Images,
+    labels: Labels,
+    ball: Ball,
+    seed: int,
+    prepare: Callable[[Any], None],
+) -> Images:
+    from pyautoattack import AutoAttack as Package
+
+    def network(x: Images) -> Tensor:
+        return forward(x.to(images.dtype)).float()
+
+    norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
+    with put_back(images.device), _SameForAll():
+        package = Package(network, device=images.device, eps=ball.eps, norm=norm, seed=seed)
+        prepare(package)
+        found: Tensor = package.run_standard_evaluation(
+            images.float().contiguous(), labels, batch_size=len(labels)
+        )[0]
+    return torch.where(found == images.float(), images, found.to(images.dtype))
+
+
+def installed() -> bool:
+    """Whether the package is there."""
+    return find_spec("pyautoattack") is not None
+
+
+def require_package(what: str) -> None:
+    """Refuse what needs the package where it is not installed.
+
+    Args:
+        what: names it.
+
+    Raises:
+        UserError: saying how to install it.
+    """
+    if not installed():
+        raise UserError(f"{what} needs the package pyautoattack; {INSTALL}")
 
 
 class _SameForAll(TorchFunctionMode):

@@ -42,9 +42,9 @@ from geomlab.subject import Subject
 PACKAGES = ("pyautoattack",)
 BATCH = 100
 RADII = {
-    "resnet20": (0.5, 1.0),
-    "zero-shot": (1.0, 2.0),
-    "ft": (2.0, 4.0),
+    "resnet20": (1.0, 0.5),
+    "zero-shot": (2.0, 1.0),
+    "ft": (4.0, 2.0),
 }  # /255: neither 0 nor all are left
 PACKAGE = {"apgd-ce": "ce", "apgd-t": "dlr-t"}
 
@@ -73,7 +73,7 @@ def main() -> None:
     report = Report(args.out, facts, PACKAGES)
     for name in args.cases.split(","):
         subject, inputs = case(name, args.images)
-        for attack, radius in (*(("apgd-ce", radius) for radius in RADII[name]), ("apgd-t", RADII[name][-1])):
+        for attack, radius in (*(("apgd-ce", radius) for radius in RADII[name]), ("apgd-t", RADII[name][0])):
             seeds = args.seeds if attack == "apgd-ce" else 1
             report.add(
                 ("cases", name, f"{attack}, {radius:g}/255"),

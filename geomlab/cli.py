@@ -45,7 +45,7 @@ def analyze(
                      "corruption:gaussian_noise,severity=3; may be repeated."),
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")
+        str | None, typer.Option(help="Of accuracy,curvature,landscape,features,sanity; default all.")
     ] = None,
     params: Annotated[str, typer.Option(help="full, visual, lora, or a regular expression.")] = "full",
     matrix: Annotated[str, typer.Option(help="Of curvature: hessian, gauss-newton or finite-difference.")] = "hessian",

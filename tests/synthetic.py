@@ -35,7 +35,7 @@ LAYERS = [
     "head",
 ]
 BLOCK_LAYERS = [f"{BLOCKS}.{i}" for i in range(12)] + ["features"]
-MEASUREMENTS = ("accuracy", "curvature", "landscape", "paths", "features")
+MEASUREMENTS = ("accuracy", "curvature", "landscape", "paths", "features", "sanity")
 N = 300
 
 
@@ -452,12 +452,55 @@ def bound(
     )
 
 
+def sanity(condition: str, rng: np.random.Generator, quality: float) -> xr.Dataset:
+    """Cell of the measurement `sanity`; of pgd all hold, of fgsm the black box is stronger, noise hardly weaker."""
+    n, multiples = 100, [0, 0.5, 1, 2, 4, np.inf]
+    shares = [0.97, 0.6, 0.3, 0.05, 0, 0] if condition == "pgd" else [0.97, 0.95, 0.9, 0.8, 0.6, 0.1]
+    controls = [0.95, 0.93, 0.34, 0.29, 0.7] if condition == "pgd" else [0.93, 0.92, np.nan, 0.88, 0.5]
+    names = ["uniform noise", "corner noise", "fewer steps", "more steps", "square"]
+    right = np.arange(n) < n * np.array(shares)[:, None]
+    at = [wilson(int(one.sum()), n) for one in right]
+    of_controls = [wilson(round(n * x), n) if np.isfinite(x) else (np.nan, np.nan) for x in controls]
+    words = ["holds"] * 4 if condition == "pgd" else ["fails", "undecided", "not tested", "fails"]
+    return xr.Dataset(
+        {
+            "eps": ("multiple", [0, *(np.array([0.5, 1, 2, 4]) * 4 / 255), 1]),
+            "accuracy": ("multiple", shares),
+            "accuracy_low": ("multiple", [low for low, _ in at]),
+            "accuracy_high": ("multiple", [high for _, high in at]),
+            "control_accuracy": ("control", controls),
+            "control_accuracy_low": ("control", [low for low, _ in of_controls]),
+            "control_accuracy_high": ("control", [high for _, high in of_controls]),
+            "correct": (("multiple", "sample"), right.astype(np.int8)),
+            "row": ("sample", 3 * np.arange(n)),
+            "verdict": ("check", words),
+            "said": (
+                "check",
+                ["2 of 100 are right where any image is allowed", "noise …", "steps …", "square …"],
+            ),
+            "p": ("check", [1.0, 0.7, 1.0 if condition == "pgd" else np.nan, 1e-9]),
+            "norm": "linf",
+            "n": n,
+            "warnings": _warnings(
+                *(["fails: a black-box attack is not stronger"] if "fails" in words else [])
+            ),
+        },
+        coords={
+            "multiple": multiples,
+            "control": names,
+            "check": ["falls", "noise", "steps", "black_box"],
+            "sample": np.arange(n),
+        },
+    )
+
+
 MAKERS = {
     "accuracy": accuracy,
     "curvature": curvature,
     "landscape": landscape,
     "paths": paths,
     "features": features,
+    "sanity": sanity,
 }
 
 
@@ -486,7 +529,10 @@ def write_folder(
     """
     store, cells = Store(folder), []
     rng = np.random.default_rng(len(name))
-    plan = [(m, c) for c in conditions for m in measurements] + ([("drift", None)] if reference else [])
+    plan = [
+        (m, c) for c in conditions for m in measurements if m != "sanity" or CONDITIONS[c] == "adversarial"
+    ]
+    plan += [("drift", None)] if reference else []
     plan += [("bound", None)] if reference and {"curvature", "features"} <= set(measurements) else []
     for measurement, condition in plan:
         spec = None if condition is None else {"spec": condition, "source": "glyphs", "n": N, "seed": 0}

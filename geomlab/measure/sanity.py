@@ -19,6 +19,7 @@ from geomlab.data.condition import Condition
 from geomlab.measure import verdicts
 from geomlab.measure.base import OfAttack, dataset
 from geomlab.measure.verdicts import Right, Verdict
+from geomlab.results.checks import CHECKS
 from geomlab.risk import sample_losses
 from geomlab.rng import derive_seed, generator
 from geomlab.subject import Subject
@@ -28,12 +29,6 @@ STEPS = (0.25, 4.0)  # times the attack's
 QUERIES = 1000  # of the Square attack; the standard version of AutoAttack has 5,000
 FEWEST = 16  # samples below which the checks are left out: ours
 GPU = 100  # times the work that is done on one instead of a few cores: ours
-CHECKS = {
-    "falls": "accuracy falls to 0 with the radius",
-    "noise": "random noise is weaker",
-    "steps": "more steps never hurt",
-    "black_box": "a black-box attack is not stronger",
-}
 CONTROLS = ("uniform noise", "corner noise", "fewer steps", "more steps", "square")
 
 
@@ -45,18 +40,20 @@ class Sanity(OfAttack):
         samples: at most, evenly spread over the condition's.
         work: floating-point operations that it may take on a CPU, by which the samples are fewer for costly networks
             and attacks; of fewer than `FEWEST` nothing is measured, and the verdicts say so.
+        queries: of the black-box attack.
     """
 
     samples: int = 100
     work: float = inf
+    queries: int = QUERIES
 
     name = "sanity"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Samples, work, and whether there is a black-box attack."""
+        """Samples, work, and queries of the black-box attack, 0 where there is none."""
         work = self.work if self.work < inf else None
-        return {"samples": self.samples, "work": work, "black_box": "square" if installed() else None}
+        return {"samples": self.samples, "work": work, "queries": self.queries if installed() else 0}
 
     def passes(self, attack: Attack) -> float:
         """Forward passes of a sample, at most; those of the condition's own inputs are not counted."""
@@ -64,17 +61,17 @@ class Sanity(OfAttack):
             return 0
         longer = [variants.with_steps(attack, factor) for factor in STEPS]
         runs = len(MULTIPLES) * attack.passes + sum(one.passes for one in longer if one)
-        return runs + 2 + (QUERIES if installed() else 0)
+        return runs + 2 + (self.queries if installed() else 0)
 
     def count(self, subject: Subject, condition: Condition, batches: Batches) -> int:
         """How many samples are taken, 0 where they would be too few."""
+        wanted = min(self.samples, len(batches))
         if self.work == inf:
-            return min(self.samples, len(batches))
+            return wanted
         limit = self.work * (GPU if subject.device.type == "cuda" else 1)
-        attack = attack_of(condition)
-        most = limit / (flops(subject, batches.clean[:1]) * max(1, self.passes(attack)))
-        found = min(self.samples, len(batches), int(min(most, 2**31)))
-        return found if found >= min(FEWEST, len(batches)) else 0
+        a_sample = flops(subject, batches.clean[:1]) * max(1, self.passes(attack_of(condition)))
+        found = int(min(wanted, limit / a_sample))
+        return found if found >= min(FEWEST, wanted) else 0
 
     def __call__(self, subject: Subject, condition: Condition, batches: Batches) -> xr.Dataset:
         """Measure; see `OfAttack`."""
@@ -93,7 +90,7 @@ class Sanity(OfAttack):
         rows = torch.arange(n) * len(batches) // n  # evenly spread
         found = _Samples(subject, condition, rows, batches.take(rows))
         by_multiple = _by_multiple(found, attack)
-        controls = _controls(found, attack)
+        controls = _controls(found, attack, self.queries)
         return _dataset(attack, found, by_multiple, controls)
 
 
@@ -168,7 +165,7 @@ class _Samples:
 def _by_multiple(samples: _Samples, attack: Attack) -> dict[float, tuple[float, Right]]:
     """Multiple of the radius -> the radius, and which samples are right: 0 clean, ∞ all of [0, 1]."""
     ball = variants.ball_of(attack)
-    box = variants.whole_box(ball.norm, samples.inputs.clean[0])
+    box = variants.whole_box(ball.norm, samples.inputs.clean[0].numel())
     found = {0.0: (0.0, samples.right(samples.inputs.clean))}
     for multiple in MULTIPLES:
         if multiple == 1:
@@ -181,7 +178,7 @@ def _by_multiple(samples: _Samples, attack: Attack) -> dict[float, tuple[float, 
     return found
 
 
-def _controls(samples: _Samples, attack: Attack) -> dict[str, Right]:
+def _controls(samples: _Samples, attack: Attack, queries: int) -> dict[str, Right]:
     """What of `CONTROLS` there is, at the attack's radius."""
     ball = variants.ball_of(attack)
     found = {
@@ -194,7 +191,7 @@ def _controls(samples: _Samples, attack: Attack) -> dict[str, Right]:
             found[name] = samples.under(changed)
     if installed():
         seed = derive_seed(samples.condition.seed, "square") % 2**31
-        found["square"] = samples.square(Square(ball.eps, ball.norm, QUERIES, seed))
+        found["square"] = samples.square(Square(ball.eps, ball.norm, queries, seed))
     return found
 
 

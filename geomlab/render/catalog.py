@@ -26,6 +26,7 @@ from geomlab.plots import (
     projection3d,
     projection_html,
     sampling,
+    sanity,
     select,
     spectrum,
     subspaces,
@@ -87,6 +88,20 @@ KINDS = (
         "has its own adversarial inputs.",
         accuracy.figure,
         accuracy.interactive,
+    ),
+    Kind(
+        "sanity",
+        "Accuracy",
+        "sanity",
+        "accuracy",
+        sanity.TITLE,
+        "Does the attack find what there is to find? Left, accuracy by its radius: it must fall, and reach 0 where any "
+        "image is allowed. Right, at its own radius: random noise must leave more, more steps no more than fewer, "
+        "and an attack that sees no gradient (Square) no less than the attack, shaded. Otherwise gradients may be "
+        "masked, and accuracy under attack means little. On some of the samples; bars are 95 % Wilson intervals. The "
+        "verdicts, with paired tests, are in the table.",
+        sanity.figure,
+        sanity.interactive,
     ),
     Kind(
         "spectrum",

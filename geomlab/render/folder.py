@@ -11,7 +11,14 @@ from geomlab.plots import style
 from geomlab.progress import Bar, bar
 from geomlab.render.catalog import KINDS, about, pictures
 from geomlab.render.compare import comparison_tables, describe_comparison, differing_settings
-from geomlab.report import bound_tables, curvature_tables, feature_tables, landscape_tables, path_tables
+from geomlab.report import (
+    bound_tables,
+    curvature_tables,
+    feature_tables,
+    landscape_tables,
+    path_tables,
+    sanity_tables,
+)
 from geomlab.report.cells import gather_warnings
 from geomlab.report.html import Page, Picture, Section, to_html
 from geomlab.report.summary import summarise
@@ -23,7 +30,7 @@ from geomlab.tables import Table
 
 SECTIONS = {
     "Comparison": ("differences", "ratios"),
-    "Accuracy": ("accuracy",),
+    "Accuracy": ("accuracy", *sanity_tables.TABLES),
     "Curvature": tuple(curvature_tables.TABLES),
     "Loss landscape": ("slices_differences", *landscape_tables.TABLES, *path_tables.TABLES),
     "Features": ("features_differences", "features_across", *feature_tables.TABLES),

@@ -10,6 +10,7 @@ from geomlab.report.cells import cell, cells, count, gather_warnings, scalar, sm
 from geomlab.report.feature_tables import CLASSES, DIMENSIONS, SIMILARITIES, TO_CLEAN, WEIGHTS
 from geomlab.report.landscape_tables import NUMBERS
 from geomlab.results import Results
+from geomlab.results.checks import CHECKS
 from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
 from geomlab.results.terms import common_sigma, terms_at
@@ -57,6 +58,7 @@ def summarise(results: Results, checkpoint: str | None = None) -> Json:
         },
         "landscape": {condition: _landscape(one) for condition, one in cells(results, "landscape", name)},
         **_paths(results, name),
+        **_sanity(results, name),
         "features": _features(results, name, with_reference=manifest["reference"] is not None),
         "drift": _drift(cell(results, "drift", name, None)),
         **_bound(cell(results, "bound", name, None)),
@@ -326,6 +328,39 @@ def _paths(results: Results, checkpoint: str) -> Json:
     """Paths from the reference, where they were asked for."""
     found = {condition: _along(one) for condition, one in cells(results, "paths", checkpoint)}
     return {"paths": found} if found else {}
+
+
+def _sanity(results: Results, checkpoint: str) -> Json:
+    """Sanity checks of the attacks, where they were made."""
+    found = {condition: _checked(one) for condition, one in cells(results, "sanity", checkpoint)}
+    return {"sanity": found} if found else {}
+
+
+def _checked(one: xr.Dataset) -> Json:
+    """Verdicts and, where there are any, the numbers behind them; the radius of any image is the last."""
+    checks: Json = {
+        check: {name: text(one.sel(check=check), name) for name in ("verdict", "said")} for check in CHECKS
+    }
+    tested = {check: scalar(one.sel(check=check), "p") for check in CHECKS}
+    for check, p in tested.items():
+        if math.isfinite(p):
+            checks[check] |= {"p": p}
+    found: Json = {"checks": checks, "norm": text(one, "norm"), "n": count(one)}
+    if "multiple" not in one.dims or not count(one):
+        return found
+    there = one.isel(multiple=np.isfinite(one["eps"].values))
+    ends = ("", "_low", "_high")
+    controls = {
+        str(name): {
+            end: scalar(at, f"control_accuracy{suffix}")
+            for end, suffix in zip(("value", "low", "high"), ends, strict=True)
+        }
+        for name in one["control"].values
+        for at in (one.sel(control=name),)
+        if math.isfinite(scalar(at, "control_accuracy"))
+    }
+    by_radius = {name: vector(there, name) for name in ("eps", *(f"accuracy{end}" for end in ends))}
+    return {**found, **by_radius, "controls": controls}
 
 
 def _along(one: xr.Dataset) -> Json:

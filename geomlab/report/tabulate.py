@@ -2,7 +2,14 @@
 
 from collections.abc import Callable
 
-from geomlab.report import bound_tables, curvature_tables, feature_tables, landscape_tables, path_tables
+from geomlab.report import (
+    bound_tables,
+    curvature_tables,
+    feature_tables,
+    landscape_tables,
+    path_tables,
+    sanity_tables,
+)
 from geomlab.report.cells import cell, scalar
 from geomlab.report.entries import (
     ONE_ERROR,
@@ -21,6 +28,7 @@ def tabulate(results: Results) -> dict[str, Table]:
     """All tables for which there are numbers: file name -> table."""
     makers: dict[str, Callable[[Results], Table]] = {
         "accuracy": accuracy_table,
+        **sanity_tables.TABLES,
         **curvature_tables.TABLES,
         **landscape_tables.TABLES,
         **path_tables.TABLES,

@@ -16,6 +16,7 @@ from geomlab.report.entries import (
     ratio,
     stderr_cell,
 )
+from geomlab.report.sanity_tables import failed, verdicts
 from geomlab.results import Results
 from geomlab.results.features import last_layer
 from geomlab.results.overlap import overlaps
@@ -37,6 +38,7 @@ def describe(results: Results, checkpoint: str | None = None) -> list[str]:
     clean = next((c["name"] for c in results.manifests[name]["conditions"] if c["kind"] == "clean"), None)
     sentences = [
         _accuracy(found["accuracy"]),
+        _sanity(dict(cells(results, "sanity", name))),
         _sharpness(found["curvature"], clean),
         _saddle(found["curvature"], clean),
         _over_samples(found["curvature"], clean),
@@ -75,6 +77,22 @@ def _accuracy(found: dict[str, xr.Dataset]) -> str:
         return ""
     parts = [f"{_percent(accuracy_cell(one))} {under(name)}" for name, one in found.items()]
     return f"Accuracy is {listed(parts)} (95 % intervals in brackets)."
+
+
+def _sanity(found: dict[str, xr.Dataset]) -> str:
+    """Whether the attacks find what there is to find, as far as was tested."""
+    parts = []
+    for name, one in found.items():
+        words, wrong = list(verdicts(one).values()), failed(one)
+        if set(words) == {"not tested"}:
+            parts.append(f"of {name} none was made")
+        elif wrong:
+            parts.append(f"of {name} {listed([f'“{what}”' for what in wrong])} fail{'s' * (len(wrong) == 1)}")
+        else:
+            rest = [f"{words.count(word)} {word}" for word in ("undecided", "not tested") if word in words]
+            more = f" ({listed(rest)})" if rest else ""
+            parts.append(f"of {name} {words.count('holds')} of {len(words)} hold{more}")
+    return f"Sanity checks against masked gradients: {'; '.join(parts)}." if parts else ""
 
 
 def _sharpness(found: dict[str, xr.Dataset], clean: str | None) -> str:

@@ -39,6 +39,8 @@ def test_all_tables_of_a_full_folder(one: Results) -> None:
             "slices_curvature": 10,
             "trajectory": 3,
             "paths": 10,
+            "sanity": 8,
+            "sanity_accuracy": 2 * 11 - 1,
         }
     }
 

@@ -54,14 +54,14 @@ def with_steps(attack: Attack, factor: float) -> Attack | None:
             return None if steps == attack.steps else replace(attack, steps=steps)
 
 
-def whole_box(norm: Norm, image: Images) -> float:
+def whole_box(norm: Norm, values: int) -> float:
     """The radius beyond which a ball holds every image in [0, 1].
 
     Args:
         norm: of the ball.
-        image: (C, H, W), whose size counts.
+        values: of an image, C·H·W.
     """
-    return 1.0 if norm == "linf" else math.sqrt(image.numel())
+    return 1.0 if norm == "linf" else math.sqrt(values)
 
 
 def noise(ball: Ball, centre: Images, uniform: Tensor, *, corners: bool) -> Images:

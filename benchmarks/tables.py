@@ -6,7 +6,8 @@ python benchmarks/tables.py
 after it. It is the table that `grace bench` prints (`grace.bench.table`), in per cent: means over seeds ± the
 half-width of their 95 % t-interval. Costs are left out: long benches run beside other work, and
 benchmarks/train_step.py measures them: `<!-- cost: PATH -->` is the table of its file, in steps of vanilla fine-tuning.
-`speed`, `products` and `tries` are those of benchmarks/curvature.py's files, `intervals` of benchmarks/intervals.py's.
+`speed`, `products` and `tries` are those of benchmarks/curvature.py's files, `intervals` of benchmarks/intervals.py's,
+`attacks` of benchmarks/attacks.py's.
 """
 
 import json
@@ -25,7 +26,7 @@ DOCUMENTS = tuple(
     ROOT / name for name in ("README.md", "docs/comparison.md", "docs/measures.md", "benchmarks/README.md")
 )
 MARKED = re.compile(
-    r"(<!-- (bench|cost|speed|products|tries|intervals): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (bench|cost|speed|products|tries|intervals|attacks): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL
 )
 COST = "cost ratio"
 
@@ -131,6 +132,33 @@ def intervals(found: Mapping[str, Any]) -> str:
     return markdown(["", "n", *INTERVALS, *of_limit, "bias of the bootstrap", "bias of the measure"], rows)
 
 
+def attacks(found: Mapping[str, Any]) -> str:
+    """A line a case and attack: accuracies left, mean over seeds, their paired difference, and seconds."""
+    rows = []
+    for case, pieces in found["cases"].items():
+        for piece, entry in pieces.items():
+            ours, theirs = (entry[name] for name in ("geomlab", "pyautoattack"))
+            mean = [f"{sum(one['accuracy']) / len(one['accuracy']):.2f}" for one in (ours, theirs)]
+            apart = entry["geomlab minus pyautoattack"], entry["standard error"]
+            between = entry.get("disagree, pyautoattack between seeds", math.nan)
+            ratios = [entry.get(f"seconds, pyautoattack over {name}", math.nan) for name in TIMED]
+            rows.append(
+                [
+                    f"{case}, {piece}",
+                    str(len(ours["accuracy"])),
+                    *mean,
+                    f"{apart[0]:z.2f} ± {apart[1]:.2f}".replace("-", "−"),
+                    f"{entry['disagree']:.2f}",
+                    MISSING if math.isnan(between) else f"{between:.2f}",
+                    *(MISSING if math.isnan(ratio) else f"{ratio:.1f}" for ratio in ratios),
+                ]
+            )
+    columns = ["", "seeds", "geomlab", "pyautoattack", "difference", "disagree", "between seeds", *RATIOS]
+    return markdown(columns, rows)
+
+
+TIMED = ("geomlab", "geomlab, no stop")
+RATIOS = ("seconds, theirs over ours", "without stopping")
 INTERVALS = ("geomlab", "percentile", "basic", "normal")
 METHODS = (
     "geomlab",
@@ -148,6 +176,7 @@ TABLES = {
     "products": products,
     "tries": tries,
     "intervals": intervals,
+    "attacks": attacks,
 }
 
 

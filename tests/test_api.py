@@ -46,8 +46,17 @@ def test_options_that_are_the_usual_ones_change_nothing_anywhere(weights: Path, 
 
 
 def test_results_are_a_mapping(one: Results) -> None:
-    assert list(one) == ["accuracy", "curvature", "landscape", "paths", "features", "drift", "bound"]
-    assert len(one) == 7
+    assert list(one) == [
+        "accuracy",
+        "curvature",
+        "landscape",
+        "paths",
+        "features",
+        "sanity",
+        "drift",
+        "bound",
+    ]
+    assert len(one) == 8
     assert "features" in one
     assert one.get("beauty") is None
     with pytest.raises(KeyError, match="no measurement 'beauty'; there are accuracy, curvature"):

@@ -43,7 +43,7 @@ def test_everything_of_each_checkpoint_and_of_all_is_written(drawn: tuple[Path, 
     for one in (rendered, *rendered.parts):
         names = {path.name for path in one.figures}
         kinds = ["accuracy", "spectrum", "sampling", "density", "subspaces", "layers"]
-        kinds += ["line", "plane", "surface", "paths"]
+        kinds += ["line", "plane", "surface", "paths", "sanity"]
         kinds += [kind.name for kind in KINDS if kind.section in ("Features", "Bound")]
         shown = kinds[:6] if one.folder.name == "ft-s0" else kinds
         assert names == {f"{kind}.{suffix}" for kind in shown for suffix in ("pdf", "png")}

@@ -155,3 +155,27 @@ def test_numbers_of_paths_that_are_not_finite_are_named_together(one: Results) -
     changed = summarise(Results(one.folder, one.manifests, {**one.data, "paths": data}))
     said = "paths.{clean,pgd}.along.*.relative_length: 4 numbers are not finite, written as null"
     assert said in changed["warnings"]
+
+
+def test_sanity_checks_are_there_with_their_numbers(summary: dict[str, Any]) -> None:
+    assert set(summary["sanity"]) == {"pgd", "fgsm"}
+    found = summary["sanity"]["fgsm"]
+    assert {check: one["verdict"] for check, one in found["checks"].items()} == {
+        "falls": "fails",
+        "noise": "undecided",
+        "steps": "not tested",
+        "black_box": "fails",
+    }
+    assert "p" not in found["checks"]["steps"]
+    assert found["checks"]["black_box"]["p"] == 1e-9
+    assert found["accuracy"] == [0.97, 0.95, 0.9, 0.8, 0.6, 0.1]
+    assert found["eps"][-1] == 1
+    assert "fewer steps" not in found["controls"]
+    assert found["controls"]["square"]["value"] == 0.5
+
+
+def test_checks_without_numbers_have_none(one: Results) -> None:
+    data = one["sanity"].copy(deep=True)
+    data["n"].loc[{"condition": "pgd"}] = 0
+    found = summarise(Results(one.folder, one.manifests, {**one.data, "sanity": data}))["sanity"]["pgd"]
+    assert set(found) == {"checks", "norm", "n"}

@@ -68,3 +68,20 @@ def test_how_high_paths_rise_is_said(one: Results) -> None:
     assert sentence.startswith("From the reference, zero-shot, to this network the loss rises")
     assert "in nats: linear 2.00 [1.80, 2.20] on clean inputs, 12.0 [10.8, 13.2] under pgd" in sentence
     assert "; bezier:steps=200 0.100 [0.090, 0.110] on clean inputs" in sentence
+
+
+def test_what_the_checks_of_attacks_say(one: Results) -> None:
+    (sentence,) = (s for s in describe(one) if s.startswith("Sanity checks"))
+    assert sentence == (
+        "Sanity checks against masked gradients: of pgd 4 of 4 hold; of fgsm “accuracy falls to 0 with the radius” "
+        "and “a black-box attack is not stronger” fail."
+    )
+
+
+def test_checks_that_were_not_made_are_said(one: Results) -> None:
+    data = one["sanity"].copy(deep=True)
+    data["verdict"].loc[{"condition": "fgsm"}] = "not tested"
+    data["verdict"].loc[{"condition": "pgd", "check": "noise"}] = "undecided"
+    changed = Results(one.folder, one.manifests, {**one.data, "sanity": data})
+    (sentence,) = (s for s in describe(changed) if s.startswith("Sanity checks"))
+    assert sentence.endswith("of pgd 3 of 4 hold (1 undecided); of fgsm none was made.")

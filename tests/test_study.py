@@ -12,8 +12,11 @@ import geomlab
 from geomlab.data.arrays import Arrays
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition, parse_conditions
+from geomlab.data.embedded import checkpoint_path
+from geomlab.data.sources import open_source
 from geomlab.errors import UserError
-from geomlab.measure import FeatureGeometry
+from geomlab.measure import FeatureGeometry, Sanity
+from geomlab.measure.forecast import forecast
 from geomlab.study import Study
 from geomlab.subject import Subject
 from tests import models
@@ -96,3 +99,30 @@ def test_a_network_or_a_reference_that_sees_the_batch_is_refused(of: str) -> Non
     network, reference = (odd, whole) if of == "subject" else (whole, odd)
     with pytest.raises(UserError, match="each image its own logits"):
         Study(network, reference.digest, conditions, (FeatureGeometry(reference, layers="side"),), 0).check()
+
+
+def test_attacks_are_checked_under_attack_alone_and_forecast(weights: Path, tmp_path: Path) -> None:
+    results = geomlab.analyze(
+        weights,
+        model="tests.factories:model",
+        data="tests.factories:shifted",
+        conditions=["clean", "fgsm", "domain:dark"],
+        measures=["sanity"],
+        samples=20,
+        out=tmp_path / "out",
+    )
+    assert results["sanity"]["condition"].values.tolist() == ["fgsm"]
+    assert set(results["sanity"]["verdict"].values.ravel()) <= {"holds", "fails", "undecided", "not tested"}
+    assert (tmp_path / "out" / "tables" / "sanity.csv").exists()
+
+
+def test_a_check_of_an_attack_takes_as_many_passes_as_its_runs() -> None:
+    subject = geomlab.load(checkpoint_path("ft"))
+    conditions = parse_conditions(["clean", "pgd:steps=4"], open_source("glyphs"), n=20, seed=0, batch_size=8)
+    (cell,) = Study(subject, None, conditions, (Sanity(10),), 0).cells
+    assert cell.where == "pgd"
+    runs = 4 * (1 + 3 * 4 + 1) + (1 + 3 * 1 + 1) + (1 + 3 * 16 + 1)
+    assert cell.times == runs + 2 + 1000
+    batches = conditions[0].realise(subject)
+    a_pass, both = (forecast(Sanity(n), subject, batches).usual for n in (10, 20))
+    assert 1.2 < both / a_pass < 3.3

@@ -124,5 +124,5 @@ def test_a_check_of_an_attack_takes_as_many_passes_as_its_runs() -> None:
     runs = 4 * (1 + 3 * 4 + 1) + (1 + 3 * 1 + 1) + (1 + 3 * 16 + 1)
     assert cell.times == runs + 2 + 1000
     batches = conditions[0].realise(subject)
-    a_pass, both = (forecast(Sanity(n), subject, batches).usual for n in (10, 20))
-    assert 1.2 < both / a_pass < 3.3
+    found = forecast(Sanity(10), subject, batches)
+    assert found.usual == found.most > 0

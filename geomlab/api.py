@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -65,7 +66,7 @@ class Options(TypedDict, total=False):
         on_disk: precision of features that do not fit the memory: float32 (default), as computed, or float16.
         trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
-        samples: a condition; default: the budget's.
+        samples: a condition; default: the budget's, fewer where a measure takes hundreds of passes of a large network.
         batch_size: samples in memory at a time; default 256. Where memory runs out, half, and the results say so.
         seed: of everything random; default 0.
         device: auto (default), cpu or cuda.
@@ -471,7 +472,8 @@ def _study(
         trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
-    return Study(network, digest, conditions, chosen, settings.seed, kept)
+    work = inf if settings.samples else budget.work  # samples that are asked for are taken by all measures
+    return Study(network, digest, conditions, chosen, settings.seed, kept, work=work)
 
 
 def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def analyze(
         int | None, typer.Option(metavar="N", help="Samples of training, n of the bound's terms; else swept.")
     ] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
-    samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="A condition; by default the budget's.")] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

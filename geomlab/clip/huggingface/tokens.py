@@ -13,7 +13,7 @@ from geomlab.typing import Int
 
 FILE, ABOUT = "tokenizer.json", "tokenizer_config.json"
 # Those of `transformers.CLIPTokenizer` and of tables of any kind. A SiglipTokenizer also strips punctuation, in Python.
-_TABLES = ("CLIPTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+_TABLES = ("CLIPTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 _SIGLIP = "SiglipTokenizer"
 _DEFAULT = {"clip": _TABLES[0], "siglip": _SIGLIP}
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -71,10 +71,10 @@ def tokenizer(repository: Repository, config: Any, end: int | None) -> FolderTok
     """
     about = {**(repository.json("special_tokens_map.json") or {}), **(repository.json(ABOUT) or {})}
     kind = str(about.get("tokenizer_class") or _DEFAULT[config.model_type]).removesuffix("Fast")
-    if f"{kind}Fast" not in _TABLES and kind not in (*_TABLES, _SIGLIP):
+    if kind not in (*_TABLES, _SIGLIP):
         raise UserError(
-            f"'{repository.spec}': its tokenizer is a {kind}, and geomlab takes {', '.join((*_TABLES, _SIGLIP))}; save "
-            "class weights beside the image tower as head.weight"
+            f"'{repository.spec}': its tokenizer is a {kind}; geomlab takes {', '.join((*_TABLES, _SIGLIP))}, and not "
+            "that of SigLIP 2"
         )
     backend = _backend(repository)
     length = _length(about, config.text_config.max_position_embeddings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -296,17 +296,12 @@ def hub(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str
         if repository != "org/model":
             raise OSError(f"no {repository}\nand more")
         if not (here / name).is_file():
-            raise Missing(f"no {name}")
+            raise EntryNotFoundError(f"no {name}")
         return str(here / name)
 
     monkeypatch.setattr(huggingface.repository, "fetch", fetch)
-    monkeypatch.setattr(huggingface.repository, "RemoteEntryNotFoundError", Missing)
     monkeypatch.chdir(tmp_path)
     return asked
-
-
-class Missing(Exception):
-    """The hub's own takes an answer over HTTP."""
 
 
 def test_a_repository_of_the_hub(kind: str, hub: list[str]) -> None:
@@ -357,7 +352,7 @@ def test_a_hub_out_of_reach_is_one_line(error: Exception, monkeypatch: pytest.Mo
 
 def test_the_hub_is_asked_for_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(huggingface.repository, "hf_hub_download", lambda *given: asked.append(given) or "x")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *given: asked.append(given) or "x")
     assert huggingface.repository.fetch("org/model", "config.json") == "x"
     assert asked == [("org/model", "config.json")]
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
-
 from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
@@ -33,6 +30,8 @@ def fetch(repository: str, name: str) -> str:
     Returns:
         Its path here.
     """
+    from huggingface_hub import hf_hub_download
+
     return str(hf_hub_download(repository, name))
 
 
@@ -74,19 +73,18 @@ class Repository:
         if self.here:
             path = Path(self.place) / name
             return path if path.is_file() else None
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
         try:
             return Path(fetch(self.place, name))
-        except RemoteEntryNotFoundError:
-            return None
         except Exception as error:  # the hub's library fails in many ways
             offline = isinstance(error, LocalEntryNotFoundError)
-            said = (
-                "the hub is out of reach"
-                if offline
-                else (str(error).splitlines() or [type(error).__name__])[0]
-            )
+            if isinstance(error, EntryNotFoundError) and not offline:
+                return None
+            said = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"'{self.spec}': {name} cannot be had: {said}; give a folder that holds the files, transformers:FOLDER"
+                f"'{self.spec}': {name} cannot be had: {'the hub is out of reach' if offline else said}; give a folder "
+                "that holds the files, transformers:FOLDER"
             ) from error
 
     def json(self, name: str) -> dict[str, Any] | None:

@@ -3,11 +3,11 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from geomlab.architectures.network import Labels
 from geomlab.errors import UserError
+from geomlab.files import is_folder
 from geomlab.spec import parse
 
 LIBRARIES = ("open_clip", "timm", "torchvision", "transformers")
@@ -78,7 +78,7 @@ def preprocessing_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _on_the_hub(spec: str) -> bool:
     parsed = parse(spec)
-    return parsed.head == "transformers" and not Path(parsed.positional).is_dir()
+    return parsed.head == "transformers" and not is_folder(parsed.positional)
 
 
 def runs_code(spec: str) -> bool:

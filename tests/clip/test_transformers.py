@@ -468,12 +468,17 @@ def test_a_config_that_is_none(content: str, message: str, tmp_path: Path) -> No
     refused(tmp_path, r"holds no config\.json")
 
 
-@pytest.mark.parametrize("place", ["", "/nowhere/at/all", "nowhere", "../org/model", "a/b/c"])
+@pytest.mark.parametrize(
+    "place", ["", "/nowhere/at/all", "nowhere", "../org/model", "a/b/c", "a" * 5000, "a\0"]
+)
 def test_what_is_no_folder_and_no_repository(place: str) -> None:
+    named = Checkpoint({"x": torch.ones(1)}, {"architecture": {"spec": f"transformers:{place}"}}, sha256="0")
+    with pytest.raises(UserError, match="which would be downloaded; if you want it, name it yourself"):
+        subject.load(named)
     with pytest.raises(
         UserError, match="no such folder; write transformers:FOLDER, or transformers:ORG/REPO"
     ):
-        pretrained.read(f"transformers:{place}")
+        huggingface.Repository.of(parse(f"transformers:{place}"))
     with pytest.raises(UserError, match="unknown option"):
         pretrained.read("transformers:org/model,revision=main")
 

@@ -12,6 +12,7 @@ from typing import Any
 from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
+from geomlab.files import is_folder
 from geomlab.spec import Spec
 
 CONFIG = "config.json"
@@ -57,7 +58,7 @@ class Repository:
             UserError: if it is neither.
         """
         spec.only()
-        here = Path(spec.positional).is_dir() if spec.positional else False
+        here = is_folder(spec.positional)
         if not here and not _HUB.fullmatch(spec.positional):
             raise UserError(
                 f"'{spec.text}': no such folder; write transformers:FOLDER, or transformers:ORG/REPO for one of the hub"

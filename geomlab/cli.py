@@ -157,12 +157,15 @@ def figures(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of geoml
 
 
 @app.command()
-def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")]) -> None:
+def info(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="A checkpoint file, or a folder of transformers.")
+    ],
+) -> None:
     """What a file is, what it holds, and the command that would analyse it. Never runs code from it."""
-    from geomlab.checkpoint import read
-    from geomlab.information import describe
+    from geomlab.information import of
 
-    console.say(describe(read(checkpoint)))
+    console.say(of(checkpoint))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,7 +12,8 @@ def read(given: Path | str) -> Checkpoint:
     """Read a file; where there is none of that name and it is a model SPEC, take the weights that the SPEC names.
 
     `open_clip:ViT-B-32-quickgelu,pretrained=openai`, `open_clip:hf-hub:ORG/REPO`, `open_clip:local-dir:FOLDER`,
-    `timm:NAME,pretrained=yes`, `torchvision:NAME,weights=TAG`. This alone, and `--model`, may download.
+    `timm:NAME,pretrained=yes`, `torchvision:NAME,weights=TAG`, `transformers:FOLDER`,
+    `transformers:ORG/REPO`. This alone, and `--model`, may download.
 
     Args:
         given: a path, or a SPEC.

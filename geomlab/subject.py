@@ -280,7 +280,7 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
         if model is None:
             if checkpoint.architecture is None:
                 raise UserError("a bare state_dict does not say its network; give --model (and --data)")
-            model, config = architectures.network_of(checkpoint.metadata)
+            model, config = architectures.network_of(checkpoint.metadata, asked=not checkpoint.sha256)
         else:
             architectures.check_activation(checkpoint.architecture, model)
         network = architectures.build(

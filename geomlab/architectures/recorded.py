@@ -7,17 +7,23 @@ from typing import Any
 
 from geomlab.architectures.network import Labels
 from geomlab.errors import UserError
+from geomlab.files import is_folder
 from geomlab.spec import parse
 
-LIBRARIES = ("open_clip", "timm", "torchvision")
+LIBRARIES = ("open_clip", "timm", "torchvision", "transformers")
 """Whose networks a SPEC may name without running code of the user's."""
 
 
-def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
+def network_of(metadata: Mapping[str, Any], *, asked: bool = False) -> tuple[str, dict[str, Any] | None]:
     """SPEC and config of the network a checkpoint says it is. Never a factory: that is code.
 
+    Args:
+        metadata: of the checkpoint.
+        asked: whether the user wrote this SPEC, and no file did.
+
     Raises:
-        UserError: if the checkpoint asks for the user's own code, which only `--model` may name.
+        UserError: if the checkpoint asks for the user's own code, or for a repository of the hub, which only `--model`
+            may name.
     """
     if "adapters" in metadata:
         raise UserError(
@@ -28,6 +34,11 @@ def network_of(metadata: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]
     if runs_code(spec):
         raise UserError(
             f"the checkpoint asks to run '{spec}'; if you trust it, name it yourself: --model {spec}"
+        )
+    if not asked and _on_the_hub(spec):
+        raise UserError(
+            f"the checkpoint asks for '{spec}', which would be downloaded; if you want it, name it yourself: "
+            f"--model {spec}"
         )
     return spec, architecture.get("config")
 
@@ -63,6 +74,11 @@ def preprocessing_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
             "and mean and std, one a channel each"
         ) from error
     return fields
+
+
+def _on_the_hub(spec: str) -> bool:
+    parsed = parse(spec)
+    return parsed.head == "transformers" and not is_folder(parsed.positional)
 
 
 def runs_code(spec: str) -> bool:

@@ -3,7 +3,7 @@
 import io
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -42,11 +42,11 @@ def suffix(name: str) -> str:
     return found if stem and found in _FORMATS else ""
 
 
-def read_images(places: Sequence[Place], size: int | None, limits: Limits, *, border: int = 0) -> Images:
+def read_images(places: Iterable[Place], size: int | None, limits: Limits, *, border: int = 0) -> Images:
     """Decode image files to RGB in [0, 1]: shorter side resized to `size` (bicubic), centre crop.
 
     Args:
-        places: the files.
+        places: the files, each read before the next is asked for; one whose name has no ending may hold any format.
         size: in pixels, or None to keep them as they are.
         limits: what they may cost.
         border: pixels that are cut off every side first.
@@ -57,14 +57,16 @@ def read_images(places: Sequence[Place], size: int | None, limits: Limits, *, bo
     """
     images: dict[int, Tensor] = {}
     reasons: dict[int, str] = {}
+    first = ""
     for row, place in enumerate(places):
+        first = first or str(place)
         try:
             images[row] = fit(_decoded(place, limits, border), size, limits)
         except CannotRead as error:
             reasons[row] = f"{place}: {error}"
     if reasons:
         raise Unreadable(reasons, images)
-    return stack(list(images.values()), str(places[0]))
+    return stack(list(images.values()), first)
 
 
 def stack(images: Sequence[Tensor], where: str) -> Images:
@@ -83,7 +85,7 @@ def stack(images: Sequence[Tensor], where: str) -> Images:
 
 def _decoded(place: Place, limits: Limits, border: int) -> Image.Image:
     try:
-        image = decode(place.read(limits.bytes), limits, _FORMATS[suffix(place.name)])
+        image = decode(place.read(limits.bytes), limits, _FORMATS.get(suffix(place.name), ALL))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     if min(image.size) <= 2 * border:

@@ -28,7 +28,7 @@ KNOWN = (
     "clean",
     *attacks.KNOWN,
     "domain:NAME",
-    "corruption:gaussian_noise,severity=3",
+    f"corruption:{next(iter(CORRUPTIONS))}[,severity=3] or {len(CORRUPTIONS) - 1} others",
 )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class HuggingFace(Source):
             raise UserError(f"'{spec.text}': its files have columns of several kinds; fetch the folder again")
         names = named_classes(spec) or tuple(getattr(features[0][label], "names", None) or ()) or None
         values = [value for table in self._tables for value in table.column(label)]
+        if not values:
+            raise UserError(f"'{spec.text}': its split {self._split} has no rows")
         self._labels, self.classes = numbered(spec, values, names)
         self._starts = np.cumsum([0, *(table.rows for table in self._tables)])
 
@@ -63,17 +66,13 @@ class HuggingFace(Source):
         return read_images(self._places(rows.tolist()), size, self._limits)
 
     def _places(self, rows: Sequence[int]) -> Iterator[Place]:
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        at = 0
-        while at < len(rows):
-            until = at + 1
-            while until < len(rows) and owner[until] == owner[at]:
-                until += 1
-            table, start = self._tables[owner[at]], int(self._starts[owner[at]])
-            cells = table.cells(self._image, [row - start for row in rows[at:until]])
-            for row, cell in zip(rows[at:until], cells, strict=True):
+        for owner, group in groupby(
+            rows, lambda row: int(np.searchsorted(self._starts, row, side="right")) - 1
+        ):
+            wanted, start = list(group), int(self._starts[owner])
+            cells = self._tables[owner].cells(self._image, [row - start for row in wanted])
+            for row, cell in zip(wanted, cells, strict=True):
                 yield _Cell(f"{self.spec}, row {row} of {self._split}", cell, self._roots)
-            at = until
 
 
 class _Cell(Place):

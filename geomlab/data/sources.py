@@ -17,8 +17,8 @@ KNOWN = (
     "domains:ROOT[,id=DOMAIN][,split=train|test]",
     "imagenet:ROOT[,split=val|train]",
     "torchvision:NAME,root=ROOT[,split=SPLIT][,download=yes]",
-    "hf:FOLDER or hf:OWNER/NAME[,config=CONFIG][,split=SPLIT][,image=COLUMN][,label=COLUMN][,download=yes]",
-    "webdataset:SHARDS[,image=ENDINGS][,label=ENDING][,classes=FILE]",
+    "hf:FOLDER|OWNER/NAME[,config=…,split=…,image=COLUMN,label=COLUMN,classes=FILE,download=yes]",
+    "webdataset:SHARDS[,image=jpg;png,label=cls,classes=FILE]",
     "MODULE:FACTORY",
 )
 

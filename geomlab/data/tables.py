@@ -123,7 +123,7 @@ class _Parquet(Table):
         import pyarrow.parquet
 
         self._path = path
-        self._file = pyarrow.parquet.ParquetFile(path, memory_map=True)
+        self._file = pyarrow.parquet.ParquetFile(path)
         self.schema = self._file.schema_arrow
         about, size = self._file.metadata, path.stat().st_size
         counts = [about.row_group(i).num_rows for i in range(about.num_row_groups)]

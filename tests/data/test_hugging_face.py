@@ -118,7 +118,7 @@ def test_the_splits_are_those_of_the_library(names: list[str], tmp_path: Path) -
         source = open_source(f"hf:{tmp_path / 'set'},split={split}")
         assert source.index("id").labels.tolist() == data["label"][:]
     if len(theirs) > 1:
-        with pytest.raises(UserError, match="does not say its split; there are train, .*: add split=…"):
+        with pytest.raises(UserError, match=r"does not say its split; there are \w+, train: add split=…"):
             open_source(f"hf:{tmp_path / 'set'}")
 
 
@@ -170,7 +170,7 @@ def test_labels_that_are_none(kind: Any, values: list[Any], message: str, tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "must hold the names"), ("a\na\n", "each once"), ("a\n", "the label of sample 1 is 1; .*fewer than there are")],
+    [("", "must hold the names"), ("a\na\n", "each once"), ("a\n", "sample 1 is 1; .*fewer than there are")],
 )  # fmt: skip
 def test_names_that_are_none(text: str, message: str, tmp_path: Path) -> None:
     folder = stored(made(), tmp_path / "set")
@@ -191,7 +191,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
         open_source(f"hf:{folder},image=mask")
     with pytest.raises(UserError, match="no label 'coarse'; there are number, label, fine"):
         open_source(f"hf:{folder},image=mask,label=coarse")
-    with pytest.raises(UserError, match="column number holds .*; expected images as bytes or files"):
+    with pytest.raises(UserError, match=r"column number holds .*; expected images as bytes or files"):
         open_source(f"hf:{folder},image=number")
     source = open_source(f"hf:{folder},image=mask,label=fine")
     assert source.index("id").labels.tolist() == list(range(12))
@@ -202,11 +202,11 @@ def test_a_table_of_others_without_the_library(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     source = open_source(f"hf:{tmp_path}")
     assert source.images("id", np.arange(4), None).shape == (4, 3, 16, 24)
+    (tmp_path / "nested").mkdir()
     nested = pyarrow.table({"x": [{"bytes": jpeg(i)} for i in range(4)], "label": ["a", "b"] * 2})
-    pyarrow.parquet.write_table(nested, tmp_path / "x.parquet")
-    assert torch.equal(
-        open_source(f"hf:{tmp_path}").images("id", np.arange(4), 8), source.images("id", np.arange(4), 8)
-    )
+    pyarrow.parquet.write_table(nested, tmp_path / "nested" / "x.parquet")
+    other = open_source(f"hf:{tmp_path / 'nested'}")
+    assert torch.equal(other.images("id", np.arange(4), 8), source.images("id", np.arange(4), 8))
 
 
 def test_files_of_several_kinds(tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_a_path_is_followed_below_the_folder_alone(tmp_path: Path) -> None:
     secret = hostile.picture(tmp_path / "secret.png")
     folder = tmp_path / "set"
     inside = hostile.picture(folder / "images" / "0.png")
-    (folder / "link.png").symlink_to(secret)
-    paths = ("images/0.png", str(inside), "images/../../secret.png", str(secret), "link.png", "https://x.org/a.png",
+    (folder / "images" / "link.png").symlink_to(secret)
+    paths = ("images/0.png", str(inside), "images/../../secret.png", str(secret), "images/link.png", "https://x.org/a.png",
              "file:///etc/passwd", "zip://a.png::/x.zip", "a\0.png", "images/none.png", "/dev/zero")  # fmt: skip
     source = with_paths(folder, *paths)
     assert source.images("id", np.arange(2), 8).shape == (2, 3, 8, 8)
@@ -314,7 +314,7 @@ def test_a_link_out_of_the_folder(tmp_path: Path) -> None:
     (shard,) = folder.glob("*.arrow")
     shard.rename(tmp_path / "elsewhere.arrow")
     shard.symlink_to(tmp_path / "elsewhere.arrow")
-    with pytest.raises(UserError, match="a symbolic link that leads out of .*add links=yes"):
+    with pytest.raises(UserError, match=r"a symbolic link that leads out of .*add links=yes"):
         open_source(f"hf:{folder}")
     assert open_source(f"hf:{folder},links=yes").index("id").labels.tolist() == [0, 1] * 6
 
@@ -333,7 +333,7 @@ def test_a_damaged_table_is_refused(form: str, at: float, tmp_path: Path) -> Non
 def test_offsets_that_lead_out_of_the_file(tmp_path: Path) -> None:
     """Arrow itself would read there."""
     cells = pyarrow.array([b"x" * 100, b"y" * 50])
-    offsets = np.array([0, 100, 1 << 30], dtype=np.int32)
+    offsets = np.array([0, 1 << 30, 150], dtype=np.int32)  # a cheap check looks at the last alone
     odd = pyarrow.BinaryArray.from_buffers(
         cells.type, 2, [None, pyarrow.py_buffer(offsets), cells.buffers()[2]]
     )
@@ -388,6 +388,12 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         open_source(f"hf:{tmp_path}")
 
 
+def test_a_table_of_no_rows(tmp_path: Path) -> None:
+    stored(made().select([]), tmp_path / "set")
+    with pytest.raises(UserError, match="its split train has no rows"):
+        open_source(f"hf:{tmp_path / 'set'}")
+
+
 def test_columns_that_cannot_be_understood(tmp_path: Path) -> None:
     about = json.dumps({"info": {"features": {"image": {"_type": "Exec", "x": 1}}}})
     table = pyarrow.table({"image": [b""], "label": [0]}).replace_schema_metadata({"huggingface": about})
@@ -409,13 +415,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An empty cache, and a network of which every use is listed and fails."""
     asked: list[str] = []
 
-    def send(self: object, request: Any, **_: object) -> None:
-        asked.append(str(request.url))
+    def getaddrinfo(host: object, *_: object, **__: object) -> None:
+        asked.append(str(host))
         raise OSError("no network in tests")
 
-    from huggingface_hub.utils import _http
-
-    monkeypatch.setattr(_http.httpx.HTTPTransport, "handle_request", send)
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("time.sleep", lambda _: None)  # before it tries again
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -426,19 +431,18 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_hub_is_asked_only_where_the_user_says_so(hub: list[str]) -> None:
     with pytest.raises(
-        UserError, match="cannot open me/set: .*; to fetch it, add download=yes to the SPEC once"
+        UserError, match=r"cannot open me/set: .*; to fetch it, add download=yes to the SPEC once"
     ):
         open_source("hf:me/set")
     assert hub == []
     assert not datasets.config.HF_HUB_OFFLINE
     assert not constants.HF_HUB_OFFLINE
-    with pytest.raises(UserError, match="the checkpoint asks to download .* name it yourself: --data"):
+    with pytest.raises(UserError, match=r"the checkpoint asks to download .* name it yourself: --data"):
         open_recorded("hf:me/set,download=yes", None)
     assert hub == []
-    with pytest.raises(UserError, match="cannot open me/set: .*; check its name"):
+    with pytest.raises(UserError, match=r"cannot open me/set: .*; check its name"):
         open_source("hf:me/set,download=yes")
     assert hub
-    assert all("me/set" in url for url in hub)
 
 
 def test_a_set_that_is_in_the_cache(

@@ -53,7 +53,7 @@ def planned(manifest: dict[str, Any] | Any) -> list[tuple[str, str | None]]:
 
 
 def gather_warnings(results: Results, checkpoint: str) -> list[str]:
-    """What the cells warn of, each sentence once with the measurements and conditions it is of; then what is missing."""
+    """What the cells warn of, each sentence once with what it is of; then what is missing."""
     said: dict[str, dict[str, list[str]]] = {}
     missing: dict[str, list[str]] = {}
     for measurement, condition in planned(results.manifests[checkpoint]):

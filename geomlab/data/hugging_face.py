@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Size
 from geomlab.data.decode import read_images
 from geomlab.data.hub import cached, library
 from geomlab.data.labels import named_classes, numbered
@@ -61,8 +62,8 @@ class HuggingFace(Source):
         """Rows in the order of the files; ids are their numbers, with the split."""
         return Index(np.array([f"{self._split}/{row}" for row in range(len(self._labels))]), self._labels)
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
-        """As of files: shorter side resized to `size` (bicubic), centre crop; an orientation in EXIF is not applied."""
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
+        """As of files: resized and cut as `size` says; an orientation in EXIF is not applied."""
         return read_images(self._places(rows.tolist()), size, self._limits)
 
     def _places(self, rows: Sequence[int]) -> Iterator[Place]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Size
 from geomlab.data.archives import open_archive
 from geomlab.data.braces import expanded
 from geomlab.data.decode import SUFFIXES, read_images
@@ -67,8 +68,8 @@ class WebDataset(Source):
         """By shard and name; ids are `<shard>/<name>`."""
         return Index(self._ids, self._labels)
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
-        """As of files: shorter side resized to `size` (bicubic), centre crop."""
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
+        """As of files: resized and cut as `size` says."""
         return read_images([self._images[row] for row in rows], size, self._limits)
 
 

@@ -1,14 +1,15 @@
 """Arrow and Parquet files read by rows, in place: nothing of them is converted, copied to a cache or decoded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.data.arrow_streams import is_compressed, start_of
 from geomlab.data.places import printable
 from geomlab.errors import UserError
 
@@ -75,32 +76,24 @@ class _Arrow(Table):
 
         self._path = path
         source = pyarrow.memory_map(str(path))
-        try:
-            reader = pyarrow.ipc.open_stream(source)
-            batches = list(self._checked(reader, path))
-        except pyarrow.ArrowInvalid:  # the other form of the two
-            reader = pyarrow.ipc.open_file(source)
-            batches = list(
-                self._checked((reader.get_batch(i) for i in range(reader.num_record_batches)), path)
-            )
-        self.schema = reader.schema
-        self._table = pyarrow.Table.from_batches(batches, schema=reader.schema)
-        self.rows = self._table.num_rows
-        self._valid: set[str] = set()
-
-    @staticmethod
-    def _checked(batches: Iterator[Any], path: Path) -> Iterator[Any]:
-        size = path.stat().st_size
-        for batch in batches:
-            if batch.nbytes > size or batch.num_rows > size:
+        start = start_of(source)
+        source.seek(start)
+        for message in _messages(pyarrow.ipc.MessageReader.open_stream(source)):
+            if is_compressed(message.type, message.metadata.to_pybytes()):
                 raise UserError(
-                    f"{printable(str(path))}: holds more than its {size:,} bytes; write it uncompressed, or as Parquet"
+                    f"{printable(str(path))}: is compressed; write it uncompressed, or as Parquet"
                 )
-            yield batch
+        source.seek(start)
+        self._table = pyarrow.ipc.open_stream(source).read_all()
+        self.schema, self.rows = self._table.schema, self._table.num_rows
+        _check_rows(path, self.rows)
+        self._valid: set[str] = set()
 
     def column(self, name: str) -> list[Any]:
         with reading(self._path):
-            return list(self._validated(name).to_pylist())
+            column = self._validated(name)
+            parts = (column.slice(at, _LABELS_AT_ONCE) for at in range(0, self.rows, _LABELS_AT_ONCE))
+            return _listed(parts)
 
     def cells(self, name: str, rows: Sequence[int]) -> Iterator[Any]:
         with reading(self._path):
@@ -125,21 +118,16 @@ class _Parquet(Table):
         self._path = path
         self._file = pyarrow.parquet.ParquetFile(path)
         self.schema = self._file.schema_arrow
-        about, size = self._file.metadata, path.stat().st_size
+        about = self._file.metadata
         counts = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         self.rows = about.num_rows
-        if self.rows > size or self.rows != sum(counts) or min(counts, default=0) < 0:
-            raise UserError(f"{printable(str(path))}: declares {self.rows:,} rows in {size:,} bytes")
+        _check_rows(path, self.rows if min(counts, default=0) >= 0 and sum(counts) == self.rows else -1)
         self._starts: NDArray[np.int64] = np.cumsum([0, *counts])
 
     def column(self, name: str) -> list[Any]:
-        once: dict[Any, Any] = {}  # a name that a dictionary holds once is kept once
         with reading(self._path):
-            return [
-                once.setdefault(value, value)
-                for batch in self._file.iter_batches(_LABELS_AT_ONCE, columns=[name])
-                for value in batch.column(0).to_pylist()
-            ]
+            batches = self._file.iter_batches(_LABELS_AT_ONCE, columns=[name])
+            return _listed(batch.column(0) for batch in batches)
 
     def cells(self, name: str, rows: Sequence[int]) -> Iterator[Any]:
         group, start = -1, 0
@@ -156,3 +144,21 @@ class _Parquet(Table):
                     batch = next(batches)
                 value = batch.column(0)[row - start].as_py()
             yield value
+
+
+def _check_rows(path: Path, rows: int) -> None:
+    size = path.stat().st_size
+    if not 0 <= rows <= size:  # each has an image
+        raise UserError(f"{printable(str(path))}: declares {rows:,} rows in {size:,} bytes; fetch it again")
+
+
+def _listed(parts: Iterable[Any]) -> list[Any]:
+    """Values of arrays; one that a dictionary holds once is kept once."""
+    once: dict[Any, Any] = {}
+    return [once.setdefault(value, value) for part in parts for value in part.to_pylist()]
+
+
+def _messages(reader: Any) -> Iterator[Any]:
+    with suppress(StopIteration):
+        while True:
+            yield reader.read_next_message()

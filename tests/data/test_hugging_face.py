@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from huggingface_hub import constants
 from PIL import Image
 
+from geomlab.data.arrow_streams import is_compressed
 from geomlab.data.draw import draw
 from geomlab.data.source import Source
 from geomlab.data.sources import open_recorded, open_source
@@ -344,13 +346,35 @@ def test_offsets_that_lead_out_of_the_file(tmp_path: Path) -> None:
         open_source(f"hf:{tmp_path}").images("id", np.arange(2), 8)
 
 
-def test_a_table_larger_than_its_file(tmp_path: Path) -> None:
-    table = pyarrow.table({"image": [b"0" * 100_000] * 9, "label": [0] * 9})
+@pytest.mark.parametrize("form", ["new_stream", "new_file"])
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_compressed_table_is_refused_before_it_is_decompressed(
+    form: str, column: str, tmp_path: Path
+) -> None:
+    """Of a dictionary, or of a batch."""
+    large = pyarrow.array([b"0" * (1 << 28)])
+    table = pyarrow.table({"image": large, "label": [0]})
+    if column == "label":
+        table = pyarrow.table({"image": [b""], "label": large.dictionary_encode()})
     options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
-    with pyarrow.ipc.new_stream(str(tmp_path / "x.arrow"), table.schema, options=options) as writer:
+    with getattr(pyarrow.ipc, form)(str(tmp_path / "x.arrow"), table.schema, options=options) as writer:
         writer.write_table(table)
-    with pytest.raises(UserError, match=r"x\.arrow: holds more than its [\d,]+ bytes; write it uncompressed"):
+    del table, large
+    assert (tmp_path / "x.arrow").stat().st_size < 1 << 20
+    pool = pyarrow.default_memory_pool()
+    before = (
+        pool.total_bytes_allocated() if hasattr(pool, "total_bytes_allocated") else pool.bytes_allocated()
+    )
+    with pytest.raises(UserError, match=r"x\.arrow: is compressed; write it uncompressed, or as Parquet"):
         open_source(f"hf:{tmp_path}")
+    after = pool.total_bytes_allocated() if hasattr(pool, "total_bytes_allocated") else pool.bytes_allocated()
+    assert after - before < 1 << 20
+
+
+def test_an_offset_out_of_a_message() -> None:
+    for metadata in (b"", b"\xff" * 64, struct.pack("<Ii", 4, 1 << 30)):
+        with pytest.raises(struct.error):
+            is_compressed("record batch", metadata)
 
 
 def test_more_rows_than_bytes(tmp_path: Path) -> None:

@@ -362,13 +362,10 @@ def test_a_compressed_table_is_refused_before_it_is_decompressed(
     del table, large
     assert (tmp_path / "x.arrow").stat().st_size < 1 << 20
     pool = pyarrow.default_memory_pool()
-    before = (
-        pool.total_bytes_allocated() if hasattr(pool, "total_bytes_allocated") else pool.bytes_allocated()
-    )
+    before = pool.total_bytes_allocated()
     with pytest.raises(UserError, match=r"x\.arrow: is compressed; write it uncompressed, or as Parquet"):
         open_source(f"hf:{tmp_path}")
-    after = pool.total_bytes_allocated() if hasattr(pool, "total_bytes_allocated") else pool.bytes_allocated()
-    assert after - before < 1 << 20
+    assert pool.total_bytes_allocated() - before < 1 << 20
 
 
 def test_an_offset_out_of_a_message() -> None:

@@ -41,8 +41,9 @@ def analyze(
     model: Spec = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPEC", help="clean, fgsm:eps=4/255, pgd:eps=4/255,steps=10, domain:NAME, "
-                     "corruption:gaussian_noise,severity=3; may be repeated."),
+        typer.Option(metavar="SPEC", help="clean, fgsm:eps=4/255, pgd:eps=4/255,steps=10, apgd, features, "
+                     "worst:apgd+pgd, autoattack, domain:NAME, corruption:gaussian_noise,severity=3 or another of "
+                     "ImageNet-C; may be repeated."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="Of accuracy,curvature,landscape,features; default all.")

@@ -1,6 +1,5 @@
 """A checkpoint by its file, or a pretrained network by a model SPEC that names its weights."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from geomlab import architectures, checkpoint
@@ -25,5 +24,5 @@ def read(given: Path | str) -> Checkpoint:
     if Path(given).exists() or ":" not in text or parse(text).head not in architectures.LIBRARIES:
         return checkpoint.read(given)
     tensors, preprocessing = architectures.own_weights(text)
-    about = {"architecture": {"spec": text}, "preprocessing": asdict(preprocessing)}
+    about = {"architecture": {"spec": text}, "preprocessing": preprocessing.described()}
     return Checkpoint(tensors, about, Path(text))

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from geomlab import params
+from geomlab.architectures.frame import resizing
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
@@ -143,11 +144,13 @@ def preprocessing_of_clip(model: Any) -> Preprocessing:
     import open_clip as library
 
     info = getattr(model.visual, "preprocess_cfg", {})
-    size = info.get("size", model.visual.image_size)
+    given = info.get("size", model.visual.image_size)
+    size = given if isinstance(given, int) else given[0]
     return Preprocessing(
-        size if isinstance(size, int) else size[0],
+        size,
         tuple(info.get("mean", library.OPENAI_DATASET_MEAN)),
         tuple(info.get("std", library.OPENAI_DATASET_STD)),
+        *resizing(size, size, info.get("interpolation", "bicubic"), info.get("resize_mode", "shortest")),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from geomlab.architectures import clips
+from geomlab.architectures.frame import resizing
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.errors import UserError
 from geomlab.spec import Spec
@@ -68,7 +69,7 @@ _FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def preprocessing(repository: "Repository", vision: Any) -> Preprocessing:
-    """What stands before the network. Files are resized by the data source, whatever the library's own way.
+    """What stands before the network, and how files are resized for it.
 
     Args:
         repository: of the model.
@@ -94,7 +95,21 @@ def preprocessing(repository: "Repository", vision: Any) -> Preprocessing:
         )
     if wrong is not None or mean is None or std is None:
         raise UserError(f"'{repository.spec}': its {name} has {wrong}")
-    return Preprocessing(vision.image_size, mean, std)
+    size = vision.image_size
+    return Preprocessing(size, mean, std, *resizing(size, size, *_resized(about)))
+
+
+_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""Pillow's, by the number that the file gives."""
+
+
+def _resized(about: Mapping[str, Any]) -> tuple[str, str]:
+    """Interpolation, and mode: CLIP's cuts out the centre, SigLIP's says both sides."""
+    number = about.get("resample", 3)
+    known = isinstance(number, int) and 0 <= number < len(_FILTERS)
+    size = about.get("size")
+    squashed = isinstance(size, dict) and "height" in size and not about.get("do_center_crop", False)
+    return _FILTERS[number] if known else "bicubic", "squash" if squashed else "shortest"
 
 
 def _unsaid(about: Mapping[str, Any], size: int) -> str | None:

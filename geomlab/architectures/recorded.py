@@ -3,8 +3,10 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from geomlab.architectures.frame import INTERPOLATIONS, MODES
 from geomlab.architectures.network import Labels
 from geomlab.errors import UserError
 from geomlab.files import is_folder
@@ -64,21 +66,33 @@ def preprocessing_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
         }
         if "size" in given:
             fields["size"] = None if given["size"] is None else operator.index(given["size"])
+            # One that records its size was measured or trained with these, where it does not say otherwise.
+            fields |= {"resize": None, "interpolation": "bicubic", "mode": "shortest"}
+        if given.get("resize") is not None:
+            fields["resize"] = operator.index(given["resize"])
+        for name, known in (("interpolation", INTERPOLATIONS), ("mode", MODES)):
+            if given.get(name) is not None:
+                fields[name] = known[known.index(given[name])]
         channels = {len(fields[name]) for name in ("mean", "std") if name in fields}
-        size = fields.get("size")
-        if len(channels) > 1 or 0 in channels or (size is not None and size < 1):
+        sides = [fields[name] for name in ("size", "resize") if fields.get(name) is not None]
+        if len(channels) > 1 or 0 in channels or min(sides, default=1) < 1:
             raise ValueError("numbers, but not such ones")
     except (TypeError, ValueError) as error:
         raise UserError(
             f"the checkpoint's preprocessing is {given}; expected numbers: size, a whole one of at least 1, "
-            "and mean and std, one a channel each"
+            "and mean and std, one a channel each; of resizing as docs/checkpoint.md says"
         ) from error
     return fields
 
 
 def _on_the_hub(spec: str) -> bool:
+    """Whether building it may download something. Of timm and torchvision nothing is, beside a file of weights."""
     parsed = parse(spec)
-    return parsed.head == "transformers" and not is_folder(parsed.positional)
+    if parsed.head == "transformers":
+        return not is_folder(parsed.positional)
+    tag = parsed.option("pretrained")
+    tagged = tag is not None and not Path(tag).is_file()
+    return parsed.head == "open_clip" and (tagged or parsed.positional.startswith("hf-hub:"))
 
 
 def runs_code(spec: str) -> bool:

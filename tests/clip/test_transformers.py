@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +20,8 @@ from geomlab import architectures, checkpoint, clip, pretrained, subject
 from geomlab.architectures import Labels, clips
 from geomlab.checkpoint import Checkpoint
 from geomlab.clip import huggingface, kept
+from geomlab.data.decode import fit
+from geomlab.data.places import Limits
 from geomlab.differentiable import plain_attention
 from geomlab.errors import UserError
 from geomlab.features.texts import extract_texts
@@ -486,6 +490,16 @@ def test_what_is_no_folder_and_no_repository(place: str) -> None:
 IMAGE_FILE = "preprocessor_config.json"
 
 
+def test_files_are_resized_as_the_library_does(kind: str, here: Path) -> None:
+    """CLIP's cuts out the centre, SigLIP's squeezes."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    image, found = Image.fromarray(noise).resize((45, 30)), huggingface_preprocessing(here)
+    theirs = folders.processor(kind)(image, return_tensors="pt")["pixel_values"][0]
+    mean, std = (torch.tensor(one)[:, None, None] for one in (found.mean, found.std))
+    ours = (fit(image, found.frame, Limits()) - mean) / std
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2 / 255 / min(found.std))  # it rounds to bytes
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -513,13 +527,16 @@ def test_preprocessing_in_the_forms_it_is_saved_in(kind: str, here: Path, tmp_pa
     where = copied(here, tmp_path)
     own = folders.processor(kind)
     mean, std = tuple(own.image_mean), tuple(own.image_std)
-    assert huggingface_preprocessing(where) == architectures.Preprocessing(16, mean, std)
+    mode = {"clip": "shortest", "siglip": "squash"}[kind]
+    assert huggingface_preprocessing(where) == architectures.Preprocessing(16, mean, std, mode=mode)
     about = json.loads((where / IMAGE_FILE).read_text())
-    folders.change(where / IMAGE_FILE, size=16, do_normalize=False, image_mean=None)  # of early versions
-    assert huggingface_preprocessing(where) == architectures.Preprocessing(16, (0.0,) * 3, (1.0,) * 3)
+    early = {"size": 16, "do_normalize": False, "image_mean": None, "resample": 2}
+    folders.change(where / IMAGE_FILE, **early)
+    bare = architectures.Preprocessing(16, (0.0,) * 3, (1.0,) * 3, interpolation="bilinear")
+    assert huggingface_preprocessing(where) == bare
     (where / IMAGE_FILE).unlink()
     (where / "processor_config.json").write_text(json.dumps({"image_processor": about}))
-    assert huggingface_preprocessing(where) == architectures.Preprocessing(16, mean, std)
+    assert huggingface_preprocessing(where) == architectures.Preprocessing(16, mean, std, mode=mode)
     folders.change(where / "processor_config.json", image_processor=None)
     refused(where, r"holds no preprocessor_config\.json")
 

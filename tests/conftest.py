@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from tests import typecheck
 
-install_import_hook(["geomlab", "grace"], f"{typecheck.__name__}.check")
+typecheck.install("geomlab", "grace")
 settings.register_profile("geomlab", deadline=None, derandomize=True)
 settings.load_profile("geomlab")
 

@@ -16,7 +16,8 @@ test: $(VENV)/.test  ## lint, types, layering, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	# A core each: two threads gain less. The longest file first, so that none waits for it at the end.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_real_input.py tests
+	# Bytecode is kept whatever the user's shell says: else each process that a test starts compiles all of it.
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_real_input.py tests
 
 test-slow: $(VENV)/.test  ## the longer proofs
 	$(BIN)/python -m pytest -m slow

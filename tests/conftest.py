@@ -36,5 +36,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the figures' files, for tests that do not look at them: they are most of a small analysis."""
+    """Leave out all pictures, for tests that do not look at them: they are most of a small analysis."""
+    monkeypatch.setattr("geomlab.render.folder.pictures", lambda _: ())
+
+
+@pytest.fixture
+def unfiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures' files alone; the report has its pictures."""
     monkeypatch.setattr("geomlab.render.folder._write_figures", lambda *_: ())

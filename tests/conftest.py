@@ -15,6 +15,17 @@ settings.load_profile("geomlab")
 
 pytest_plugins = ["tests.synthetic"]
 
+LONGEST = (
+    *("test_real_input.py", "test_resume.py", "test_render.py", "features/test_index.py", "test_bound.py"),
+    *("grace/bench/test_processes.py", "test_out.py", "grace/test_resume.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker waits for one at the end; pytest sorts its arguments itself."""
+    place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:

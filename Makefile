@@ -15,8 +15,9 @@ test: $(VENV)/.test  ## lint, types, layering, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	# A core each: two threads gain less. The longest file first, so that none waits for it at the end.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_real_input.py tests
+	# A core each: two threads gain less. In the order of tests/conftest.py: the longest files first.
+	# Bytecode is kept whatever the user's shell says: else each process that a test starts compiles all of it.
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 test-slow: $(VENV)/.test  ## the longer proofs
 	$(BIN)/python -m pytest -m slow

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -65,7 +66,7 @@ class Options(TypedDict, total=False):
         on_disk: precision of features that do not fit the memory: float32 (default), as computed, or float16.
         trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
-        samples: a condition; default: the budget's.
+        samples: a condition; default: the budget's, fewer where a measure takes hundreds of passes of a large network.
         batch_size: samples in memory at a time; default 256. Where memory runs out, half, and the results say so.
         seed: of everything random; default 0.
         device: auto (default), cpu or cuda.
@@ -147,11 +148,11 @@ class Settings:
     def __post_init__(self) -> None:
         from geomlab.batchnorm import MODES
         from geomlab.features.extraction import POOLINGS
+        from geomlab.measure.budget import BUDGETS, MEASURES
         from geomlab.measure.curvature import EIGENSOLVERS, MATRICES
         from geomlab.measure.features import PRECISIONS, PROJECTIONS
         from geomlab.measure.landscape import ATTACKS
         from geomlab.measure.paths import parsed
-        from geomlab.study import BUDGETS, MEASURES
 
         unknown = [name for name in self.measures if name not in MEASURES]
         if unknown:
@@ -423,7 +424,8 @@ def _study(
 ) -> "Study":
     """The study asked for; where one is resumed, together with what it was."""
     from geomlab.data.condition import parse_conditions
-    from geomlab.study import BUDGETS, MEASURES, Study, measurements
+    from geomlab.measure.budget import BUDGETS, MEASURES, measurements
+    from geomlab.study import Study
 
     budget = BUDGETS[settings.budget]
     specs = [c["spec"] for c in old["conditions"]] if old else source.conditions
@@ -471,7 +473,8 @@ def _study(
         trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
-    return Study(network, digest, conditions, chosen, settings.seed, kept)
+    work = inf if settings.samples else budget.work  # samples that are asked for are taken by all measures
+    return Study(network, digest, conditions, chosen, settings.seed, kept, work=work)
 
 
 def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:

@@ -41,8 +41,9 @@ def analyze(
     model: Spec = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPEC", help="clean, fgsm:eps=4/255, pgd:eps=4/255,steps=10, domain:NAME, "
-                     "corruption:gaussian_noise,severity=3; may be repeated."),
+        typer.Option(metavar="SPEC", help="clean, fgsm:eps=4/255, pgd:eps=4/255,steps=10, apgd, features, "
+                     "worst:apgd+pgd, autoattack, domain:NAME, corruption:gaussian_noise,severity=3 or another of "
+                     "ImageNet-C; may be repeated."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(help="Of accuracy,curvature,landscape,features,sanity; default all.")
@@ -88,7 +89,7 @@ def analyze(
         int | None, typer.Option(metavar="N", help="Samples of training, n of the bound's terms; else swept.")
     ] = None,
     budget: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
-    samples: Annotated[int | None, typer.Option(metavar="N", help="A condition.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="A condition; by default the budget's.")] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples at a time.")] = 256,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -157,12 +158,15 @@ def figures(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Of geoml
 
 
 @app.command()
-def info(checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint file.")]) -> None:
+def info(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="A checkpoint file, or a folder of transformers.")
+    ],
+) -> None:
     """What a file is, what it holds, and the command that would analyse it. Never runs code from it."""
-    from geomlab.checkpoint import read
-    from geomlab.information import describe
+    from geomlab.information import of
 
-    console.say(describe(read(checkpoint)))
+    console.say(of(checkpoint))
 
 
 def main(args: Sequence[str] | None = None) -> int:

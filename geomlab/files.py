@@ -26,3 +26,11 @@ def replace(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def is_folder(name: str) -> bool:
+    """Whether there is a folder of this name; no name, and one that the file system does not take or hides, are not."""
+    try:
+        return bool(name) and Path(name).is_dir()
+    except (OSError, ValueError):
+        return False

@@ -3,9 +3,12 @@
 import re
 import shlex
 from collections.abc import Collection
+from pathlib import Path
 
 from geomlab import architectures, checkpoint
 from geomlab.checkpoint import Checkpoint
+from geomlab.errors import UserError
+from geomlab.spec import escape, parse
 
 # A name that only weights of this kind have, and what they are; the first that fits.
 _KINDS = (
@@ -13,7 +16,8 @@ _KINDS = (
         r"(module\.|model\.)*image_encoder\.model\.",
         "classifier of wise-ft: an image tower of a CLIP and a head",
     ),
-    (r"vision_model\.(embeddings|encoder)", "CLIP or SigLIP of Hugging Face transformers"),
+    (r"(model\.)*vision_model\.head\.probe$", "SigLIP of Hugging Face transformers"),
+    (r"(model\.)*vision_model\.(embeddings|encoder)\.", "CLIP of Hugging Face transformers"),
     (r"(.*\.)?token_embedding\.weight$", "CLIP of open_clip or OpenAI"),
     (
         r"(.*\.)?(class_embedding|attnpool\.positional_embedding)$",
@@ -22,6 +26,29 @@ _KINDS = (
     (r"cls_token$|patch_embed\.", "vision transformer, perhaps of timm"),
     (r"layer1\.0\.conv1\.weight$", "ResNet, perhaps of torchvision or timm"),
 )
+
+
+def of(path: Path) -> str:
+    """As `describe`, of a file or of a folder that transformers wrote.
+
+    Raises:
+        UserError: if it cannot be read, or the folder holds no such model.
+    """
+    if not path.is_dir():
+        return describe(checkpoint.read(path))
+    from geomlab.clip import huggingface  # open_clip takes half a second
+
+    spec = f"transformers:{escape(str(path))}"
+    repository = huggingface.Repository.of(parse(spec))
+    kind = (repository.json(huggingface.CONFIG) or {}).get("model_type")
+    if kind not in huggingface.KINDS:
+        raise UserError(
+            f"{path}: a folder, and no model of transformers that geomlab takes ({', '.join(huggingface.KINDS)}); "
+            "give a checkpoint file"
+        )
+    facts = checkpoint.describe(repository.weights())
+    command = "".join(filter(str.isprintable, shlex.join(["geomlab", "analyze", spec, "--data", "SPEC"])))
+    return f"{'is:':<14}{kind} of Hugging Face transformers, a folder\n{facts}\n{'analyse:':<14}{command}"
 
 
 def describe(read: Checkpoint) -> str:
@@ -53,7 +80,7 @@ def _kind(read: Checkpoint) -> tuple[str, str | None]:
     if found is None:
         return "state_dict of a network that is not recognised", "MODULE:FACTORY"
     if "transformers" in found:
-        return f"{found}, which geomlab does not build; save open_clip's state_dict", "MODULE:FACTORY"
+        return f"{found}, whose folder has the config and the tokenizer", "transformers:FOLDER"
     if "CLIP" not in found:
         return found, "timm:NAME"
     return _clip(read, found)

@@ -69,8 +69,11 @@ class BatchLimit:
             release(subject.device)  # here: while it is handled, an error holds what there was
 
 
+HELD = 2 << 30  # bytes of images beside the clean ones, of one condition at least: ours
+
+
 class Realised:
-    """The clean inputs and those of one condition at a time, however many conditions there are.
+    """The clean inputs, and those of the conditions that were asked for last: an attack is not made once a measure.
 
     Args:
         subject: the network.
@@ -79,24 +82,27 @@ class Realised:
 
     def __init__(self, subject: Subject, limit: BatchLimit) -> None:
         self._subject, self._limit = subject, limit
-        self._clean: Batches | None = None
-        self._last: tuple[Condition, Batches] | None = None
+        self._clean: dict[int, Batches] = {}
+        self._held: dict[tuple[str, int], Batches] = {}  # name and n; the last that was asked for at the end
 
     def clean(self, condition: Condition) -> Batches:
-        """What every condition starts from."""
-        if self._clean is None:
-            self._clean = self.limited(condition).clean(self._subject)
-        self._clean = self._taken(self._clean, condition)
-        return self._clean
+        """What every condition of as many samples starts from."""
+        found = self._clean.get(condition.n)
+        if found is None:
+            found = self.limited(condition).clean(self._subject)
+        self._clean[condition.n] = self._taken(found, condition)
+        return self._clean[condition.n]
 
     def __call__(self, condition: Condition) -> Batches:
         """What the condition gives."""
-        if self._last is None or self._last[0] is not condition:
-            self._last = None  # let go before the next is made
-            batches = self.limited(condition).realise(self._subject, self.clean(condition))
-            self._last = condition, batches
-        self._last = condition, self._taken(self._last[1], condition)
-        return self._last[1]
+        key = condition.name, condition.n
+        found = self._held.pop(key, None)
+        if found is None:
+            clean = self.clean(condition)
+            self._make_room(clean.images.nbytes)  # before it is made; another domain's are about as large
+            found = self.limited(condition).realise(self._subject, clean)
+        self._held[key] = self._taken(found, condition)
+        return self._held[key]
 
     def limited(self, condition: Condition) -> Condition:
         """The condition, as many samples at a time as the limit allows."""
@@ -109,6 +115,11 @@ class Realised:
         """
         attacked = condition.kind == "adversarial"
         return {"clean": self.clean(condition).digest, "inputs": None if attacked else self(condition).digest}
+
+    def _make_room(self, size: int) -> None:
+        """Let go of what was asked for longest ago."""
+        while self._held and size + sum(one.images.nbytes for one in self._held.values()) > HELD:
+            del self._held[next(iter(self._held))]
 
     def _taken(self, batches: Batches, condition: Condition) -> Batches:
         size = self._limit.of(condition.batch_size)

@@ -1,10 +1,10 @@
 """A study of one checkpoint: conditions × measurements, of which the missing cells are run."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from math import inf
 from typing import Any
 
 import xarray as xr
@@ -16,8 +16,6 @@ from geomlab.data.condition import Condition
 from geomlab.errors import UserError
 from geomlab.features.extraction import Pooled
 from geomlab.measure import (
-    Accuracy,
-    Bound,
     Curvature,
     Derived,
     Drift,
@@ -27,9 +25,9 @@ from geomlab.measure import (
     Measurement,
     OfAttack,
     Paths,
-    Sanity,
     Single,
 )
+from geomlab.measure.affordable import affordable
 from geomlab.measure.base import warned
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast, too_large
@@ -42,143 +40,6 @@ from geomlab.rng import generator
 from geomlab.subject import Subject
 
 AT_ONCE = 2 << 30  # bytes of inputs that are held for a joint measurement, of one condition at least: ours
-MEASURES = (
-    "accuracy",
-    "curvature",
-    "landscape",
-    "features",
-    "sanity",
-)  # drift comes with a reference, so does the bound; paths are asked for
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much is spent. The sizes are ours: quick is for a first look, standard for a notebook, paper for print.
-
-    Attributes:
-        samples: a condition, at most those there are.
-        k: top eigenvalues.
-        probes: of the traces.
-        pairs: of probes for the layers' blocks.
-        density: probes and steps of the spectral density.
-        parts: into how many the samples are split, in turn, to see how λmax moves with n.
-        max_products: at which Lanczos stops.
-        line_points: of the line, and of a path.
-        plane_points: a side of the plane.
-        sanity: samples of an attack's sanity checks, and floating-point operations that these may take.
-    """
-
-    samples: int
-    k: int
-    probes: int
-    pairs: int
-    density: tuple[int, int]
-    parts: tuple[int, ...]
-    max_products: int
-    line_points: int
-    plane_points: int
-    sanity: tuple[int, float]
-
-
-BUDGETS = {
-    "quick": Budget(
-        samples=200,
-        k=5,
-        probes=10,
-        pairs=3,
-        density=(2, 10),
-        parts=(2,),
-        max_products=40,
-        line_points=21,
-        plane_points=11,
-        sanity=(100, 1e13),
-    ),
-    "standard": Budget(
-        samples=1000,
-        k=10,
-        probes=30,
-        pairs=8,
-        density=(4, 25),
-        parts=(2, 4, 8),
-        max_products=200,
-        line_points=41,
-        plane_points=21,
-        sanity=(100, 3e13),
-    ),
-    "paper": Budget(
-        samples=5000,
-        k=20,
-        probes=100,
-        pairs=25,
-        density=(10, 50),
-        parts=(2, 4, 8, 16),
-        max_products=500,
-        line_points=51,
-        plane_points=51,
-        sanity=(500, math.inf),
-    ),
-}
-
-
-def measurements(
-    names: Sequence[str],
-    budget: Budget,
-    *,
-    subspace: str,
-    reference: Subject | None,
-    seed: int,
-    curvature: Mapping[str, Any],
-    landscape: Mapping[str, Any],
-    features: Mapping[str, Any],
-    paths: Sequence[str] = (),
-    trained_on: int | None = None,
-) -> tuple[Measurement, ...]:
-    """The measurements of the named families, and the paths, the drift and the bound where there is a reference.
-
-    Args:
-        names: of the families.
-        budget: how much is spent.
-        subspace: of the parameters.
-        reference: network that is compared with.
-        seed: of directions.
-        curvature: what else `Curvature` is told.
-        landscape: what else `Landscape` is told.
-        features: what else `FeatureGeometry` is told.
-        paths: SPECs of the paths from the reference.
-        trained_on: samples that the network was trained on, None where that is not known.
-    """
-    built: dict[str, Measurement] = {
-        "accuracy": Accuracy(),
-        "curvature": Curvature(
-            subspace,
-            budget.k,
-            budget.probes,
-            budget.pairs,
-            budget.density,
-            budget.parts,
-            reference=reference,
-            max_products=budget.max_products,
-            **curvature,
-        ),
-        "landscape": Landscape(
-            subspace,
-            line_points=budget.line_points,
-            plane_points=budget.plane_points,
-            seed=seed,
-            reference=reference,
-            **landscape,
-        ),
-        "features": FeatureGeometry(reference, subspace=subspace, seed=seed, **features),
-        "sanity": Sanity(*budget.sanity),
-    }
-    chosen = [built[name] for name in MEASURES if name in names]
-    if reference is None:
-        return tuple(chosen)
-    moved = {name: landscape[name] for name in ("attack", "batchnorm")}
-    along = Paths(reference, tuple(paths), subspace, count=budget.line_points, seed=seed, **moved)
-    led = [along] if paths else []
-    terms = [Bound(trained_on)] if {"curvature", "features"} <= set(names) else []
-    return (*chosen, *led, Drift(reference, subspace), *terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +82,7 @@ class Study:
         seed: of everything random.
         kept: where results are that are not computed again, or None.
         limit: of a batch, which falls where memory runs out.
+        work: FLOP of a forward pass over the samples that curvature, landscape and paths take, at most.
     """
 
     subject: Subject
@@ -230,6 +92,7 @@ class Study:
     seed: int
     kept: Store | None = None
     limit: BatchLimit = field(default_factory=BatchLimit)
+    work: float = inf
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -248,17 +111,19 @@ class Study:
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift | Derived)]
         inputs = Realised(self.subject, self.limit)
+        few = partial(self._few, affordable(self.subject, inputs.clean(self.conditions[0]).images, self.work))
         from_clean = ("clean", "adversarial")  # an attack is made when it is needed
         if any(condition.kind in from_clean for condition in self.conditions):
             self._look_at(inputs.clean(self.conditions[0]), "clean")
         for condition in self.conditions:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
-            planned += [
-                self._cell(condition, one, inputs.digests(condition))
+            taken = [
+                (one, few(one, condition))
                 for one in each
                 if condition.kind == "adversarial" or not isinstance(one, OfAttack)
             ]
+            planned += [self._cell(some, one, inputs.digests(some)) for one, some in taken]
         planned += [self._derived(one, planned) for one in self.measurements if isinstance(one, Derived)]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
@@ -268,20 +133,27 @@ class Study:
         for one in each:
             one.check(self.subject, clean)
             try_derivatives(one, self.subject, clean)
-        forecasts = self._forecast(each, inputs)
+        forecasts = self._forecast([(one, few(one, self.conditions[0])) for one in each], inputs)
         return tuple(planned), forecasts
 
-    def _forecast(self, measurements: Sequence[Measurement], inputs: Realised) -> dict[str, Forecast]:
-        """What a cell of each takes, in batches that fall until memory suffices.
+    def _few(self, most: float, measurement: Measurement, condition: Condition) -> Condition:
+        """A condition with as many samples as a measurement takes."""
+        if not isinstance(measurement, Curvature | Landscape | Paths) or condition.n <= most:
+            return condition
+        return replace(condition, n=int(most))
+
+    def _forecast(
+        self, taken: Sequence[tuple[Measurement, Condition]], inputs: Realised
+    ) -> dict[str, Forecast]:
+        """What a cell of each measurement takes, in batches that fall until memory suffices.
 
         Raises:
             UserError: if it would not even with single samples.
         """
         while True:
-            clean = inputs.clean(self.conditions[0])
-            found = {one.name: forecast(one, self.subject, clean) for one in measurements}
-            large = any(too_large(found[one.name], one, self.subject) for one in measurements)
-            if not large or not self.limit.fall(self._largest):
+            found = {one.name: forecast(one, self.subject, inputs.clean(some)) for one, some in taken}
+            large = [some for one, some in taken if too_large(found[one.name], one, self.subject)]
+            if not large or not self.limit.fall(_largest(large)):
                 break
         for one in found.values():
             check_memory(one, self.subject)
@@ -293,7 +165,7 @@ class Study:
         Raises:
             UserError: as `cells`, or if memory does not suffice.
         """
-        self._within(lambda: self.plan, f"{self.subject.name}, looking at the inputs")
+        self._within(lambda: self.plan, self.conditions, f"{self.subject.name}, looking at the inputs")
 
     def remaining(self, store: Store) -> tuple[float, float]:
         """Seconds that the cells missing in a store usually take, and at most; of what `forecast` knows."""
@@ -340,24 +212,32 @@ class Study:
                 some = self._with(cell, missing, inputs)
                 where = ", ".join(one.where for one in some)
                 bar.step(f"{self.subject.name} · {where} · {cell.measurement.name}")
-                self._within(partial(self._measure, some, inputs, store), f"{where}, {cell.measurement.name}")
+                conditions = [one.condition for one in some if one.condition] or self.conditions
+                work = partial(self._measure, some, inputs, store)
+                self._within(work, conditions, f"{where}, {cell.measurement.name}")
                 missing -= {one.key.file for one in some}
             bar.advance()
 
-    @property
-    def _largest(self) -> int:
-        """Samples of a batch where memory suffices."""
-        return max(min(condition.batch_size, condition.n) for condition in self.conditions)
+    def _within(self, work: Callable[[], object], conditions: Sequence[Condition], where: str) -> None:
+        """Do something with conditions' inputs within the memory there is, in smaller batches where it has to be."""
+        self.limit.within(work, self.subject, largest=_largest(conditions), where=where)
 
-    def _within(self, work: Callable[[], object], where: str) -> None:
-        """Do something within the memory there is, in smaller batches where it has to be."""
-        self.limit.within(work, self.subject, largest=self._largest, where=where)
-
-    def _write(self, store: Store, key: CellKey, found: xr.Dataset, batches: Batches) -> None:
+    def _write(self, store: Store, cell: Cell, found: xr.Dataset, batches: Batches) -> None:
         """Store a cell, with what there is to say of how its inputs were read and taken."""
-        fewer = self.limit.said(self._largest)
-        store.write(
-            key, warned(found, *batches.warnings, *([fewer] if fewer else [])) if key.condition else found
+        if cell.condition is None:
+            store.write(cell.key, found)
+            return
+        said = (self._chosen(cell.condition), self.limit.said(min(cell.condition.batch_size, len(batches))))
+        store.write(cell.key, warned(found, *batches.warnings, *(sentence for sentence in said if sentence)))
+
+    def _chosen(self, condition: Condition) -> str | None:
+        """A sentence on samples that were not taken, None where all were."""
+        whole = next(one for one in self.conditions if one.name == condition.name)
+        if condition.n == whole.n:
+            return None
+        return (
+            f"of {condition.n} samples, where other measures take up to {whole.n}: a forward pass over more is beyond "
+            f"the {self.work:.2g} FLOP of the budget; --samples N takes N for all"
         )
 
     def _with(self, first: Cell, missing: set[str], inputs: Realised) -> list[Cell]:
@@ -365,34 +245,38 @@ class Study:
         if not isinstance(first.measurement, Joint):
             return [first]
         same = [c for c in self.cells if c.measurement is first.measurement and c.key.file in missing]
-        return same[: max(1, AT_ONCE // inputs.clean(self.conditions[0]).images.nbytes)]
+        return same[: max(1, AT_ONCE // self._clean_of(first, inputs).images.nbytes)]
+
+    def _clean_of(self, cell: Cell, inputs: Realised) -> Batches:
+        """The clean inputs that a cell starts from."""
+        return inputs.clean(cell.condition or self.conditions[0])
 
     def _measure(self, cells: list[Cell], inputs: Realised, store: Store) -> None:
         """Measure and store cells of one measurement, a single one where it is not joint."""
-        measurement, clean = cells[0].measurement, inputs.clean(self.conditions[0])
+        measurement, clean = cells[0].measurement, self._clean_of(cells[0], inputs)
         if isinstance(measurement, Joint):
-            keys = {cell.where: cell.key for cell in cells}
+            named = {cell.where: cell for cell in cells}
             realised = {cell.where: self._inputs_of(cell, inputs) for cell in cells}
             attacks = {
                 cell.where: partial(inputs.limited(cell.condition).realise, clean=clean)
                 for cell in cells
                 if cell.condition and cell.condition.kind == "adversarial"
             }
-            tiles = TileFolder(store, keys)
+            tiles = TileFolder(store, {name: cell.key for name, cell in named.items()})
             made = measurement.together(self.subject, realised, clean, tiles, attacks)
             for name, found in made.items():
-                self._write(store, keys[name], found, realised[name])
+                self._write(store, named[name], found, realised[name])
             tiles.clear()
         elif isinstance(measurement, Single):
             (cell,) = cells
             rng = generator(self.seed, measurement.name, cell.condition.spec if cell.condition else "")
             batches = self._inputs_of(cell, inputs) if cell.condition else clean
-            self._write(store, cell.key, measurement(self.subject, batches, rng), batches)
+            self._write(store, cell, measurement(self.subject, batches, rng), batches)
         elif isinstance(measurement, OfAttack):
             (cell,) = cells
             assert cell.condition is not None
             batches = self._inputs_of(cell, inputs)
-            self._write(store, cell.key, measurement(self.subject, cell.condition, batches), batches)
+            self._write(store, cell, measurement(self.subject, cell.condition, batches), batches)
         elif isinstance(measurement, Derived):
             (cell,) = cells
             given: dict[str, dict[str, xr.Dataset]] = {}
@@ -460,6 +344,11 @@ class Study:
                 for cell in self.cells
             ],
         }
+
+
+def _largest(conditions: Sequence[Condition]) -> int:
+    """Samples of a batch where memory suffices."""
+    return max(min(condition.batch_size, condition.n) for condition in conditions)
 
 
 def _sources(measurement: Derived, cells: Sequence[Cell]) -> list[Cell]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -145,7 +145,7 @@ class Subject:
         described = {
             "spec": self.architecture,
             "config": self.config,
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.described(),
             "zero_shot": self.zero_shot,
         }
         state = {**self.weights, **self.buffers}
@@ -280,7 +280,7 @@ def load(checkpoint: Checkpoint, *, model: str | None = None, labels: Labels | N
         if model is None:
             if checkpoint.architecture is None:
                 raise UserError("a bare state_dict does not say its network; give --model (and --data)")
-            model, config = architectures.network_of(checkpoint.metadata)
+            model, config = architectures.network_of(checkpoint.metadata, asked=not checkpoint.sha256)
         else:
             architectures.check_activation(checkpoint.architecture, model)
         network = architectures.build(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from geomlab.architectures import Size
 from geomlab.data.checks import check_images
 from geomlab.data.source import Source
 from geomlab.errors import UserError
@@ -54,7 +55,7 @@ class Pool:
 
     source: Source
     domains: tuple[str, ...]
-    size: int | None
+    size: Size
     batch_size: int
     shift: int
     flip: bool

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ def describe(model: Model, recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint says of itself (docs/checkpoint.md), but for the run."""
     return {
         "architecture": model.architecture,
-        "preprocessing": asdict(model.preprocessing),
+        "preprocessing": model.preprocessing.described(),
         "classes": list(model.labels.classes),
         "templates": list(model.labels.templates),
         "logit_scale": model.clip.logit_scale.exp().item(),

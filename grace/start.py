@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from geomlab import checkpoint, params
-from geomlab.architectures import Preprocessing
+from geomlab.architectures import Preprocessing, Size
 from geomlab.data import embedded, sources
 from geomlab.data.checks import check_labels
 from geomlab.data.source import Source
@@ -32,7 +32,7 @@ def start_run(recipe: Recipe, initial: str | None, seed: int, device: str = "cpu
     model, origin = start_model(recipe, method, source, initial, seed)
     model.precision = getattr(torch, recipe.optimisation.precision)
     model.to(device).eval()
-    pool, validation = open_pools(recipe, source, model.preprocessing.size, seed)
+    pool, validation = open_pools(recipe, source, model.preprocessing.frame, seed)
     if method.held_back and validation is None:
         raise UserError(
             f"{method.name} {method.held_back} on held-back samples, there are none; set data.validation=0.1"
@@ -78,7 +78,7 @@ def read_start(where: str) -> checkpoint.Checkpoint:
     return checkpoint.read(embedded.checkpoint_path(name) if name != where else Path(where))
 
 
-def open_pools(recipe: Recipe, source: Source, size: int | None, seed: int) -> tuple[Pool, Pool | None]:
+def open_pools(recipe: Recipe, source: Source, size: Size, seed: int) -> tuple[Pool, Pool | None]:
     """The training samples, and those held back, None where the recipe holds none back.
 
     Raises:

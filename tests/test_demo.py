@@ -133,7 +133,7 @@ def test_the_report_reaches_for_no_network(demo: tuple[Path, str]) -> None:
     assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", outside_scripts)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unfiled")
 def test_opens_in_a_notebook_and_compares_again(demo: tuple[Path, str], tmp_path: Path) -> None:
     results = geomlab.open(demo[0])
     assert results.checkpoints == ("zero-shot", "ft")

@@ -21,13 +21,14 @@ def python(code: str) -> str:
 
 @pytest.mark.parametrize("module", ["geomlab", "geomlab.cli", "grace.cli"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
-    heavy = "{'torch', 'matplotlib', 'xarray', 'plotly', 'sklearn', 'open_clip'}"
+    heavy = "{'torch', 'matplotlib', 'xarray', 'plotly', 'sklearn', 'open_clip', 'transformers', 'datasets', 'pyarrow'}"
     assert python(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 
 def test_a_network_that_is_no_clip_is_measured_without_open_clip() -> None:
     """It would take half the time that a small analysis does."""
-    code = "import sys, geomlab.study, geomlab.data.sources; print(sorted({'open_clip', 'timm'} & set(sys.modules)))"
+    heavy = "{'open_clip', 'timm', 'transformers', 'datasets'}"
+    code = f"import sys, geomlab.study, geomlab.data.sources; print(sorted({heavy} & set(sys.modules)))"
     assert python(code).strip() == "[]"
 
 

@@ -66,8 +66,13 @@ FORMS: dict[str, tuple[Callable[[], object], str, list[str]]] = {
     ),
     "transformers": (
         lambda: {"vision_model.embeddings.class_embedding": torch.ones(2)},
-        "CLIP or SigLIP of Hugging Face transformers, which geomlab does not build",
-        ["--model", "MODULE:FACTORY"],
+        "CLIP of Hugging Face transformers, whose folder has the config and the tokenizer",
+        ["--model", "transformers:FOLDER"],
+    ),
+    "SigLIP": (
+        lambda: {"vision_model.head.probe": torch.ones(2)},
+        "SigLIP of Hugging Face transformers",
+        ["--model", "transformers:FOLDER"],
     ),
     "unknown": (
         lambda: {"weight": torch.ones(2)},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -43,10 +44,17 @@ def ok(result: cli.Result) -> None:
     assert result.stderr == ""
 
 
+@pytest.fixture(scope="module")
+def analysed(nets: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the first network, to be copied."""
+    out = tmp_path_factory.mktemp("analysed") / "out"
+    ok(analyze(out, nets[0]))
+    return out
+
+
 @pytest.fixture
-def done(nets: tuple[Path, Path], tmp_path: Path) -> Path:
-    ok(analyze(tmp_path / "out", nets[0]))
-    return tmp_path / "out"
+def done(analysed: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(analysed, tmp_path / "out")
 
 
 @pytest.mark.parametrize("flag", [(), ("--overwrite",), ("--resume",)])

@@ -11,7 +11,7 @@ import geomlab
 from geomlab.plots import paths
 from tests import cli, factories, models
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = pytest.mark.usefixtures("unfiled")
 
 OPTIONS = (
     *("--model", "tests.factories:model", "--data", "tests.factories:shifted", *cli.QUICK),

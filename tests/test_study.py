@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import geomlab
+from geomlab import realised
 from geomlab.data.arrays import Arrays
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition, parse_conditions
@@ -24,33 +25,55 @@ from tests import models
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def test_inputs_of_two_conditions_at_most_are_in_memory(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The clean ones and those of one other condition, however many there are."""
-    alive: list[weakref.ref[Batches]] = []
-    most = 0
+CONDITIONS = ["clean", "pgd", "fgsm", "domain:dark", "domain:other"]
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> list[tuple[weakref.ref[Batches], int]]:
+    """Each of the inputs that are made, and how many of different ones there are then."""
+    made: list[tuple[weakref.ref[Batches], int]] = []
     realise = Condition.realise
 
     def counted(condition: Condition, subject: Subject, clean: Batches | None = None) -> Batches:
-        nonlocal most
-        made = realise(condition, subject, clean)
-        alive.append(weakref.ref(made))
+        one = realise(condition, subject, clean)
         gc.collect()
-        most = max(most, len({id(batches) for ref in alive if (batches := ref()) is not None}))
-        return made
+        there = {id(batches) for ref, _ in made if (batches := ref()) is not None}
+        made.append((weakref.ref(one), len(there | {id(one)})))
+        return one
 
     monkeypatch.setattr(Condition, "realise", counted)
-    geomlab.analyze(
+    return made
+
+
+def analyzed(weights: Path, out: Path, *measures: str) -> geomlab.Results:
+    return geomlab.analyze(
         weights,
         model="tests.factories:model",
         data="tests.factories:shifted",
-        conditions=["clean", "pgd", "fgsm", "domain:dark", "domain:other"],
-        measures=["accuracy"],
-        out=tmp_path / "out",
+        conditions=CONDITIONS,
+        measures=measures,
+        out=out,
     )
+
+
+def test_inputs_of_two_conditions_are_in_memory_where_there_is_room_for_no_more(
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    alive: list[tuple[weakref.ref[Batches], int]],
+) -> None:
+    """The clean ones and those of one other condition, however many there are."""
+    monkeypatch.setattr(realised, "HELD", 1)
+    analyzed(weights, tmp_path / "out", "accuracy")
     assert len(alive) == 3 + 5  # the attacks are made once, when they are measured
-    assert most == 2
+    assert max(most for _, most in alive) == 2
+
+
+def test_inputs_are_made_once_for_all_measures_where_there_is_room(
+    weights: Path, tmp_path: Path, alive: list[tuple[weakref.ref[Batches], int]]
+) -> None:
+    analyzed(weights, tmp_path / "out", "accuracy", "features")
+    assert len(alive) == 3 + 5
 
 
 class Side(nn.Module):

@@ -67,10 +67,12 @@ def test_another_network_keeps_what_the_checkpoint_says_of_its_classes_and_pixel
 def test_what_is_not_recorded_of_the_pixels_is_the_library_s(given: str | None, tmp_path: Path) -> None:
     state = timm.create_model("test_resnet", num_classes=2).state_dict()
     config = timm.get_pretrained_cfg("test_resnet")
-    for recorded, size in (({}, config.input_size[-1]), ({"size": 32}, 32), ({"size": None}, None)):
+    side = config.input_size[-1]
+    own = (int(side / config.crop_pct), config.interpolation)
+    for recorded, size, resizing in (({}, side, own), ({"size": 32}, 32, ()), ({"size": None}, None, ())):
         about = {"architecture": {"spec": "timm:test_resnet"}, "preprocessing": recorded}
         loaded = subject.load(checkpoint.write(tmp_path / "net.pt", state, about), model=given)
-        assert loaded.preprocessing == Preprocessing(size, config.mean, config.std)
+        assert loaded.preprocessing == Preprocessing(size, config.mean, config.std, *resizing)
 
 
 def test_templates_of_a_checkpoint_without_classes_are_for_those_of_the_data() -> None:

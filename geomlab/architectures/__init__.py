@@ -2,6 +2,7 @@
 
 from geomlab.architectures.build import KNOWN, build, own_weights
 from geomlab.architectures.clips import check_activation, preprocessing_of_clip
+from geomlab.architectures.frame import Frame, Size, frame_of
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.architectures.recorded import LIBRARIES, labels_of, network_of, preprocessing_of, runs_code
 from geomlab.architectures.user import call_factory, try_on
@@ -12,14 +13,17 @@ __all__ = [
     "HEAD",
     "KNOWN",
     "LIBRARIES",
+    "Frame",
     "Labels",
     "Network",
     "Preprocessing",
+    "Size",
     "build",
     "call_factory",
     "check_activation",
     "check_finite",
     "copied",
+    "frame_of",
     "labels_of",
     "load",
     "network_of",

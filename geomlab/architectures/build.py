@@ -1,4 +1,4 @@
-"""Name -> network. `open_clip:NAME`, `timm:NAME`, `torchvision:NAME`, `MODULE:FACTORY`."""
+"""Name -> network. `open_clip:NAME`, `timm:NAME`, `torchvision:NAME`, `transformers:FOLDER`, `MODULE:FACTORY`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from geomlab import weights
-from geomlab.architectures import clips, libraries
+from geomlab.architectures import clips, huggingface, libraries
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.architectures.user import call_factory
 from geomlab.errors import UserError
 from geomlab.spec import flag, parse
 
-KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "MODULE:FACTORY")
+KNOWN = ("open_clip:NAME", "timm:NAME", "torchvision:NAME", "transformers:FOLDER", "MODULE:FACTORY")
 
 
 @torch.random.fork_rng(devices=[])  # layers draw from the global generator, which is not ours
@@ -39,8 +39,12 @@ def build(
         UserError: if the SPEC is unknown, the weights do not fit, or the user's own module cannot be copied.
     """
     parsed = parse(spec)
-    if parsed.head == "open_clip":
-        network = clips.open_clip(parsed, tensors, config, labels)
+    if parsed.head in ("open_clip", "transformers"):
+        network = (
+            clips.open_clip(parsed, tensors, config, labels)
+            if parsed.head == "open_clip"
+            else huggingface.transformers(parsed, tensors, labels)
+        )
         return replace(network, preprocessing=replace(network.preprocessing, **preprocessing or {}))
     if parsed.head in ("timm", "torchvision"):
         module, own = (libraries.timm if parsed.head == "timm" else libraries.torchvision)(parsed, tensors)
@@ -70,6 +74,8 @@ def own_weights(spec: str) -> tuple[dict[str, Tensor], Preprocessing]:
     parsed = parse(spec)
     if parsed.head == "open_clip":
         found = clips.pretrained(parsed)
+    elif parsed.head == "transformers":
+        found = huggingface.pretrained(parsed)
     elif parsed.head == "timm" and flag(parsed, "pretrained"):
         found = libraries.timm(parsed, None)
     elif parsed.head == "torchvision" and parsed.option("weights") is not None:

@@ -1,12 +1,13 @@
 """CLIPs of open_clip: the SPEC's network, the file's weights in whatever form, and the head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from geomlab import params
+from geomlab.architectures.frame import resizing
 from geomlab.architectures.network import Labels, Network, Preprocessing
 from geomlab.errors import UserError
 from geomlab.spec import Spec, parse
@@ -42,15 +43,48 @@ def open_clip(
     def tokenize() -> Any:
         return clip.tokenizer(own_config, spec.positional, fetch=clip.brings_weights(spec))
 
+    trained = None
     if given is not None and given.head is not None:
-        trained = clip.checked_head(given.head, own_config, spec.positional).to(model.logit_scale.dtype)
-        network = Network(clip.ClipClassifier(model.visual, trained, given.bias).eval(), own)
+        trained = clip.checked_head(given.head, own_config, spec.positional), given.bias
     elif not text:
         raise UserError(
             f"the weights are of an image tower alone, and {spec.text} has no text tower to make the zero-shot head "
             "with; say where it is to come from, --model open_clip:NAME,pretrained=TAG (or a file), or save class "
             "weights beside them as head.weight"
         )
+    return classifier(model, tokenize, labels, own, spec, trained=trained, text=text)
+
+
+def classifier(
+    model: Any,
+    tokenize: Callable[[], Any],
+    labels: Labels | None,
+    own: Preprocessing,
+    spec: Spec,
+    *,
+    trained: tuple[Tensor, Tensor | None] | None,
+    text: bool = True,
+) -> Network:
+    """The image tower of a CLIP with a trained head, or else with the zero-shot head of its text tower.
+
+    Args:
+        model: of open_clip, or `TwoTowers`; its weights are loaded.
+        tokenize: gives its tokenizer.
+        labels: class names and templates.
+        own: what stands before it.
+        spec: the SPEC, for messages.
+        trained: class weights (classes, dim) and their bias (classes,) or None; None for the zero-shot head.
+        text: whether its text tower has weights.
+
+    Raises:
+        UserError: if there are no class names to make a head with, or the texts cannot be tokenised.
+    """
+    from geomlab import clip
+
+    if trained is not None:
+        head, bias = trained
+        module = clip.ClipClassifier(model.visual, head.to(model.logit_scale.dtype), bias)
+        network = Network(module.eval(), own)
     elif labels is None:
         raise UserError(
             f"{spec.text}: a CLIP needs class names for its zero-shot head; give --data with names"
@@ -60,7 +94,7 @@ def open_clip(
     if labels is None:
         return network
     tower = None
-    if text and isinstance(model, clip.CLIP):  # others keep their text towers elsewhere
+    if text and isinstance(model, clip.CLIP | clip.TwoTowers):  # others keep their text towers elsewhere
         tower = clip.TextTower.of(model, tokenize(), labels.classes, labels.templates)
     return replace(network, classes=labels.classes, text=tower)
 
@@ -101,7 +135,8 @@ def _zero_shot(model: Any, tokenize: Any, labels: Labels, own: Preprocessing) ->
 
     head = clip.kept_head(model, tokenize, labels.classes, labels.templates)
     made_from = {**asdict(labels), "text": params.digest(clip.text_state(model))}
-    return Network(clip.ClipClassifier(model.visual, head).eval(), own, labels.classes, made_from)
+    bias = model.bias(len(labels.classes)) if isinstance(model, clip.TwoTowers) else None
+    return Network(clip.ClipClassifier(model.visual, head, bias).eval(), own, labels.classes, made_from)
 
 
 def preprocessing_of_clip(model: Any) -> Preprocessing:
@@ -109,11 +144,13 @@ def preprocessing_of_clip(model: Any) -> Preprocessing:
     import open_clip as library
 
     info = getattr(model.visual, "preprocess_cfg", {})
-    size = info.get("size", model.visual.image_size)
+    given = info.get("size", model.visual.image_size)
+    size = given if isinstance(given, int) else given[0]
     return Preprocessing(
-        size if isinstance(size, int) else size[0],
+        size,
         tuple(info.get("mean", library.OPENAI_DATASET_MEAN)),
         tuple(info.get("std", library.OPENAI_DATASET_STD)),
+        *resizing(size, size, info.get("interpolation", "bicubic"), info.get("resize_mode", "shortest")),
     )
 
 

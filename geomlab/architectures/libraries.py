@@ -1,10 +1,12 @@
 """Networks of timm and torchvision, by name."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from geomlab.architectures.frame import resizing
 from geomlab.architectures.network import Preprocessing
 from geomlab.errors import UserError
 from geomlab.spec import Spec, flag
@@ -34,7 +36,14 @@ def timm(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, P
         rows = _rows(tensors, name if isinstance(name, str | None) else name[0])
         module = library.create_model(spec.positional, num_classes=rows)
     config = library.data.resolve_data_config({}, model=module)
-    return module, Preprocessing(config["input_size"][-1], config["mean"], config["std"])
+    size = config["input_size"][-1]
+    # Those few whose crop_mode is "border" pad an image; here it is cut.
+    return module, Preprocessing(
+        size,
+        config["mean"],
+        config["std"],
+        *resizing(size, math.floor(size / config["crop_pct"]), config["interpolation"], config["crop_mode"]),
+    )
 
 
 def torchvision(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Module, Preprocessing]:
@@ -66,8 +75,24 @@ def torchvision(spec: Spec, tensors: Mapping[str, Tensor] | None) -> tuple[nn.Mo
     outputs = _rows(tensors, maps[-1] if maps else None)
     if outputs != CLASSES:
         module = library.models.get_model(spec.positional, weights=None, num_classes=outputs)
+    return module, of_weights(library.models.get_model_weights(spec.positional), tag or "IMAGENET1K_V1")
+
+
+def of_weights(known: Any, tag: str) -> Preprocessing:
+    """What stands before torchvision's weights of a tag.
+
+    Args:
+        known: their enumeration, of one network.
+        tag: which; of a file nobody knows, so the first recipe's is taken.
+    """
     # torchvision's classification weights are all trained with these (its docs, "Classification").
-    return module, Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    member = known.__members__.get(tag)
+    its: Any = member.transforms() if member is not None else None
+    if not hasattr(its, "crop_size"):  # no classifier, or no such weights
+        return Preprocessing(224, mean, std)
+    (size,), (resize,) = its.crop_size, its.resize_size
+    return Preprocessing(size, mean, std, *resizing(size, resize, its.interpolation.value, "shortest"))
 
 
 def _fetched(spec: Spec, fetch: Callable[[], Any]) -> Any:

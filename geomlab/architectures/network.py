@@ -1,10 +1,12 @@
 """What a built network is, and what a zero-shot head is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+from geomlab.architectures.frame import Frame, Size
 
 if TYPE_CHECKING:
     from geomlab.clip import TextTower  # which imports open_clip
@@ -18,11 +20,33 @@ class Preprocessing:
         size: side of the square input in pixels, or None for any.
         mean: of each channel, subtracted.
         std: of each channel, divided by.
+        resize: side to which images of other sizes are resized before `size` is cut out; None for `size` itself.
+        interpolation: of that, as Pillow names it.
+        mode: `shortest`, the shorter side becomes `resize`, or `squash`, both do.
     """
 
     size: int | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    resize: int | None = None
+    interpolation: str = "bicubic"
+    mode: str = "shortest"
+
+    @property
+    def frame(self) -> Size:
+        """How images of other sizes are brought to `size`; None where any will do."""
+        if self.size is None:
+            return None
+        return Frame(self.size, self.resize or self.size, self.interpolation, self.mode)
+
+    def described(self) -> dict[str, Any]:
+        """As a checkpoint records it and a digest counts it: how to resize only where that is not as CLIP does."""
+        plain, own = asdict(Preprocessing()), asdict(self)
+        return {
+            name: value
+            for name, value in own.items()
+            if name in ("size", "mean", "std") or value != plain[name]
+        }
 
 
 @dataclass(frozen=True, eq=False)

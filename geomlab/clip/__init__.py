@@ -1,9 +1,10 @@
-"""Small pieces around open_clip: networks, tokenizers, the zero-shot head, and the image classifier they make."""
+"""Small pieces around CLIPs: networks, tokenizers, the zero-shot head, and the image classifier they make."""
 
 from open_clip.model import CLIP
 
 from geomlab.clip import activation, forms, recognised
 from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
+from geomlab.clip.huggingface import TwoTowers
 from geomlab.clip.kept import kept_head
 from geomlab.clip.networks import brings_weights, build, config_of, create
 from geomlab.clip.texts import TextTower
@@ -14,6 +15,7 @@ __all__ = [
     "ClipClassifier",
     "TextTower",
     "Tokenizer",
+    "TwoTowers",
     "WordTokenizer",
     "activation",
     "brings_weights",

@@ -45,6 +45,14 @@ class ClipWeights:
     openai: bool
 
 
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict without what Lightning and others put before every name."""
+    state = dict(tensors)
+    while state and all(name.startswith(_WRAPPER) for name in state):
+        state = {name.removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
+    return state
+
+
 def has_text(names: Collection[str]) -> bool:
     """Whether there is a text tower: its embedding alone is what wise-ft leaves of one."""
     own = any(name.startswith("text.") for name in names)
@@ -62,9 +70,7 @@ def of_clip(tensors: Mapping[str, Tensor]) -> ClipWeights:
     Args:
         tensors: a state_dict.
     """
-    state = dict(tensors)
-    while state and all(name.startswith(_WRAPPER) for name in state):
-        state = {name.removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
+    state = unwrapped(tensors)
     for before, after in _WISE_FT.items():
         state = {
             after + name.removeprefix(before) if name.startswith(before) else name: tensor

@@ -8,6 +8,7 @@ import torch
 from open_clip.model import CLIP
 from torch import nn
 
+from geomlab.clip.huggingface import TwoTowers
 from geomlab.clip.tokens import Tokenizer
 
 PROMPTS = 1000  # texts of which the text side's features are taken; of more classes one each: ours
@@ -18,20 +19,24 @@ class TextTower:
     """The text side of a CLIP, for features of texts; evaluated where its weights are.
 
     Attributes:
-        model: a CLIP, of which the image tower is not used.
+        model: a CLIP of open_clip, or one of transformers, of which the image tower is not used.
         tokenize: its tokenizer.
         classes: C class names.
         templates: texts in which `{}` stands for the class name.
     """
 
-    model: CLIP
+    model: CLIP | TwoTowers
     tokenize: Tokenizer
     classes: tuple[str, ...]
     templates: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, model: CLIP, tokenize: Tokenizer, classes: Sequence[str], templates: Sequence[str]
+        cls,
+        model: CLIP | TwoTowers,
+        tokenize: Tokenizer,
+        classes: Sequence[str],
+        templates: Sequence[str],
     ) -> "TextTower":
         """A copy of a CLIP without its image tower."""
         image, model.visual = model.visual, nn.Identity()

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geomlab import architectures
+from geomlab.architectures import Size, frame_of
 from geomlab.data.decode import BOMBS, fit, limited, rgb
 from geomlab.data.places import Limits, printable
 from geomlab.data.source import Index, Source, Unreadable
@@ -74,7 +75,7 @@ class Arrays(Source):
         prefix = "" if paired else f"{domain}/"
         return Index(np.array([f"{prefix}{row}" for row in range(len(labels))]), labels)
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
         """Images as the factory gives them; it knows what its network wants, so `size` only resizes data sets."""
         data = self._data[domain]
         if isinstance(data, Tensor):
@@ -84,13 +85,14 @@ class Arrays(Source):
             images = torch.stack(found)
         except (RuntimeError, TypeError) as error:
             raise self._wrong(domain, error) from error
-        if size is not None and images.shape[-2:] != (size, size):
+        side = None if size is None else frame_of(size).size
+        if side is not None and images.shape[-2:] != (side, side):
             # Bicubic overshoots; what was outside [0, 1] before stays so, and is refused.
             low, high = min(0.0, float(images.min())), max(1.0, float(images.max()))
-            images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True).clamp(low, high)
+            images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(low, high)
         return images
 
-    def _decoded(self, domain: str, rows: NDArray[np.intp], size: int | None) -> list[Tensor]:
+    def _decoded(self, domain: str, rows: NDArray[np.intp], size: Size) -> list[Tensor]:
         data, limits = self._data[domain], self._limits or Limits()
         images: dict[int, Tensor] = {}
         reasons: dict[int, str] = {}
@@ -128,7 +130,7 @@ def _file(data: Any, row: int) -> str:
     return f"image {row}"
 
 
-def _image(image: Any, size: int | None, limits: Limits) -> Tensor:
+def _image(image: Any, size: Size, limits: Limits) -> Tensor:
     """One image of a data set as (C, H, W); of arrays the last axis is the channels if only it can be."""
     if isinstance(image, Image.Image):
         return fit(rgb(image), size, limits)

@@ -28,7 +28,7 @@ KNOWN = (
     "clean",
     *attacks.KNOWN,
     "domain:NAME",
-    "corruption:gaussian_noise,severity=3",
+    f"corruption:{next(iter(CORRUPTIONS))}[,severity=3] or {len(CORRUPTIONS) - 1} others",
 )
 
 
@@ -90,7 +90,7 @@ class Condition:
         """
         _check_classes(subject, self.source)
         domain = self.source.domains[0]
-        size = subject.preprocessing.size
+        size = subject.preprocessing.frame
         rows, images = draw(self.source, domain, self.n, derive_seed(self.seed, "samples"), size)
         images, labels = self._on(subject, domain, rows, images)
         samples, warnings = self._samples(domain, rows), said(self.source, domain)
@@ -124,7 +124,7 @@ class Condition:
 
     def _domain(self, name: str, subject: Subject, clean: Batches) -> Batches:
         """The clean samples in another domain if it has them all, else a subset of its own."""
-        rows, size = self._twins(name), subject.preprocessing.size
+        rows, size = self._twins(name), subject.preprocessing.frame
         if rows is None:
             seed = derive_seed(self.seed, "samples", name)
             rows, images = draw(self.source, name, self.n, seed, size)

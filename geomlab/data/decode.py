@@ -3,7 +3,7 @@
 import io
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from geomlab.architectures import Size, frame_of
 from geomlab.data.places import CannotRead, Limits, Place
 from geomlab.data.source import Unreadable
 from geomlab.errors import UserError
@@ -42,12 +43,12 @@ def suffix(name: str) -> str:
     return found if stem and found in _FORMATS else ""
 
 
-def read_images(places: Sequence[Place], size: int | None, limits: Limits, *, border: int = 0) -> Images:
-    """Decode image files to RGB in [0, 1]: shorter side resized to `size` (bicubic), centre crop.
+def read_images(places: Iterable[Place], size: Size, limits: Limits, *, border: int = 0) -> Images:
+    """Decode image files to RGB in [0, 1], resized and cut as `size` says.
 
     Args:
-        places: the files.
-        size: in pixels, or None to keep them as they are.
+        places: the files, each read before the next is asked for; one whose name has no ending may hold any format.
+        size: how large they become; None keeps them as they are.
         limits: what they may cost.
         border: pixels that are cut off every side first.
 
@@ -57,14 +58,16 @@ def read_images(places: Sequence[Place], size: int | None, limits: Limits, *, bo
     """
     images: dict[int, Tensor] = {}
     reasons: dict[int, str] = {}
+    first = ""
     for row, place in enumerate(places):
+        first = first or str(place)
         try:
             images[row] = fit(_decoded(place, limits, border), size, limits)
         except CannotRead as error:
             reasons[row] = f"{place}: {error}"
     if reasons:
         raise Unreadable(reasons, images)
-    return stack(list(images.values()), str(places[0]))
+    return stack(list(images.values()), first)
 
 
 def stack(images: Sequence[Tensor], where: str) -> Images:
@@ -83,7 +86,7 @@ def stack(images: Sequence[Tensor], where: str) -> Images:
 
 def _decoded(place: Place, limits: Limits, border: int) -> Image.Image:
     try:
-        image = decode(place.read(limits.bytes), limits, _FORMATS[suffix(place.name)])
+        image = decode(place.read(limits.bytes), limits, _FORMATS.get(suffix(place.name), ALL))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     if min(image.size) <= 2 * border:
@@ -148,22 +151,23 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, size: int | None, limits: Limits) -> Float[Tensor, "3 h w"]:
-    """An RGB image as a tensor in [0, 1]: shorter side resized to `size` (bicubic), centre crop.
+def fit(image: Image.Image, size: Size, limits: Limits) -> Float[Tensor, "3 h w"]:
+    """An RGB image as a tensor in [0, 1], resized and cut as `size` says.
 
     Halves are rounded as torchvision's Resize and CenterCrop do, so that it is CLIP's own preprocessing to the bit.
 
     Raises:
         CannotRead: if it is so much longer than broad that resizing it would take too many pixels.
     """
-    if size is not None and image.size != (size, size):
-        width, height = (size * side // min(image.size) for side in image.size)
-        if width * height > max(limits.pixels, size * size):
+    frame = None if size is None else frame_of(size)
+    if frame and (image.size != (frame.size, frame.size) or frame.resize != frame.size):
+        width, height = frame.resized(image.size)
+        if width * height > max(limits.pixels, frame.resize**2):
             raise CannotRead(
                 f"{image.size[0]}×{image.size[1]} pixels would become {width}×{height}; "
                 "pixels= in the SPEC raises the limit"
             )
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (round((side - size) / 2) for side in (width, height))
-        image = image.crop((left, top, left + size, top + size))
+        image = image.resize((width, height), Image.Resampling[frame.interpolation.upper()])
+        left, top = (round((side - frame.size) / 2) for side in (width, height))
+        image = image.crop((left, top, left + frame.size, top + frame.size))
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).float() / 255

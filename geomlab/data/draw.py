@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geomlab.architectures import Size
 from geomlab.data.decode import stack
 from geomlab.data.source import Source, Unreadable, balanced_subset
 from geomlab.errors import UserError
@@ -33,7 +34,7 @@ def rows_of(source: Source, domain: str, n: int, seed: int) -> NDArray[np.intp]:
     return balanced_subset(labels, n, seed, without=without)
 
 
-def draw(source: Source, domain: str, n: int, seed: int, size: int | None) -> tuple[NDArray[np.intp], Images]:
+def draw(source: Source, domain: str, n: int, seed: int, size: Size) -> tuple[NDArray[np.intp], Images]:
     """The rows of a subset and their images; an unreadable one gives its place to the next of its class.
 
     Args:
@@ -41,7 +42,7 @@ def draw(source: Source, domain: str, n: int, seed: int, size: int | None) -> tu
         domain: of the source.
         n: how many, at most those there are.
         seed: of the choice.
-        size: side in pixels, or None.
+        size: how large they become, or None.
 
     Raises:
         UserError: if more are unreadable than the source passes over, or fewer than two are left.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Size
 from geomlab.data import decode
 from geomlab.data.archives import open_place
 from geomlab.data.decode import read_images
@@ -62,8 +63,8 @@ class DomainFolders(Source):
         number = {name: i for i, name in enumerate(self.classes or ())}
         return Index(names, np.array([number[folder] for folder, _ in files], dtype=np.int64))
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
-        """Shorter side resized to `size` (bicubic), centre crop; without `size` all files must be equally large."""
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
+        """Resized and cut as `size` says; without `size` all files must be equally large."""
         files = self._files(domain)
         return read_images([files[row][1] for row in rows], size, self._limits)
 

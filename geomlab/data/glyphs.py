@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
+from geomlab.architectures import Size, frame_of
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.rng import generator
@@ -57,11 +58,12 @@ class Glyphs(Source):
         labels = _digits()[1]
         return Index(self._rows.astype(str), labels[self._rows])
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
         """Images (n, 3, 16, 16), or resized (bicubic) where another size is asked for."""
         images = _domain(domain)[torch.from_numpy(self._rows[rows])]
-        if size not in (None, SIZE):
-            images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
+        side = SIZE if size is None else frame_of(size).size
+        if side != SIZE:
+            images = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
         return images
 
 

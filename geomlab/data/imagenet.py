@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Size
 from geomlab.data.decode import read_images
 from geomlab.data.folders import existing, image_files, is_image
 from geomlab.data.imagenet_sets import BORDER, Listing, classes_of, found_beside
@@ -65,8 +66,8 @@ class ImageNet(Source):
             np.array([number[folder] for folder, _ in files], dtype=np.int64),
         )
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
-        """Shorter side resized to `size` (bicubic), centre crop, as CLIP does; of ObjectNet without its border."""
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
+        """Resized and cut as `size` says, as CLIP does; of ObjectNet without its border."""
         files = self._files(domain)
         border = BORDER if domain == "objectnet" else 0
         return read_images([files[row][1] for row in rows], size, self._limits, border=border)

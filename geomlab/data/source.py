@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geomlab.architectures import Labels
+from geomlab.architectures import Labels, Size
 from geomlab.data.places import SKIP
 from geomlab.errors import UserError
 from geomlab.typing import Images, Texts
@@ -86,13 +86,13 @@ class Source(ABC):
         """List all samples of a domain, without reading images."""
 
     @abstractmethod
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
         """Images (len(rows), C, H, W) in [0, 1], float32.
 
         Args:
             domain: one of `domains`.
             rows: positions in `index(domain)`.
-            size: side in pixels the network wants, or None to keep the images as they are.
+            size: how large the network wants them, or None to keep the images as they are.
 
         Raises:
             Unreadable: if some cannot be read.

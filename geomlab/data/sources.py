@@ -1,7 +1,7 @@
 """Data SPEC -> source."""
 
 from geomlab import architectures
-from geomlab.data import torchvision_sets
+from geomlab.data import hugging_face, shards, torchvision_sets
 from geomlab.data.arrays import Arrays
 from geomlab.data.folders import open_domains, open_folder
 from geomlab.data.glyphs import Glyphs
@@ -17,6 +17,8 @@ KNOWN = (
     "domains:ROOT[,id=DOMAIN][,split=train|test]",
     "imagenet:ROOT[,split=val|train]",
     "torchvision:NAME,root=ROOT[,split=SPLIT][,download=yes]",
+    "hf:FOLDER|OWNER/NAME[,config=…,split=…,image=COLUMN,label=COLUMN,classes=FILE,download=yes]",
+    "webdataset:SHARDS[,image=jpg;png,label=cls,classes=FILE]",
     "MODULE:FACTORY",
 )
 
@@ -78,6 +80,12 @@ def _open(text: str, *, by_user: bool) -> Source:
         case "torchvision":
             spec.only(*torchvision_sets.OPTIONS)
             return torchvision_sets.open_torchvision(spec)
+        case "hf":
+            spec.only(*hugging_face.OPTIONS)
+            return hugging_face.HuggingFace(spec)
+        case "webdataset":
+            spec.only(*shards.OPTIONS)
+            return shards.WebDataset(spec)
         case _ if (spec.positional or spec.options) and not by_user:
             raise UserError(
                 f"the checkpoint asks to run '{text}'; if you trust it, name it yourself: --data {text}"

@@ -12,7 +12,7 @@ from geomlab.features.extraction import POOLINGS
 from geomlab.subject import FEATURES
 from geomlab.typing import Features, Float, Int
 
-BLOCKS = "transformer.resblocks"
+BLOCKS = ("transformer.resblocks", "text.model.encoder.layers")  # of open_clip, of transformers
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def extract_texts(
             f"expected texts, and a pooling of {', '.join(POOLINGS)}; got {len(texts)} and '{pooling}'"
         )
     named = dict(tower.model.named_modules())
-    wanted = [name for name in named if name.rpartition(".")[0] == BLOCKS] if layers is None else list(layers)
+    wanted = [name for name in named if name.rpartition(".")[0] in BLOCKS] if layers is None else list(layers)
     unknown = [name for name in wanted if name not in named]
     if unknown:
         raise UserError(f"the text tower has no layer {unknown[0]}; it has {', '.join(list(named)[1:9])}, …")
@@ -85,14 +85,13 @@ def _pooled(
         )
     if pooling == "none":
         return activation.flatten(1)
-    kind = tower.model.text_pool_type
+    kind, end = tower.model.text_pool_type, getattr(tower.model, "text_eos_id", None)
     if pooling == "class":
-        chosen: Tensor = text_global_pool(
-            activation, tokens, kind, eos_token_id=getattr(tower.model, "text_eos_id", None)
-        )
+        chosen: Tensor = text_global_pool(activation, tokens, kind, eos_token_id=end)
         return chosen
     counted = torch.ones_like(tokens, dtype=torch.bool)
-    if kind == "argmax":
-        counted = torch.arange(tokens.shape[1], device=tokens.device) <= tokens.argmax(1, keepdim=True)
+    if kind in ("argmax", "eos"):
+        marked = tokens if kind == "argmax" or end is None else tokens.eq(end).int()
+        counted = torch.arange(tokens.shape[1], device=tokens.device) <= marked.argmax(1, keepdim=True)
     weight = counted.to(activation.dtype)[:, :, None]
     return (activation * weight).sum(1) / weight.sum(1)

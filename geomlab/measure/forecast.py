@@ -21,6 +21,7 @@ from geomlab.linalg.lanczos import basis_within
 from geomlab.linalg.operator import Operator
 from geomlab.measure.base import Measurement
 from geomlab.measure.curvature import Curvature
+from geomlab.measure.curvature.findings import splits
 from geomlab.measure.landscape import Landscape
 from geomlab.measure.paths import Paths
 from geomlab.measure.sanity import Sanity
@@ -117,7 +118,7 @@ def _of_curvature(wanted: Curvature, subject: Subject, batches: Batches) -> Fore
     else:
         graphs = _of_gradient(subject, pilot).of(a_batch)
     seconds = product * len(batches) / len(pilot)
-    usual, most = _products(wanted)
+    usual, most = _products(wanted, len(batches))
     if wanted.eigensolver == "pyhessian":
         usual, most = usual + 11 * wanted.k, most + 101 * wanted.k  # its iterations, and a check of each
     parts = {"graphs": graphs, "vectors": _vectors(wanted, matrix) * a_vector}
@@ -132,16 +133,17 @@ def _of_gradient(subject: Subject, batches: Batches) -> GraphBytes:
     )
 
 
-def _products(wanted: Curvature) -> tuple[float, float]:
-    """Matrix-vector products that are usual and at most, of all samples."""
+def _products(wanted: Curvature, n: int) -> tuple[float, float]:
+    """Matrix-vector products that are usual and at most, of n samples."""
     probes, steps = wanted.density
-    builds = 2 + len(
-        wanted.parts
-    )  # of all samples' graphs: for the whole, the jackknife and parts; a product each
+    parts = splits(wanted.parts, n)
+    builds = 2 + len(parts)  # of all samples' graphs: for the whole, the jackknife and parts; a product each
     fixed = builds + wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k + SHARPNESS
     lanczos = LANCZOS * wanted.k
-    of_parts = lanczos + 10 * (len(wanted.parts) - 1)  # halves take as many as the whole, others λmax alone
-    return fixed + lanczos + of_parts, fixed + (1 + len(wanted.parts)) * wanted.max_products
+    of_parts = (
+        lanczos + 10 * (len(parts) - 1) if parts else 0
+    )  # halves take as many as the whole, others λmax alone
+    return fixed + lanczos + of_parts, fixed + (1 + len(parts)) * wanted.max_products
 
 
 def _vectors(wanted: Curvature, matrix: Operator) -> int:

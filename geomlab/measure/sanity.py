@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from geomlab import stats
 from geomlab.data.attacks import Attack, Ball, Square, variants
@@ -17,6 +16,7 @@ from geomlab.data.attacks.standard import INSTALL, installed
 from geomlab.data.batches import Batches
 from geomlab.data.condition import Condition
 from geomlab.measure import verdicts
+from geomlab.measure.affordable import flops
 from geomlab.measure.base import OfAttack, dataset
 from geomlab.measure.verdicts import Right, Verdict
 from geomlab.results.checks import CHECKS
@@ -69,7 +69,7 @@ class Sanity(OfAttack):
         if self.work == inf:
             return wanted
         limit = self.work * (GPU if subject.device.type == "cuda" else 1)
-        a_sample = flops(subject, batches.clean[:1]) * max(1, self.passes(attack_of(condition)))
+        a_sample = max(1.0, flops(subject, batches.clean)) * max(1, self.passes(attack_of(condition)))
         found = int(min(wanted, limit / a_sample))
         return found if found >= min(FEWEST, wanted) else 0
 
@@ -92,19 +92,6 @@ class Sanity(OfAttack):
         by_multiple = _by_multiple(found, attack)
         controls = _controls(found, attack, self.queries)
         return _dataset(attack, found, by_multiple, controls)
-
-
-def flops(subject: Subject, image: Tensor) -> float:
-    """Floating-point operations of a forward pass of one image, of matrix products and convolutions.
-
-    Args:
-        subject: the network.
-        image: (1, C, H, W).
-    """
-    x = image.detach().requires_grad_(True)  # without a gradient some layers take a way that is not counted
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        subject(x)
-    return max(1.0, float(counter.get_total_flops()))
 
 
 def attack_of(condition: Condition) -> Attack:

@@ -53,8 +53,8 @@ def planned(manifest: dict[str, Any] | Any) -> list[tuple[str, str | None]]:
 
 
 def gather_warnings(results: Results, checkpoint: str) -> list[str]:
-    """What the cells warn of, each sentence once with its conditions; then what is missing."""
-    said: dict[tuple[str, str], list[str]] = {}
+    """What the cells warn of, each sentence once with what it is of; then what is missing."""
+    said: dict[str, dict[str, list[str]]] = {}
     missing: dict[str, list[str]] = {}
     for measurement, condition in planned(results.manifests[checkpoint]):
         found = cell(results, measurement, checkpoint, condition)
@@ -62,8 +62,8 @@ def gather_warnings(results: Results, checkpoint: str) -> list[str]:
             missing.setdefault(measurement, []).append(condition or "")
             continue
         for sentence in _sentences(found):
-            said.setdefault((measurement, sentence), []).append(condition or "")
-    lines = [f"{_where(measurement, conditions)}: {text}" for (measurement, text), conditions in said.items()]
+            said.setdefault(sentence, {}).setdefault(measurement, []).append(condition or "")
+    lines = [f"{_everywhere(found)}: {sentence}" for sentence, found in said.items()]
     lines += [
         f"{_where(measurement, conditions)}: not measured yet; run geomlab analyze again with --resume"
         for measurement, conditions in missing.items()
@@ -123,6 +123,16 @@ def _sentences(found: xr.Dataset) -> list[str]:
     if status not in (None, "converged") and not sentences:
         sentences = [f"not converged: {status}"]
     return sentences
+
+
+def _everywhere(found: Mapping[str, list[str]]) -> str:
+    """Measurements of the same conditions together: an image that cannot be read is one for all of them."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for measurement, conditions in found.items():
+        together.setdefault(tuple(conditions), []).append(measurement)
+    return "; ".join(
+        _where(", ".join(measurements), list(conditions)) for conditions, measurements in together.items()
+    )
 
 
 def _where(measurement: str, conditions: list[str]) -> str:

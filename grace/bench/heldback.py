@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from geomlab.architectures import Size
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.typing import Images
@@ -39,6 +40,6 @@ class HeldBack(Source):
         index = self._source.index(domain)
         return Index(index.ids[self._rows[domain]], index.labels[self._rows[domain]])
 
-    def images(self, domain: str, rows: NDArray[np.intp], size: int | None) -> Images:
+    def images(self, domain: str, rows: NDArray[np.intp], size: Size) -> Images:
         """As the source gives them."""
         return self._source.images(domain, self._rows[domain][rows], size)

@@ -82,6 +82,15 @@ def test_a_hub_out_of_reach_is_one_line(hub: list[str]) -> None:
         pretrained.read("open_clip:hf-hub:org/other")
 
 
+@pytest.mark.parametrize("spec", ["open_clip:hf-hub:org/robust", "open_clip:geomlab-tiny,pretrained=TAG"])
+def test_a_checkpoint_does_not_ask_the_hub(spec: str, hub: list[str], tmp_path: Path) -> None:
+    """An image tower alone, whose text tower would come from there."""
+    checkpoint.write(tmp_path / "net.pt", tiny.model().visual.state_dict(), {"architecture": {"spec": spec}})
+    with pytest.raises(UserError, match=r"asks for .*, which would be downloaded; .* --model"):
+        subject.load(pretrained.read(tmp_path / "net.pt"), labels=LABELS)
+    assert hub == []
+
+
 def test_nothing_is_fetched_for_weights_that_are_given(
     hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,19 +129,20 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     assert len(open_source(f"folder:{tmp_path / 'link'}").index("id").labels) == 6
 
 
-def test_the_results_say_it(tmp_path: Path, weights: Path) -> None:
+def test_the_results_say_it_once(tmp_path: Path, weights: Path, undrawn: None) -> None:
     root = hostile.classes(tmp_path / "images", "a", "b", "c", each=10, size=(4, 4))
     (root / "b" / "1.png").write_bytes(hostile.broken("cut"))
     out = tmp_path / "out"
     result = cli.run(
         "analyze", weights, "--model", "tests.factories:model", "--data", f"folder:{root}", "--samples", "30",
-        "--condition", "clean", "--condition", "fgsm", "--measure", "accuracy", "--out", out,
+        "--condition", "clean", "--condition", "fgsm", "--measure", "accuracy,features", "--budget", "quick",
+        "--out", out,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads((out / "summary.json").read_text())
     assert found["conditions"]["clean"]["n"] == found["conditions"]["fgsm"]["n"] == 29
     (sentence,) = [line for line in found["warnings"] if "cannot be read" in line]
-    assert sentence.startswith("accuracy (clean, fgsm): 1 of the images of id cannot be read")
+    assert sentence.startswith("accuracy, features (clean, fgsm): 1 of the images of id cannot be read")
     assert "b/1.png: not a readable image" in sentence
 
 

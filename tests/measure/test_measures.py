@@ -25,6 +25,7 @@ from geomlab.measure import (
     Paths,
     Single,
 )
+from geomlab.measure.curvature.findings import splits
 from geomlab.measure.curvature.warn import sentences
 from geomlab.rng import generator
 from geomlab.subject import Subject
@@ -262,3 +263,8 @@ def test_other_matrices(matrix: str) -> None:
         assert float(other["smallest_eigenvalue"]) > -1e-9
     assert ("differences of gradients, off by up to" in str(other["warnings"].item())) == same
     assert other["inputs"].item() == "held fixed"
+
+
+@pytest.mark.parametrize(("n", "parts"), [(7, []), (8, [2]), (16, [2, 4]), (31, [2, 4]), (32, [2, 4, 8])])
+def test_samples_are_split_into_parts_of_four_at_least(n: int, parts: list[int]) -> None:
+    assert splits((2, 4, 8), n) == parts

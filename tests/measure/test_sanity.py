@@ -16,7 +16,8 @@ from geomlab.data.condition import Condition, parse_conditions
 from geomlab.data.embedded import checkpoint_path
 from geomlab.data.sources import open_source
 from geomlab.measure import Sanity
-from geomlab.measure.sanity import CONTROLS, FEWEST, flops
+from geomlab.measure.affordable import flops
+from geomlab.measure.sanity import CONTROLS, FEWEST
 from geomlab.subject import Subject
 from tests import models
 

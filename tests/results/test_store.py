@@ -71,6 +71,24 @@ def test_a_file_cut_anywhere_is_missing(keep: int, tmp_path: Path) -> None:
         store.read(KEY.file)
 
 
+def test_a_file_is_looked_into_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, looked, read = Store(tmp_path), [], module._read
+
+    def counted(path: Path) -> xr.Dataset | None:
+        looked.append(path)
+        return read(path)
+
+    monkeypatch.setattr(module, "_read", counted)
+    store.write(KEY, CELL)
+    assert store.missing([KEY]) == store.missing([KEY]) == []
+    assert len(looked) == 1
+    store.write(KEY, CELL)
+    assert store.missing([KEY]) == []
+    assert len(looked) == 2
+    store.path(KEY).write_bytes(bytes(store.path(KEY).stat().st_size))
+    assert store.missing([KEY]) == [KEY]
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SCHEMA", 2)
     Store(tmp_path).write(KEY, CELL)

@@ -1,6 +1,6 @@
 """What is computed of a matrix at a point, in the order in which its large vectors can be let go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from geomlab.linalg.trace import Traces, together, traces
 from geomlab.stats import Array, principal_cosines
 from geomlab.typing import Float, Vector
 
+PART = 4  # samples, at least: λmax of fewer says little of samples, at the cost of a spectrum; ours
 OF_A_PART = 1e-2  # relative residual of its eigenpairs: parts differ by more; ours
 Matrix = Hessian | GaussNewton | FiniteDifference
 Build = Callable[[Batches], Matrix]
@@ -152,7 +153,7 @@ def find(
     del matrix  # the parts' graphs need the room
     space, resampled = sketch(vectors), jackknife(build, batches, vectors, generator)
     del vectors
-    tried = [count for count in effort.parts if len(batches) >= 2 * count]
+    tried = splits(effort.parts, len(batches))
     return Findings(
         dim=dim,
         loss=loss,
@@ -169,6 +170,11 @@ def find(
         energies=energies,
         parts=tuple(_part(build, batches, count, effort, generator) for count in tried),
     )
+
+
+def splits(parts: Sequence[int], n: int) -> list[int]:
+    """Into how many parts n samples are split: of those that are wanted, what leaves enough in each."""
+    return [count for count in parts if n >= PART * count]
 
 
 def _density(

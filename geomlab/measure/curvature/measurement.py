@@ -45,7 +45,7 @@ class Curvature(Single):
         probes: random vectors for the traces.
         pairs: of random vectors for the layers' blocks.
         density: probes and steps of the spectral density.
-        parts: into how many the samples are split, in turn, to see how λmax moves with n; at least 2 samples each.
+        parts: into how many the samples are split, in turn, to see how λmax moves with n; at least 4 samples each.
         matrix: hessian, gauss-newton, or finite-difference: the Hessian by differences of gradients, for networks whose
             graphs do not fit the memory or cannot be differentiated twice.
         eigensolver: geomlab; or pyhessian, which is then asked as well, of the Hessian.
@@ -70,7 +70,7 @@ class Curvature(Single):
     memory: float = MEMORY
 
     name = "curvature"
-    revision = 7
+    revision = 8
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -29,7 +29,8 @@ STEPS = (0.25, 4.0)  # times the attack's
 QUERIES = 1000  # of the Square attack; the standard version of AutoAttack has 5,000
 FEWEST = 16  # samples below which the checks are left out: ours
 GPU = 100  # times the work that is done on one instead of a few cores: ours
-CONTROLS = ("uniform noise", "corner noise", "fewer steps", "more steps", "square")
+NOISE = ("uniform noise", "corner noise")
+CONTROLS = (*NOISE, "fewer steps", "more steps", "square")
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _judged(by_multiple: Mapping[float, tuple[float, Right]], controls: Mapping[
     steps = {name: one for name, one in ladder.items() if one is not None}
     return [
         verdicts.falls(right),
-        verdicts.stronger_than_noise([controls["uniform noise"], controls["corner noise"]], attacked),
+        verdicts.stronger_than_noise({name: controls[name] for name in NOISE}, attacked),
         verdicts.not_weaker(list(steps.values()), list(steps))
         if len(steps) > 1
         else Verdict("not tested", "the attack has no number of steps to change"),

@@ -5,7 +5,7 @@ Tests are exact, one-sided and paired, at 5 % a check, shared by its comparisons
 fails a check of a sound attack in at most one of twenty.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -56,20 +56,21 @@ def falls(right: Sequence[Right]) -> Verdict:
     return Verdict("fails" if p < LEVEL else "holds", said, p)
 
 
-def stronger_than_noise(noise: Sequence[Right], attacked: Right) -> Verdict:
+def stronger_than_noise(noise: Mapping[str, Right], attacked: Right) -> Verdict:
     """Random noise of the radius breaks less than the attack; undecided where it is not told that it does.
 
     Args:
-        noise: (n,) whether each sample is right, by kind of noise.
+        noise: kind of noise -> (n,) whether each sample is right.
         attacked: the same under the attack.
     """
     counts = [
-        _apart(attacked, one) for one in noise
-    ]  # right under attack and not under noise, and the other way
+        _apart(attacked, one) for one in noise.values()
+    ]  # what noise alone breaks, and what the attack alone
     p = min(1.0, len(counts) * min(sign_test(noisy, attack) for noisy, attack in counts))
     surely = all(sign_test(attack, noisy) < LEVEL for noisy, attack in counts)
     said = "; ".join(
-        f"noise breaks {noisy} that the attack does not, it {attack}" for noisy, attack in counts
+        f"{name} breaks {noisy} that the attack does not, the other way {attack}"
+        for name, (noisy, attack) in zip(noise, counts, strict=True)
     )
     return Verdict("fails" if p < LEVEL else "holds" if surely else "undecided", said, p)
 

@@ -48,12 +48,14 @@ def test_accuracy_that_rises_with_the_radius_fails() -> None:
 
 def test_noise_must_surely_be_weaker() -> None:
     attacked = right((0, 30))
-    assert stronger_than_noise([right((0, 90)), right((0, 80))], attacked).word == "holds"
-    assert stronger_than_noise([right((0, 90)), right((0, 32))], attacked).word == "undecided"
-    assert stronger_than_noise([attacked, attacked], attacked).word == "undecided"
-    found = stronger_than_noise([right((0, 90)), right((0, 22))], attacked)
+    assert stronger_than_noise({"even": right((0, 90)), "corner": right((0, 80))}, attacked).word == "holds"
+    assert (
+        stronger_than_noise({"even": right((0, 90)), "corner": right((0, 32))}, attacked).word == "undecided"
+    )
+    assert stronger_than_noise({"even": attacked, "corner": attacked}, attacked).word == "undecided"
+    found = stronger_than_noise({"even": right((0, 90)), "corner": right((0, 22))}, attacked)
     assert (found.word, found.p) == ("fails", pytest.approx(2 / 2**8))
-    assert "noise breaks 8 that the attack does not, it 0" in found.said
+    assert "corner breaks 8 that the attack does not, the other way 0" in found.said
 
 
 def test_what_must_not_be_weaker_is_told_by_pairs() -> None:

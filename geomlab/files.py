@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".writing-"  # begins the name of what is being written
@@ -28,9 +29,23 @@ def replace(path: Path, content: bytes) -> None:
             raise
 
 
+def is_there(name: str) -> bool:
+    """Whether there is anything of this name; no name, and one that the file system does not take or hides, are not."""
+    return _answers(name, Path.exists)
+
+
+def is_file(name: str) -> bool:
+    """Whether there is a file of this name, as `is_there`."""
+    return _answers(name, Path.is_file)
+
+
 def is_folder(name: str) -> bool:
-    """Whether there is a folder of this name; no name, and one that the file system does not take or hides, are not."""
+    """Whether there is a folder of this name, as `is_there`."""
+    return _answers(name, Path.is_dir)
+
+
+def _answers(name: str, question: Callable[[Path], bool]) -> bool:
     try:
-        return bool(name) and Path(name).is_dir()
+        return bool(name) and question(Path(name))
     except (OSError, ValueError):
         return False

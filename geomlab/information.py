@@ -8,6 +8,7 @@ from pathlib import Path
 from geomlab import architectures, checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
+from geomlab.files import is_folder
 from geomlab.spec import escape, parse
 
 # A name that only weights of this kind have, and what they are; the first that fits.
@@ -34,7 +35,7 @@ def of(path: Path) -> str:
     Raises:
         UserError: if it cannot be read, or the folder holds no such model.
     """
-    if not path.is_dir():
+    if not is_folder(str(path)):
         return describe(checkpoint.read(path))
     from geomlab.clip import huggingface  # open_clip takes half a second
 

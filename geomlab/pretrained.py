@@ -4,6 +4,7 @@ from pathlib import Path
 
 from geomlab import architectures, checkpoint
 from geomlab.checkpoint import Checkpoint
+from geomlab.files import is_there
 from geomlab.spec import parse
 
 
@@ -21,7 +22,7 @@ def read(given: Path | str) -> Checkpoint:
         UserError: if neither can be read, or the SPEC names no weights.
     """
     text = str(given)
-    if Path(given).exists() or ":" not in text or parse(text).head not in architectures.LIBRARIES:
+    if is_there(text) or ":" not in text or parse(text).head not in architectures.LIBRARIES:
         return checkpoint.read(given)
     tensors, preprocessing = architectures.own_weights(text)
     about = {"architecture": {"spec": text}, "preprocessing": preprocessing.described()}

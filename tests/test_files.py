@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from geomlab import files
+from geomlab import files, information, pretrained
+from geomlab.errors import UserError
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
@@ -24,3 +25,24 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         files.replace(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        LONG,
+        *(f"{library}:{LONG}" for library in ("open_clip", "transformers", "timm", "torchvision")),
+        f"open_clip:local-dir:{LONG}",
+        f"open_clip:ViT-B-32,pretrained={LONG}",
+    ],
+)
+def test_a_name_that_the_file_system_does_not_take_is_one_line(given: str) -> None:
+    with pytest.raises(UserError, match=LONG) as refused:
+        pretrained.read(given)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match=f"{LONG}: .*(too long|cannot|no such)"):
+        information.of(Path(given))
+    assert not files.is_there(given)

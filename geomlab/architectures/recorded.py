@@ -3,13 +3,12 @@
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from geomlab.architectures.frame import INTERPOLATIONS, MODES
 from geomlab.architectures.network import Labels
 from geomlab.errors import UserError
-from geomlab.files import is_folder
+from geomlab.files import is_file, is_folder
 from geomlab.spec import parse
 
 LIBRARIES = ("open_clip", "timm", "torchvision", "transformers")
@@ -91,7 +90,7 @@ def _on_the_hub(spec: str) -> bool:
     if parsed.head == "transformers":
         return not is_folder(parsed.positional)
     tag = parsed.option("pretrained")
-    tagged = tag is not None and not Path(tag).is_file()
+    tagged = tag is not None and not is_file(tag)
     return parsed.head == "open_clip" and (tagged or parsed.positional.startswith("hf-hub:"))
 
 

@@ -4,7 +4,6 @@ import logging
 import pickle
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -14,6 +13,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from geomlab import checkpoint, prompts
 from geomlab.clip import activation, forms, hub
 from geomlab.errors import UserError
+from geomlab.files import is_file
 from geomlab.spec import Spec
 
 
@@ -103,7 +103,7 @@ def create(spec: Spec, *, pretrained: bool = True) -> Any:
             pretrained=wanted if pretrained else None,
             force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels},
         )
-    if not Path(wanted).is_file():
+    if not is_file(wanted):
         raise UserError(
             f"'{spec.text}': no pretrained tag '{wanted}', and no such file; {name} has {', '.join(tags) or 'none'}"
         )

@@ -70,7 +70,7 @@ def pacs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "pacs64"
 
 
-def test_pacs_with_a_network_of_timm(pacs: Path, tmp_path: Path) -> None:
+def test_pacs_with_a_network_of_timm(pacs: Path, tmp_path: Path, undrawn: None) -> None:
     """An untrained network: the numbers mean little, but unpaired domains must be told apart from paired ones."""
     with torch.random.fork_rng():
         torch.manual_seed(0)

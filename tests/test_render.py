@@ -292,7 +292,7 @@ def test_what_was_analysed_otherwise_is_told_and_other_subspaces_are_not_compare
 
 
 def test_what_is_not_there_any_more_is_not_shown(tmp_path: Path) -> None:
-    write_folder(tmp_path, "a", conditions=("clean",))
+    write_folder(tmp_path, "a", conditions=("clean",), measurements=["accuracy", "curvature"])
     render(tmp_path)
     before = {path.name for path in tmp_path.glob("*/*") if path.parent.name in ("figures", "tables")}
     (tmp_path / "figures" / "mine.pdf").write_text("precious")

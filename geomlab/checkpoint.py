@@ -28,6 +28,7 @@ from geomlab.errors import UserError
 FORMAT = "geomlab.checkpoint"
 VERSION = 1
 # Where the files of the field keep their state_dict; of several the first.
+DEEPEST = 8  # containers in one another; one that holds itself has no end: ours
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "vision_encoder_state_dict")
 # What DataParallel and torch.compile put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -171,7 +172,20 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], An
     return tensors, metadata
 
 
+def _unpacks(content: bytes) -> bool:
+    """Whether a zip file is larger inside than it is: torch would unpack any amount."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
+    except Exception:  # no zip file, or a damaged one, of which the reader says more
+        return False
+
+
 def _read_torch(path: Path, content: bytes) -> tuple[Any, dict[str, Any]]:
+    if _unpacks(content):
+        raise UserError(
+            f"{path}: its parts are compressed, which torch.save does not do; save it again with torch"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what cannot be read is said below, in one line
@@ -187,8 +201,8 @@ def _read_torch(path: Path, content: bytes) -> tuple[Any, dict[str, Any]]:
 
 def _unwrapped(path: Path, loaded: Any, *, named: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors by name, without what stands around them (and before their names), and what that was."""
-    found, within = loaded, []
-    while isinstance(found, dict):
+    found, within = loaded, list[str]()
+    while isinstance(found, dict) and len(within) < DEEPEST:
         inner = next((name for name in _CONTAINERS if isinstance(found.get(name), dict)), None)
         if inner is None:
             break
@@ -209,7 +223,8 @@ def _unwrapped(path: Path, loaded: Any, *, named: bool) -> tuple[dict[str, Tenso
 
 # What is read elsewhere without a second look, and of which type it has to be.
 _TYPES = {"version": int, "digest": str, "architecture": dict, "preprocessing": dict, "classes": list,
-          "templates": list, "data": str, "versions": dict}  # fmt: skip
+          "templates": list, "data": str, "versions": dict,
+          "recipe": dict, "method": str, "step": int, "seed": int}  # fmt: skip
 
 
 def _check_metadata(path: Path, metadata: Any) -> None:
@@ -227,6 +242,10 @@ def _check_metadata(path: Path, metadata: Any) -> None:
         architecture = metadata["architecture"]
         wrong += [] if isinstance(architecture.get("spec"), str) else ["architecture.spec"]
         wrong += [] if isinstance(architecture.get("config"), dict | None) else ["architecture.config"]
+    try:
+        json.dumps([] if wrong else metadata.get("recipe"), sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        wrong += ["recipe"]
     if wrong:
         raise UserError(
             f"{path}: its metadata is not what docs/checkpoint.md says ({', '.join(wrong)}); write it anew, "
@@ -245,6 +264,16 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise UserError(
             f"{path}: {odd[0]} is no dense tensor of plain numbers, but sparse, quantized, nested or empty of data; "
             "save it as tensor.to_dense() or tensor.dequantize() gives it"
+        )
+    larger = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes()
+    ]
+    if larger:
+        raise UserError(
+            f"{path}: {larger[0]} has more numbers than the file holds of it, {tensors[larger[0]].numel():,}; save it "
+            "as tensor.contiguous() gives it"
         )
 
 

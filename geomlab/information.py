@@ -42,7 +42,7 @@ def of(path: Path) -> str:
     spec = f"transformers:{escape(str(path))}"
     repository = huggingface.Repository.of(parse(spec))
     kind = (repository.json(huggingface.CONFIG) or {}).get("model_type")
-    if kind not in huggingface.KINDS:
+    if str(kind) not in huggingface.KINDS:
         raise UserError(
             f"{path}: a folder, and no model of transformers that geomlab takes ({', '.join(huggingface.KINDS)}); "
             "give a checkpoint file"

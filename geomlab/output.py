@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geomlab.errors import UserError
-from geomlab.files import TEMPORARY
+from geomlab.files import TEMPORARY, is_folder
 from geomlab.results import Store
 from geomlab.results.cell import NAME
 from geomlab.results.names import distinct, given_once
@@ -167,7 +167,11 @@ def begin_comparison(out: Path, compared: Sequence[Path], *, overwrite: bool) ->
     """
     if _begun(out):
         raise UserError(f"{out}: holds results of geomlab analyze; choose another --out for the comparison")
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    names = (
+        {path.name for path in out.iterdir() if not path.name.startswith(".")}
+        if is_folder(str(out))
+        else set()
+    )
     if names and (COMPARED not in names or not names <= {COMPARED, "report.html", "figures", "tables"}):
         raise UserError(
             f"{out}: holds other files ({', '.join(sorted(names)[:3])}); choose an empty or a new --out"

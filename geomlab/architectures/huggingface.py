@@ -104,11 +104,11 @@ _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
 def _resized(about: Mapping[str, Any]) -> tuple[str, str]:
-    """Interpolation, and mode: CLIP's cuts out the centre, SigLIP's says both sides."""
+    """Interpolation, and mode: where the file says both sides and not the shortest, both become that."""
     number = about.get("resample", 3)
     known = isinstance(number, int) and 0 <= number < len(_FILTERS)
     size = about.get("size")
-    squashed = isinstance(size, dict) and "height" in size and not about.get("do_center_crop", False)
+    squashed = isinstance(size, dict) and "height" in size
     return _FILTERS[number] if known else "bicubic", "squash" if squashed else "shortest"
 
 
@@ -116,7 +116,7 @@ def _unsaid(about: Mapping[str, Any], size: int) -> str | None:
     """What in the file is not: pixels in [0, 1], of squares of the network's size."""
     factor = about.get("rescale_factor", 1 / 255)
     if about.get("do_rescale", True) is False or not (
-        isinstance(factor, int | float) and isclose(factor, 1 / 255, rel_tol=1e-6)
+        isinstance(factor, float) and isclose(factor, 1 / 255, rel_tol=1e-6)
     ):
         return f"a rescale_factor of {factor if about.get('do_rescale', True) else 'none'}, expected 1/255"
     names = (
@@ -124,14 +124,18 @@ def _unsaid(about: Mapping[str, Any], size: int) -> str | None:
     )
     for name in names:
         found = about.get(name, size)
-        sides = set(found.values()) if isinstance(found, dict) else {found}
-        if sides != {size}:
+        sides = list(found.values()) if isinstance(found, dict) else [found]
+        if not sides or any(side != size for side in sides):
             return f"a {name} of {found}, and its network takes squares of {size} pixels"
     return None
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     given = isinstance(values, list) and len(values) == count
-    if not given or not all(isinstance(value, int | float) and isfinite(value) for value in values):
+    if not given or not all(isinstance(value, int | float) for value in values):
         return None
-    return tuple(map(float, values))
+    try:
+        numbers = tuple(map(float, values))
+    except OverflowError:  # of a whole number
+        return None
+    return numbers if all(map(isfinite, numbers)) else None

@@ -71,6 +71,7 @@ def _asked(config: Mapping[str, Any], name: str) -> list[str]:
     if name.startswith("hf-hub:") and text.get("hf_tokenizer_name", repository) != repository:
         asked.append("hf_tokenizer_name")
     options = text.get("tokenizer_kwargs") or {}
+    options = options if isinstance(options, dict) else {"": options}
     asked += [f"tokenizer_kwargs.{key}" for key in options if key not in HARMLESS]
     return asked + [key for key in ("multimodal_cfg",) if key in config]
 

@@ -24,10 +24,16 @@ def named_classes(spec: Spec) -> tuple[str, ...] | None:
     given = spec.option("classes")
     if given is None:
         return None
-    path = Path(given).expanduser()
+    path = Path(given)
     try:
+        path = path.expanduser()
         text = OnDisk(path, path.parent, is_folder=False).read(_MOST).decode()
-    except (CannotRead, UnicodeDecodeError, ValueError) as error:  # ValueError: a NUL in the path
+    except (
+        CannotRead,
+        UnicodeDecodeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # a NUL in the path; no such home
         raise UserError(f"'{spec.text}': cannot read the class names of {path}: {error}") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names or len(set(names)) < len(names):

@@ -115,13 +115,18 @@ def _samples(top: Place) -> list[tuple[str, dict[str, Place]]]:
 
 def _files(folder: Place, prefix: str) -> Iterator[tuple[str, Place]]:
     """All files below a folder, without those for WebDataset's own use, `__…__`."""
-    for place in folder.entries():
-        if re.match(r"__.*__$", place.name):
+    waiting = [(prefix, iter(folder.entries()))]  # folders in one another may be many
+    while waiting:
+        within, entries = waiting[-1]
+        place = next(entries, None)
+        if place is None:
+            waiting.pop()
+        elif re.match(r"__.*__$", place.name):
             continue
-        if place.is_folder:
-            yield from _files(place, f"{prefix}{place.name}/")
+        elif place.is_folder:
+            waiting.append((f"{within}{place.name}/", iter(place.entries())))
         else:
-            yield prefix, place
+            yield within, place
 
 
 def _member(where: str, sample: dict[str, Place], option: str, endings: Sequence[str]) -> Place:

@@ -76,7 +76,11 @@ def chosen(spec: Spec, option: str, there: Collection[str]) -> str:
 
 def _holds_images(kind: Any) -> bool:
     if isinstance(kind, dict):  # what Image is stored as, written without the library
-        return set(kind) <= {"bytes", "path"} and "bytes" in kind and _holds_images(kind["bytes"])
+        path = getattr(kind.get("path"), "dtype", "string")
+        known = (
+            set(kind) <= {"bytes", "path"} and "bytes" in kind and path in ("string", "large_string", "null")
+        )
+        return known and _holds_images(kind["bytes"])
     return getattr(kind, "dtype", None) in ("binary", "large_binary")
 
 

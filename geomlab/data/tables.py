@@ -16,6 +16,8 @@ from geomlab.errors import UserError
 SUFFIXES = (".arrow", ".parquet")
 _AT_ONCE = 8  # rows: a value that a dictionary holds once may be large, and each row repeats it
 _LABELS_AT_ONCE = 256
+UNPACKED = 100  # times its size, that a column may unpack to: ours
+_SMALL = 1 << 24  # bytes that any may
 
 
 class Table(ABC):
@@ -121,6 +123,7 @@ class _Parquet(Table):
         about = self._file.metadata
         counts = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
         self.rows = about.num_rows
+        _check_unpacked(path, about)
         _check_rows(path, self.rows if min(counts, default=0) >= 0 and sum(counts) == self.rows else -1)
         self._starts: NDArray[np.int64] = np.cumsum([0, *counts])
 
@@ -144,6 +147,20 @@ class _Parquet(Table):
                     batch = next(batches)
                 value = batch.column(0)[row - start].as_py()
             yield value
+
+
+def _check_unpacked(path: Path, about: Any) -> None:
+    """Refuse a column that says that it unpacks to far more than it is: images are compressed already."""
+    columns = (
+        about.row_group(i).column(j) for i in range(about.num_row_groups) for j in range(about.num_columns)
+    )
+    for column in columns:
+        packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
+        if unpacked > UNPACKED * max(packed, 0) + _SMALL:
+            raise UserError(
+                f"{printable(str(path))}: {printable(column.path_in_schema)} unpacks from {packed:,} bytes to "
+                f"{unpacked:,}; write it without compression"
+            )
 
 
 def _check_rows(path: Path, rows: int) -> None:

@@ -39,9 +39,13 @@ def flops(subject: Subject, images: Images) -> float:
         subject: the network.
         images: (n, C, H, W), of which the first is tried.
     """
-    x = (
-        images[:1].detach().requires_grad_(True)
-    )  # without a gradient some layers take a way that is not counted
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        subject(x)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(
+        False
+    )  # what torch's own transformer layers do there is not counted
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            subject(images[:1])
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.get_total_flops())

@@ -247,9 +247,10 @@ def stores(root: Path) -> list[Store]:
     Raises:
         UserError: if there is none.
     """
-    if (root / MANIFEST).exists():
+    if files.is_there(str(root / MANIFEST)):
         return [Store(root)]
-    found = [Store(path.parent) for path in sorted(root.glob(f"[!.]*/{MANIFEST}"))]
+    below = sorted(root.glob(f"[!.]*/{MANIFEST}")) if files.is_folder(str(root)) else []
+    found = [Store(path.parent) for path in below]
     found.sort(key=lambda store: (store.manifest() or {}).get("position", 0))  # as they were given
     if not found:
         raise UserError(
@@ -261,7 +262,9 @@ def stores(root: Path) -> list[Store]:
 
 def set_aside(root: Path) -> str:
     """The end of a message: where results lie that an --overwrite was to replace; nothing where there are none."""
-    return f"; the results from before are in {root / REPLACED}" if (root / REPLACED).exists() else ""
+    return (
+        f"; the results from before are in {root / REPLACED}" if files.is_there(str(root / REPLACED)) else ""
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError
-from geomlab.files import is_folder
+from geomlab.files import is_file, is_folder
 from geomlab.spec import Spec
 
 CONFIG = "config.json"
@@ -73,7 +73,7 @@ class Repository:
         """
         if self.here:
             path = Path(self.place) / name
-            return path if path.is_file() else None
+            return path if is_file(str(path)) else None
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:

@@ -88,7 +88,10 @@ def tokenizer(repository: Repository, config: Any, end: int | None) -> FolderTok
     lower = bool(about.get("do_lower_case", True))
 
     def encode(text: str) -> Sequence[int]:
-        found: Sequence[int] = backend.encode(_canonical(text, lower) if kind == _SIGLIP else text).ids
+        try:
+            found: Sequence[int] = backend.encode(_canonical(text, lower) if kind == _SIGLIP else text).ids
+        except Exception as error:  # it raises no exception of its own
+            raise UserError(f"'{repository.spec}': its {FILE} cannot encode '{text}' ({error})") from error
         return found
 
     return FolderTokenizer(encode, config.text_config.vocab_size, end, repository.spec)

@@ -57,10 +57,38 @@ class Best:
 
 
 def look(forward: Forward, goal: Goal, images: Images) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    """Loss of each sample, and whether it is done."""
+    """Loss of each sample, and whether it is done.
+
+    Raises:
+        NotFinite: if a loss is NaN: no point would be better, and the network look robust.
+    """
     with torch.no_grad():
         outputs = forward(images)
-        return goal.values(outputs), goal.reached(outputs)
+        values = goal.values(outputs)
+        check_values(values)
+        return values, goal.reached(outputs)
+
+
+def check_values(values: Tensor) -> None:
+    """Refuse losses or logits that are NaN.
+
+    Raises:
+        NotFinite: if one is.
+    """
+    if bool(values.isnan().any()):
+        raise NotFinite("the network gives NaN for attacked images; check the weights or use float64")
+
+
+def check_gradient(gradient: Images) -> None:
+    """Refuse a gradient in the images that is not finite.
+
+    Raises:
+        NotFinite: if it is: a NaN counted as zero would look like robustness.
+    """
+    if not bool(torch.isfinite(gradient).all()):
+        raise NotFinite(
+            "the attack's gradient is not finite; the loss overflows: check the weights or use float64"
+        )
 
 
 def climb(
@@ -84,7 +112,7 @@ def slope(total: Scalar, x: Images) -> Images:
 
     Raises:
         UserError: if it has none.
-        NotFinite: if it has one that is not finite: a NaN counted as zero would look like robustness.
+        NotFinite: as `check_gradient`.
     """
     gradient = torch.autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
     if gradient is None:
@@ -92,10 +120,7 @@ def slope(total: Scalar, x: Images) -> Images:
             "the logits have no gradient in the images, so the network cannot be attacked; "
             "remove no_grad or detach from its forward pass, or leave the attacks out"
         )
-    if not bool(torch.isfinite(gradient).all()):
-        raise NotFinite(
-            "the attack's gradient is not finite; the loss overflows: check the weights or use float64"
-        )
+    check_gradient(gradient)
     return gradient
 
 

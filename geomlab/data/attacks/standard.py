@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from geomlab.data.attacks.apgd import OTHERS
-from geomlab.data.attacks.ascent import Forward, Starts
+from geomlab.data.attacks.ascent import Forward, Starts, check_gradient, check_values
 from geomlab.data.attacks.balls import Ball, Norm
 from geomlab.errors import UserError
 from geomlab.typing import Images, Labels, Logits
@@ -102,6 +102,9 @@ def by_package(
         ball: what the attack stays in.
         seed: of the package's noise.
         prepare: sets the package's attacks.
+
+    Raises:
+        NotFinite: if a gradient is not finite, or a logit is NaN.
     """
     right = (logits.argmax(dim=1) == labels).nonzero().flatten()
     found = images.clone()
@@ -121,7 +124,12 @@ def _attack(
     from pyautoattack import AutoAttack as Package
 
     def network(x: Images) -> Tensor:
-        return forward(x.to(images.dtype)).float()
+        inner = x.to(images.dtype).view_as(x)
+        if inner.requires_grad:
+            inner.register_hook(check_gradient)  # the package counts NaN as zero
+        logits = forward(inner)
+        check_values(logits)
+        return logits.float()
 
     norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
     with put_back(images.device), _SameForAll():

@@ -176,7 +176,9 @@ def _unpacks(content: bytes) -> bool:
     """Whether a zip file is larger inside than it is: torch would unpack any amount."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
+            members = archive.infolist()
+            script = any(one.filename.endswith("/constants.pkl") for one in members)  # refused as what it is
+            return not script and any(one.compress_type != zipfile.ZIP_STORED for one in members)
     except Exception:  # no zip file, or a damaged one, of which the reader says more
         return False
 

@@ -212,3 +212,41 @@ def test_a_process_of_its_own_says_one_line(tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=100)
     cli.refused(cli.Result(process.returncode, stdout, stderr), "not a checkpoint")
     assert not (tmp_path / "was-run").exists()
+
+
+def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
+    found: dict[str, object] = {}
+    found["state_dict"] = found
+    torch.save(found, tmp_path / "net.pt")
+    with pytest.raises(UserError, match="holds no tensors by name"):
+        checkpoint.read(tmp_path / "net.pt")
+
+
+def test_a_tensor_larger_than_its_file(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1).expand(10**12)}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match=r"w has more numbers than the file holds of it, 1,000,000,000,000"):
+        checkpoint.read(tmp_path / "net.pt")
+
+
+def test_a_checkpoint_that_unpacks(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "net.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    with pytest.raises(UserError, match="its parts are compressed"):
+        checkpoint.read(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"recipe": {1: 2, "a": 3}}, {"recipe": {"a": torch.ones(2)}}, {"step": torch.ones(2)}]
+)
+def test_metadata_of_other_types(metadata: dict[str, object], tmp_path: Path) -> None:
+    about = {"format": checkpoint.FORMAT, **metadata}
+    torch.save({"state_dict": {"w": torch.ones(2)}, "metadata": about}, tmp_path / "net.pt")
+    with pytest.raises(
+        UserError, match=r"its metadata is not what docs/checkpoint.md says \((recipe|step)\)"
+    ):
+        checkpoint.read(tmp_path / "net.pt")

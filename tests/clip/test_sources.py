@@ -179,6 +179,7 @@ def test_weights_of_timm_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"tokenizer_kwargs": {"trust_remote_code": True}}, r"tokenizer_kwargs\.trust_remote_code"),
         ({"tokenizer_kwargs": {"auto_map": {}}}, r"tokenizer_kwargs\.auto_map"),
+        ({"tokenizer_kwargs": 5}, r"tokenizer_kwargs\."),
         ({"hf_model_name": "x/y"}, "hf_model_name"),
     ],
 )

@@ -490,14 +490,32 @@ def test_what_is_no_folder_and_no_repository(place: str) -> None:
 IMAGE_FILE = "preprocessor_config.json"
 
 
-def test_files_are_resized_as_the_library_does(kind: str, here: Path) -> None:
-    """CLIP's cuts out the centre, SigLIP's squeezes."""
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({"num_hidden_layers": 10**9}, "1000000000 layers"), ({"vocab_size": 10**12}, r"[\d,]{14,} parameters")],
+)
+def test_a_config_of_a_network_that_nobody_has(
+    sizes: dict[str, int], message: str, here: Path, tmp_path: Path
+) -> None:
+    where = copied(here, tmp_path)
+    text = json.loads((where / "config.json").read_text())["text_config"]
+    folders.change(where / "config.json", text_config={**text, **sizes})
+    refused(where, rf"its config\.json does not describe a model of .* \(ValueError: {message}\)")
+
+
+def test_files_are_resized_as_the_library_does(kind: str, here: Path, tmp_path: Path) -> None:
+    """CLIP's cuts out the centre, SigLIP's squeezes, and CLIP's too where its file says both sides."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    image, found = Image.fromarray(noise).resize((45, 30)), huggingface_preprocessing(here)
-    theirs = folders.processor(kind)(image, return_tensors="pt")["pixel_values"][0]
-    mean, std = (torch.tensor(one)[:, None, None] for one in (found.mean, found.std))
-    ours = (fit(image, found.frame, Limits()) - mean) / std
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=2 / 255 / min(found.std))  # it rounds to bytes
+    image, where = Image.fromarray(noise).resize((45, 30)), copied(here, tmp_path)
+    for size in (None, {"height": 16, "width": 16}):
+        if size:
+            folders.change(where / IMAGE_FILE, size=size)
+        found = huggingface_preprocessing(where)
+        library = type(folders.processor(kind)).from_pretrained(where)
+        theirs = library(image, return_tensors="pt")["pixel_values"][0]
+        mean, std = (torch.tensor(one)[:, None, None] for one in (found.mean, found.std))
+        ours = (fit(image, found.frame, Limits()) - mean) / std
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=2 / 255 / min(found.std))  # it rounds to bytes
 
 
 @pytest.mark.parametrize(
@@ -506,6 +524,11 @@ def test_files_are_resized_as_the_library_does(kind: str, here: Path) -> None:
         ({"size": {"height": 16, "width": 32}}, "a size of .*squares of 16 pixels"),
         ({"size": {"shortest_edge": 20}}, "a size of .*squares of 16 pixels"),
         ({"size": 24}, "a size of 24"),
+        ({"size": [16, 16]}, r"a size of \[16, 16\]"),
+        ({"size": {"height": [16]}}, "a size of .*squares of 16 pixels"),
+        ({"size": {}}, "a size of {}"),
+        ({"rescale_factor": 10**400}, "a rescale_factor of 1000"),
+        ({"image_mean": [10**400] * 3}, "an image_mean of .*expected 3 numbers each"),
         ({"crop_size": {"height": 8, "width": 8}, "do_center_crop": True}, "a crop_size of"),
         ({"do_rescale": False}, "a rescale_factor of none, expected 1/255"),
         ({"rescale_factor": 1 / 127.5}, "a rescale_factor of 0.0078"),

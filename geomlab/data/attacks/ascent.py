@@ -97,14 +97,16 @@ def climb(
     """Loss of each sample, whether it is done, and the loss's gradient in its image.
 
     Raises:
-        UserError: as `slope`.
+        UserError: as `slope` and `check_values`.
     """
     x = images.detach().requires_grad_(True)
     with torch.enable_grad():
         outputs = forward(x)
         values = goal.values(outputs)
         total = values.sum()
-    return values.detach(), goal.reached(outputs.detach()), slope(total, x)
+    gradient = slope(total, x)
+    check_values(values)
+    return values.detach(), goal.reached(outputs.detach()), gradient
 
 
 def slope(total: Scalar, x: Images) -> Images:

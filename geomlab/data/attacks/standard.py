@@ -127,12 +127,13 @@ def _attack(
         inner = x.to(images.dtype).view_as(x)
         if inner.requires_grad:
             inner.register_hook(check_gradient)  # the package counts NaN as zero
-        logits = forward(inner)
+        with same.left_alone():
+            logits = forward(inner)
         check_values(logits)
         return logits.float()
 
-    norm = {"linf": "Linf", "l2": "L2"}[ball.norm]
-    with put_back(images.device), _SameForAll():
+    norm, same = {"linf": "Linf", "l2": "L2"}[ball.norm], _SameForAll()
+    with put_back(images.device), same:
         package = Package(network, device=images.device, eps=ball.eps, norm=norm, seed=seed)
         prepare(package)
         found: Tensor = package.run_standard_evaluation(
@@ -162,10 +163,23 @@ def require_package(what: str) -> None:
 class _SameForAll(TorchFunctionMode):
     """Random tensors of images are drawn for one image: so is what comes after them, of whatever batch."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._on = True
+
+    @contextmanager
+    def left_alone(self) -> Iterator[None]:
+        """As if it were not there: a network's own draws are its own."""
+        self._on = False
+        try:
+            yield
+        finally:
+            self._on = True
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in (torch.rand, torch.randn) and len(args[0]) == 4:
+        if self._on and func in (torch.rand, torch.randn) and len(args[0]) == 4:
             return func((1, *args[0][1:]), **(kwargs or {})).repeat(args[0][0], 1, 1, 1)
         return func(*args, **(kwargs or {}))
 

@@ -153,7 +153,8 @@ def test_a_second_run_refuses_to_overwrite(demo: tuple[Path, str]) -> None:
 def test_all_that_was_written_could_be_overwritten(demo: tuple[Path, str]) -> None:
     """No file of geomlab's own is taken for another's."""
     files = {path.name for path in demo[0].rglob("figures/*")}
-    assert len(files) == 46
+    assert len(files) == 48
+    assert {"sanity.pdf", "sanity.png"} <= files
     Output.of(demo[0], [checkpoint_path(name) for name in ("zero-shot", "ft")], DRAWN).check(
         resume=False, overwrite=True
     )

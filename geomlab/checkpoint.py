@@ -27,8 +27,8 @@ from geomlab.errors import UserError
 
 FORMAT = "geomlab.checkpoint"
 VERSION = 1
-# Where the files of the field keep their state_dict; of several the first.
 DEEPEST = 8  # containers in one another; one that holds itself has no end: ours
+# Where the files of the field keep their state_dict; of several the first.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "vision_encoder_state_dict")
 # What DataParallel and torch.compile put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -244,10 +244,11 @@ def _check_metadata(path: Path, metadata: Any) -> None:
         architecture = metadata["architecture"]
         wrong += [] if isinstance(architecture.get("spec"), str) else ["architecture.spec"]
         wrong += [] if isinstance(architecture.get("config"), dict | None) else ["architecture.config"]
-    try:
-        json.dumps([] if wrong else metadata.get("recipe"), sort_keys=True)
-    except (TypeError, ValueError, RecursionError):
-        wrong += ["recipe"]
+    if not wrong:
+        try:
+            json.dumps(metadata.get("recipe"), sort_keys=True)
+        except (TypeError, ValueError, RecursionError):
+            wrong = ["recipe"]
     if wrong:
         raise UserError(
             f"{path}: its metadata is not what docs/checkpoint.md says ({', '.join(wrong)}); write it anew, "

@@ -18,6 +18,11 @@ class OutOfMemory(UserError):
     """Memory does not suffice for so many samples at once."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says first, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def reason(error: BaseException) -> str:
     """What an exception of the user's code says, and the line it came from."""
     last = error.__traceback__

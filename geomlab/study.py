@@ -33,13 +33,11 @@ from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast, too_large
 from geomlab.measure.trial import try_derivatives
 from geomlab.progress import Bar
-from geomlab.realised import BatchLimit, Realised
+from geomlab.realised import HELD, BatchLimit, Realised
 from geomlab.results import CellKey, Store, TileFolder
 from geomlab.risk import check_apart, check_finite, sample_losses
 from geomlab.rng import generator
 from geomlab.subject import Subject
-
-AT_ONCE = 2 << 30  # bytes of inputs that are held for a joint measurement, of one condition at least: ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +243,7 @@ class Study:
         if not isinstance(first.measurement, Joint):
             return [first]
         same = [c for c in self.cells if c.measurement is first.measurement and c.key.file in missing]
-        return same[: max(1, AT_ONCE // self._clean_of(first, inputs).images.nbytes)]
+        return same[: max(1, HELD // self._clean_of(first, inputs).images.nbytes)]
 
     def _clean_of(self, cell: Cell, inputs: Realised) -> Batches:
         """The clean inputs that a cell starts from."""

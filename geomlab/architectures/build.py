@@ -40,11 +40,10 @@ def build(
     """
     parsed = parse(spec)
     if parsed.head in ("open_clip", "transformers"):
-        network = (
-            clips.open_clip(parsed, tensors, config, labels)
-            if parsed.head == "open_clip"
-            else huggingface.transformers(parsed, tensors, labels)
-        )
+        if parsed.head == "open_clip":
+            network = clips.open_clip(parsed, tensors, config, labels)
+        else:
+            network = huggingface.transformers(parsed, tensors, labels)
         return replace(network, preprocessing=replace(network.preprocessing, **preprocessing or {}))
     if parsed.head in ("timm", "torchvision"):
         module, own = (libraries.timm if parsed.head == "timm" else libraries.torchvision)(parsed, tensors)

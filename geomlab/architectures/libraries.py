@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from geomlab.architectures.frame import resizing
 from geomlab.architectures.network import Preprocessing
-from geomlab.errors import UserError
+from geomlab.errors import UserError, first_line
 from geomlab.spec import Spec, flag
 
 CLASSES = 1000  # of the networks of timm and torchvision, where nobody says another number
@@ -100,7 +100,7 @@ def _fetched(spec: Spec, fetch: Callable[[], Any]) -> Any:
     try:
         return fetch()
     except Exception as error:  # the hub and the libraries fail in many ways
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise UserError(f"'{spec.text}': its weights cannot be had: {said}; give a file of them") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import open_clip
 
-from geomlab.errors import UserError
+from geomlab.errors import UserError, first_line
 from geomlab.spec import Spec
 
 HARMLESS = frozenset({"clean", "strip_sep_token", "language"})
@@ -29,7 +29,7 @@ def check(spec: Spec) -> None:
     except json.JSONDecodeError as error:
         raise UserError(f"'{spec.text}': its open_clip_config.json is no JSON ({error})") from error
     except Exception as error:  # the hub's library fails in many ways
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise UserError(
             f"'{spec.text}': no open_clip_config.json can be had: {said}; with the hub out of reach, give a folder "
             "that holds the files, open_clip:local-dir:FOLDER"

@@ -12,7 +12,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from geomlab import checkpoint, prompts
 from geomlab.clip import activation, forms, hub
-from geomlab.errors import UserError
+from geomlab.errors import UserError, first_line
 from geomlab.files import is_file
 from geomlab.spec import Spec
 
@@ -132,7 +132,7 @@ def _made(spec: Spec, **options: Any) -> Any:
             "safetensors"
         ) from error
     except Exception as error:  # open_clip, the hub and the constructors fail in many ways
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise UserError(f"'{spec.text}': open_clip cannot get its weights: {said}") from error
     finally:
         root.removeFilter(_is_news)

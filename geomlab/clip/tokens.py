@@ -8,7 +8,7 @@ import torch
 from open_clip.model import CLIPTextCfg
 from torch import Tensor
 
-from geomlab.errors import UserError
+from geomlab.errors import UserError, first_line
 from geomlab.typing import Int
 
 
@@ -103,7 +103,7 @@ def _of_open_clip(name: str, fetch: bool) -> Any:
     try:
         return open_clip.get_tokenizer(name)
     except Exception as error:  # transformers may be missing, and fails in many ways
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise UserError(
             f"open_clip:{name}: its tokenizer cannot be had: {said}; it may need the hub, and pip install "
             "transformers"

@@ -10,7 +10,7 @@ from geomlab.architectures import Size
 from geomlab.data import decode
 from geomlab.data.archives import open_place
 from geomlab.data.decode import read_images
-from geomlab.data.places import Limits, Place, limits_of
+from geomlab.data.places import Limits, Place, limits_of, nameable
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed
@@ -119,11 +119,9 @@ def existing(spec: Spec, depth: int) -> Place:
     """
     if not spec.positional:
         raise UserError(f"'{spec.text}': says no folder; write {spec.head}:ROOT")
-    try:
+    with nameable(spec, "ROOT"):
         path = Path(spec.positional).expanduser()
         place = open_place(path, depth, links=limits_of(spec).links)
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, an unknown ~user
-        raise UserError(f"'{spec.text}': no path can be so named ({error}); check ROOT") from error
     if place is None:
         raise UserError(
             f"'{spec.text}': no folder {path}, nor an archive (.tar, .zip); give the path of the images' root folder"

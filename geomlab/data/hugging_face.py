@@ -14,7 +14,7 @@ from geomlab.data.decode import read_images
 from geomlab.data.hub import cached, library
 from geomlab.data.labels import named_classes, numbered
 from geomlab.data.places import OPTIONS as LIMITS
-from geomlab.data.places import CannotRead, Limits, OnDisk, Place, checked, limits_of, printable
+from geomlab.data.places import CannotRead, Limits, OnDisk, Place, checked, limits_of, nameable, printable
 from geomlab.data.source import Index, Source
 from geomlab.data.table_columns import chosen, columns, features_of
 from geomlab.data.table_files import splits_of
@@ -111,11 +111,9 @@ class _Cell(Place):
 
 
 def _files(spec: Spec, limits: Limits) -> tuple[dict[str, list[Path]], tuple[Path, ...]]:
-    try:
+    with nameable(spec, "FOLDER"):
         folder = Path(spec.positional).expanduser()
         there = folder.is_dir()
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, an unknown ~user
-        raise UserError(f"'{spec.text}': no path can be so named ({error}); check FOLDER") from error
     if spec.positional and there:
         config = spec.option("config")
         if config is not None and OnDisk(folder, folder.resolve(), links=limits.links).inside(config) is None:

@@ -28,12 +28,7 @@ def named_classes(spec: Spec) -> tuple[str, ...] | None:
     try:
         path = path.expanduser()
         text = OnDisk(path, path.parent, is_folder=False).read(_MOST).decode()
-    except (
-        CannotRead,
-        UnicodeDecodeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # a NUL in the path; no such home
+    except (CannotRead, ValueError, RuntimeError) as error:  # no UTF-8, a NUL in the path; no such home
         raise UserError(f"'{spec.text}': cannot read the class names of {path}: {error}") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names or len(set(names)) < len(names):

@@ -3,6 +3,8 @@
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,23 @@ PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb
 SKIP = 100  # ours: more than that is no accident
 COSTS = ("pixels", "skip")
 OPTIONS = (*COSTS, "links")
+
+
+@contextmanager
+def nameable(spec: Spec, what: str) -> Iterator[None]:
+    """Say in one line that the file system takes no such name: too long, with a NUL, or of an unknown ~user.
+
+    Args:
+        spec: of the source.
+        what: the part of the SPEC that names it.
+
+    Raises:
+        UserError: if a path is asked for that cannot be.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"'{spec.text}': no path can be so named ({error}); check {what}") from error
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from geomlab.data.braces import expanded
 from geomlab.data.decode import SUFFIXES, read_images
 from geomlab.data.labels import named_classes, numbered
 from geomlab.data.places import OPTIONS as LIMITS
-from geomlab.data.places import CannotRead, Limits, OnDisk, Place, limits_of, printable
+from geomlab.data.places import CannotRead, Limits, OnDisk, Place, limits_of, nameable, printable
 from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.spec import Spec
@@ -81,7 +81,7 @@ def _shards(spec: Spec, limits: Limits) -> list[tuple[str, Path]]:
             f"'{spec.text}': {given.partition(':')[0]}: is nothing to read in place; fetch the shards, and give their "
             "folder or a pattern such as train-{000..010}.tar"
         )
-    try:
+    with nameable(spec, "SHARDS"):
         folder = Path(given).expanduser()
         if given and folder.is_dir():
             entries = OnDisk(folder, folder.resolve(), links=limits.links).entries()
@@ -89,8 +89,6 @@ def _shards(spec: Spec, limits: Limits) -> list[tuple[str, Path]]:
         else:
             paths = [Path(name).expanduser() for name in expanded(given)]
         missing = [path for path in paths if not path.is_file()]
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL, an unknown ~user
-        raise UserError(f"'{spec.text}': no path can be so named ({error}); check SHARDS") from error
     if not paths or missing:
         raise UserError(
             f"'{spec.text}': no shard {printable(str(missing[0]))}; give a folder of .tar files, or a pattern of them"

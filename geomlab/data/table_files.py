@@ -84,13 +84,10 @@ def _saved_split(folder: Path, name: str, here: set[str], *, links: bool) -> lis
 def _saved(folder: Path, about: dict[str, Any], here: set[str]) -> list[Path]:
     """The files that a set's `state.json` lists; anybody may have written it."""
     state = folder / "state.json"
-    listed = about.get("_data_files") or []
-    names = (
-        [one.get("filename") if isinstance(one, dict) else one for one in listed]
-        if isinstance(listed, list)
-        else 0
-    )
-    return [folder / _known(state, name, here) for name in _list(state, names)]
+    listed = about.get("_data_files")
+    if isinstance(listed, list):
+        listed = [one.get("filename") if isinstance(one, dict) else one for one in listed]
+    return [folder / _known(state, name, here) for name in _list(state, listed)]
 
 
 def _known(where: Path, name: str, here: set[str]) -> str:

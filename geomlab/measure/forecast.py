@@ -87,9 +87,8 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
             return Forecast(each * a_pass, each * a_pass, 0, {}, shared * a_pass)
         case Sanity():
             once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
-            a_pass = (
-                once * min(measurement.samples, len(batches)) / len(pilot)
-            )  # at most: of costly ones fewer
+            most = min(measurement.samples, len(batches))  # of costly networks fewer
+            a_pass = once * most / len(pilot)
             return Forecast(a_pass, a_pass, 0, {})
         case _:
             return Forecast(0, 0, 0, {})
@@ -140,9 +139,8 @@ def _products(wanted: Curvature, n: int) -> tuple[float, float]:
     builds = 2 + len(parts)  # of all samples' graphs: for the whole, the jackknife and parts; a product each
     fixed = builds + wanted.probes + 2 * wanted.pairs + probes * steps + wanted.k + SHARPNESS
     lanczos = LANCZOS * wanted.k
-    of_parts = (
-        lanczos + 10 * (len(parts) - 1) if parts else 0
-    )  # halves take as many as the whole, others λmax alone
+    # Halves take as many as the whole, others λmax alone.
+    of_parts = lanczos + 10 * (len(parts) - 1) if parts else 0
     return fixed + lanczos + of_parts, fixed + (1 + len(parts)) * wanted.max_products
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
-from geomlab.errors import UserError
+from geomlab.errors import UserError, first_line
 from geomlab.files import is_file, is_folder
 from geomlab.spec import Spec
 
@@ -82,7 +82,7 @@ class Repository:
             offline = isinstance(error, LocalEntryNotFoundError)
             if isinstance(error, EntryNotFoundError) and not offline:
                 return None
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            said = first_line(error)
             raise UserError(
                 f"'{self.spec}': {name} cannot be had: {'the hub is out of reach' if offline else said}; give a folder "
                 "that holds the files, transformers:FOLDER"
@@ -100,7 +100,7 @@ class Repository:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            said = first_line(error)
             raise UserError(f"'{self.spec}': its {name} is no JSON ({said})") from error
         if not isinstance(found, dict):
             raise UserError(f"'{self.spec}': its {name} is no JSON object, but a {type(found).__name__}")

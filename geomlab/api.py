@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from math import inf
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -443,6 +443,8 @@ def _study(
         seed=settings.seed,
         batch_size=settings.batch_size,
     )
+    if not settings.samples:  # those that are asked for are taken by all measures
+        budget = budget.of(network, replace(conditions[0], n=1).clean(network).images)
     chosen = measurements(
         names,
         budget,
@@ -473,8 +475,7 @@ def _study(
         trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
-    work = inf if settings.samples else budget.work  # samples that are asked for are taken by all measures
-    return Study(network, digest, conditions, chosen, settings.seed, kept, work=work)
+    return Study(network, digest, conditions, chosen, settings.seed, kept, most=budget.most)
 
 
 def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:

@@ -27,7 +27,6 @@ from geomlab.measure import (
     Paths,
     Single,
 )
-from geomlab.measure.affordable import affordable
 from geomlab.measure.base import warned
 from geomlab.measure.features import shared_layers
 from geomlab.measure.forecast import Forecast, check_memory, forecast, too_large
@@ -80,7 +79,7 @@ class Study:
         seed: of everything random.
         kept: where results are that are not computed again, or None.
         limit: of a batch, which falls where memory runs out.
-        work: FLOP of a forward pass over the samples that curvature, landscape and paths take, at most.
+        most: samples that curvature, landscape and paths take, at most.
     """
 
     subject: Subject
@@ -90,7 +89,7 @@ class Study:
     seed: int
     kept: Store | None = None
     limit: BatchLimit = field(default_factory=BatchLimit)
-    work: float = inf
+    most: float = inf
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -109,7 +108,6 @@ class Study:
         planned = [self._cell(None, one, {}) for one in self.measurements if isinstance(one, Drift)]
         each = [one for one in self.measurements if not isinstance(one, Drift | Derived)]
         inputs = Realised(self.subject, self.limit)
-        few = partial(self._few, affordable(self.subject, inputs.clean(self.conditions[0]).images, self.work))
         from_clean = ("clean", "adversarial")  # an attack is made when it is needed
         if any(condition.kind in from_clean for condition in self.conditions):
             self._look_at(inputs.clean(self.conditions[0]), "clean")
@@ -117,7 +115,7 @@ class Study:
             if condition.kind not in from_clean:
                 self._look_at(inputs(condition), condition.name)
             taken = [
-                (one, few(one, condition))
+                (one, self._few(one, condition))
                 for one in each
                 if condition.kind == "adversarial" or not isinstance(one, OfAttack)
             ]
@@ -131,14 +129,14 @@ class Study:
         for one in each:
             one.check(self.subject, clean)
             try_derivatives(one, self.subject, clean)
-        forecasts = self._forecast([(one, few(one, self.conditions[0])) for one in each], inputs)
+        forecasts = self._forecast([(one, self._few(one, self.conditions[0])) for one in each], inputs)
         return tuple(planned), forecasts
 
-    def _few(self, most: float, measurement: Measurement, condition: Condition) -> Condition:
+    def _few(self, measurement: Measurement, condition: Condition) -> Condition:
         """A condition with as many samples as a measurement takes."""
-        if not isinstance(measurement, Curvature | Landscape | Paths) or condition.n <= most:
+        if not isinstance(measurement, Curvature | Landscape | Paths) or condition.n <= self.most:
             return condition
-        return replace(condition, n=int(most))
+        return replace(condition, n=int(self.most))
 
     def _forecast(
         self, taken: Sequence[tuple[Measurement, Condition]], inputs: Realised
@@ -235,7 +233,7 @@ class Study:
             return None
         return (
             f"of {condition.n} samples, where other measures take up to {whole.n}: a forward pass over more is beyond "
-            f"the {self.work:.2g} FLOP of the budget; --samples N takes N for all"
+            "the budget's work, which leaves fewer probes, products and points too; --samples N takes N and all of them"
         )
 
     def _with(self, first: Cell, missing: set[str], inputs: Realised) -> list[Cell]:

@@ -4,6 +4,7 @@ from open_clip.model import CLIP
 
 from geomlab.clip import activation, forms, recognised
 from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
+from geomlab.clip.encoding import encode_texts, ends_of
 from geomlab.clip.huggingface import TwoTowers
 from geomlab.clip.kept import kept_head
 from geomlab.clip.networks import brings_weights, build, config_of, create
@@ -23,10 +24,13 @@ __all__ = [
     "checked_head",
     "config_of",
     "create",
+    "encode_texts",
+    "ends_of",
     "forms",
     "kept_head",
     "recognised",
     "text_state",
     "tokenizer",
+    "without_padding",
     "zero_shot_head",
 ]

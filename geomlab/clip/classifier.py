@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geomlab.clip.encoding import encode_texts
 from geomlab.clip.tokens import Tokenizer
 from geomlab.errors import UserError
 from geomlab.typing import Features, Float, Images, Logits
@@ -57,7 +58,7 @@ def zero_shot_head(
     rows = []
     for name in classes:
         tokens = tokenize([template.replace("{}", name) for template in templates]).to(device)
-        mean = F.normalize(model.encode_text(tokens), dim=-1).mean(dim=0)
+        mean = F.normalize(encode_texts(model, without_padding(model, tokens)), dim=-1).mean(dim=0)
         rows.append(F.normalize(mean, dim=-1))
     scale: Tensor = model.logit_scale.exp()
     return torch.stack(rows) * scale

@@ -19,7 +19,7 @@ from geomlab.typing import Float
 
 VARIABLE = "GEOMLAB_CACHE"
 """Environment variable of the folder; empty keeps nothing."""
-FORMAT = 1  # to be raised when the head of the same input is another
+FORMAT = 2  # to be raised when the head of the same input is another
 
 
 def kept_head(

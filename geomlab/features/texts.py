@@ -6,7 +6,7 @@ import torch
 from open_clip.transformer import text_global_pool
 from torch import Tensor
 
-from geomlab.clip import TextTower
+from geomlab.clip import TextTower, encode_texts, ends_of, without_padding
 from geomlab.errors import NotFinite, UserError
 from geomlab.features.extraction import POOLINGS
 from geomlab.subject import FEATURES
@@ -58,7 +58,9 @@ def extract_texts(
     try:
         for start in range(0, len(texts), batch_size):
             tokens = tower.tokenize(texts[start : start + batch_size]).to(device)
-            embedded = tower.model.encode_text(tokens)
+            if pooling != "none":
+                tokens = without_padding(tower.model, tokens)
+            embedded = encode_texts(tower.model, tokens)
             pooled = {name: _pooled(tower, name, seen.get(name), tokens, pooling) for name in wanted}
             parts.append({name: part.cpu() for name, part in {**pooled, FEATURES: embedded}.items()})
     finally:
@@ -85,13 +87,13 @@ def _pooled(
         )
     if pooling == "none":
         return activation.flatten(1)
-    kind, end = tower.model.text_pool_type, getattr(tower.model, "text_eos_id", None)
     if pooling == "class":
+        kind, end = tower.model.text_pool_type, getattr(tower.model, "text_eos_id", None)
         chosen: Tensor = text_global_pool(activation, tokens, kind, eos_token_id=end)
         return chosen
     counted = torch.ones_like(tokens, dtype=torch.bool)
-    if kind in ("argmax", "eos"):
-        marked = tokens if kind == "argmax" or end is None else tokens.eq(end).int()
-        counted = torch.arange(tokens.shape[1], device=tokens.device) <= marked.argmax(1, keepdim=True)
+    ends = ends_of(tower.model, tokens)
+    if ends is not None:
+        counted = torch.arange(tokens.shape[1], device=tokens.device) <= ends[:, None]
     weight = counted.to(activation.dtype)[:, :, None]
     return (activation * weight).sum(1) / weight.sum(1)

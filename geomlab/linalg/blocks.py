@@ -21,7 +21,7 @@ from geomlab.linalg.estimates import of_probes
 from geomlab.linalg.operator import Operator
 from geomlab.linalg.random import signs
 from geomlab.linalg.trace import deflate
-from geomlab.typing import Bool, Float
+from geomlab.typing import Bool, Float, Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +75,17 @@ def block_norms(
     blocks, whole, products = [], [], 0
     for _ in range(pairs):
         z, half = signs(operator, generator), _half(len(sizes), generator)
-        mask = half.to(z).repeat_interleave(torch.tensor(sizes, device=z.device))
-        u = deflate(operator.matvec(deflate(mask * z, vectors)), vectors)
-        v = torch.zeros_like(u)
-        if len(sizes) > 1:
-            v = deflate(operator.matvec(deflate(z - mask * z, vectors)), vectors)
+        first, second = z.clone(), z.clone()
+        for inside, one, other in zip(half.tolist(), first.split(sizes), second.split(sizes), strict=True):
+            (other if inside else one).zero_()
+        u = _image(operator, first, vectors)
+        v = _image(operator, second, vectors) if len(sizes) > 1 else torch.zeros_like(u)
+        del first, second
         products += min(2, len(sizes))
         whole.append(rows.dot(u, u) + rows.dot(v, v) + known.square)  # ⟨u, v⟩ is zero in the mean
         parts = zip(half.tolist(), u.split(sizes), v.split(sizes), strict=True)
-        sides = ((x, y) if first else (y, x) for first, x, y in parts)
-        members = [int((half == first).sum()) for first in half]
+        sides = ((x, y) if inside else (y, x) for inside, x, y in parts)
+        members = [int((half == inside).sum()) for inside in half]
         pieces = zip(sides, members, known.times(z), known.squares, strict=True)
         blocks.append(
             [_own(*two, m, len(sizes)) + 2 * rows.dot(two[0], w) + exact for two, m, w, exact in pieces]
@@ -92,6 +93,12 @@ def block_norms(
     return BlockNorms(
         torch.tensor(blocks, dtype=torch.float64), torch.tensor(whole, dtype=torch.float64), products
     )
+
+
+def _image(operator: Operator, vector: Vector, v: Float[Tensor, "dim k"]) -> Vector:
+    """PAP times a vector, which is changed."""
+    image = operator.matvec(deflate(vector, v, out=vector))
+    return deflate(image, v, out=image)
 
 
 def _half(count: int, generator: torch.Generator) -> Bool[Tensor, "blocks"]:

@@ -212,8 +212,9 @@ def _start(operator: Operator, generator: torch.Generator, vectors: Tensor) -> V
     """A probe without its components along vectors: drawn again where nothing but rounding is left of it."""
     while True:
         probe = signs(operator, generator)
-        rest = deflate(probe, vectors)
-        if rows.norm(rest) > torch.finfo(operator.dtype).eps ** 0.5 * rows.norm(probe):
+        length = rows.norm(probe)
+        rest = deflate(probe, vectors, out=probe)
+        if rows.norm(rest) > torch.finfo(operator.dtype).eps ** 0.5 * length:
             return rest
 
 
@@ -228,11 +229,12 @@ def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int)
     betas: list[float] = []
     vector, length = start, rows.norm(start)
     while len(alphas) < steps:
-        vector = deflate(vector / length, vectors)
-        basis.append(vector)
-        image = deflate(operator.matvec(vector), vectors)
+        vector.div_(length)
+        basis.append(deflate(vector, vectors, out=vector))
+        image = operator.matvec(vector)
+        deflate(image, vectors, out=image)
         expected = torch.tensor([0.0] * (len(alphas) - 1) + betas[-1:] + [rows.dot(vector, image)]).double()
-        vector, along, length = basis.orthogonalise(image, expected)
+        vector, along, length = basis.orthogonalise(image, expected, out=image)
         alphas.append(float(along[-1]))
         scale = max(map(abs, [*alphas, *betas]))
         if length <= 100 * torch.finfo(operator.dtype).eps * scale:

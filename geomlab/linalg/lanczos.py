@@ -174,13 +174,13 @@ def _iterate(
             settled, left = values, search
         if space.products >= limit:
             return False
+        if m == max_basis:
+            space.shrink(_best(m, k, bottom))
         if left:
             alive = space.grow(-1 if alive and left < search else None)
             left -= 1
         else:
             alive = space.grow(int(shares.amax(1).argmax()) if len(shares) else None)
-        if max_basis == len(space) < space.operator.dim:
-            space.shrink(_best(len(space), k, bottom))
 
 
 def _best(m: int, k: int, bottom: int) -> Tensor:

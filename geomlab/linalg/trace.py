@@ -80,7 +80,7 @@ def traces(
         drawn = [signs(operator, generator) for _ in range(first, min(first + TOGETHER, probes))]
         images_of = operator.matmat(torch.stack([deflate(z, v) for z in drawn]).T)
         for z, column in zip(drawn, images_of.unbind(1), strict=True):
-            image = deflate(column, v)
+            image = deflate(column, v, out=column)
             squares.append(rows.dot(image, image))
             parts.append([rows.dot(x, y) for x, y in zip(z.split(sizes), image.split(sizes), strict=True)])
     inner = rows.inner(v, av)
@@ -123,9 +123,17 @@ def together(
     )
 
 
-def deflate(x: Vector, v: Float[Tensor, "dim k"]) -> Vector:
-    """x without its components along orthonormal vectors."""
-    return x - v @ rows.inner(v, x[:, None])[:, 0].to(v)
+def deflate(x: Vector, v: Float[Tensor, "dim k"], *, out: Vector | None = None) -> Vector:
+    """A copy of x without its components along orthonormal vectors.
+
+    Args:
+        x: (dim,).
+        v: (dim, k) the vectors.
+        out: where the copy goes, x itself too; new memory by default, which takes as long as the rest.
+    """
+    along = rows.inner(v, x[:, None])[:, 0].to(v)
+    result = x.clone() if out is None else out.copy_(x)
+    return result.addmv_(v, along, alpha=-1)
 
 
 def _estimate(samples: Tensor, eps: float) -> Estimate:

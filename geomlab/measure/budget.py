@@ -1,11 +1,12 @@
 """Which measures are taken of a network, and how much is spent on each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 from geomlab.measure.accuracy import Accuracy
+from geomlab.measure.affordable import affordable
 from geomlab.measure.base import Measurement
 from geomlab.measure.bound import Bound
 from geomlab.measure.curvature import Curvature
@@ -15,6 +16,7 @@ from geomlab.measure.landscape import Landscape
 from geomlab.measure.paths import Paths
 from geomlab.measure.sanity import Sanity
 from geomlab.subject import Subject
+from geomlab.typing import Images
 
 MEASURES = (
     "accuracy",
@@ -31,7 +33,6 @@ class Budget:
 
     Attributes:
         samples: a condition, at most those there are.
-        work: FLOP of a forward pass over those that curvature, landscape and paths take, at most.
         k: top eigenvalues.
         probes: of the traces.
         pairs: of probes for the layers' blocks.
@@ -41,6 +42,9 @@ class Budget:
         line_points: of the line, and of a path.
         plane_points: a side of the plane.
         sanity: samples of an attack's sanity checks, and floating-point operations that these may take.
+        work: FLOP of a forward pass over the samples that curvature, landscape and paths take, at most.
+        lighter: fields that are others where the work leaves fewer samples: a product is then as costly as it may be.
+        most: samples that curvature, landscape and paths take, at most; see `of`.
     """
 
     samples: int
@@ -54,6 +58,18 @@ class Budget:
     plane_points: int
     sanity: tuple[int, float]
     work: float = inf
+    lighter: Mapping[str, Any] = field(default_factory=dict)
+    most: float = inf
+
+    def of(self, subject: Subject, images: Images) -> "Budget":
+        """What is spent on a network; it depends on that and the size of its inputs alone, so it is no machine's.
+
+        Args:
+            subject: the network.
+            images: (n, C, H, W), of which the first is tried.
+        """
+        most = affordable(subject, images, self.work)
+        return replace(self, most=most, **(self.lighter if most < self.samples else {}))
 
 
 BUDGETS = {
@@ -69,6 +85,14 @@ BUDGETS = {
         plane_points=11,
         sanity=(100, 1e13),
         work=5e10,
+        lighter={
+            "probes": 6,
+            "pairs": 2,
+            "density": (2, 6),
+            "max_products": 24,
+            "line_points": 15,
+            "plane_points": 9,
+        },
     ),
     "standard": Budget(
         samples=1000,

@@ -51,7 +51,7 @@ def test_a_network_without_products_takes_all() -> None:
 def results(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, geomlab.Results]:
     """At a budget for eight samples, and where eight, or all, are asked for."""
     monkeypatch.setattr("geomlab.render.folder._write_figures", lambda *_: ())
-    small = replace(BUDGETS["quick"], work=8 * ONE)
+    small = replace(BUDGETS["quick"], work=8 * ONE, lighter={})
     monkeypatch.setitem(BUDGETS, "quick", small)
     return {
         name: geomlab.analyze(

@@ -4,7 +4,7 @@ from open_clip.model import CLIP
 
 from geomlab.clip import activation, forms, recognised
 from geomlab.clip.classifier import ClipClassifier, checked_head, text_state, zero_shot_head
-from geomlab.clip.encoding import encode_texts, ends_of
+from geomlab.clip.encoding import encode_texts, ends_of, without_padding
 from geomlab.clip.huggingface import TwoTowers
 from geomlab.clip.kept import kept_head
 from geomlab.clip.networks import brings_weights, build, config_of, create

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geomlab.clip.encoding import encode_texts
+from geomlab.clip.encoding import encode_texts, without_padding
 from geomlab.clip.tokens import Tokenizer
 from geomlab.errors import UserError
 from geomlab.typing import Features, Float, Images, Logits

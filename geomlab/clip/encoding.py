@@ -13,10 +13,8 @@ from torch.func import functional_call
 from geomlab.clip.huggingface import TwoTowers
 from geomlab.typing import Features, Int
 
-_PLACES, _MASK = (
-    "positional_embedding",
-    "attn_mask",
-)  # of open_clip's CLIP: a row, and a row and column, a token
+# Of open_clip's CLIP: a row for each token, a row and a column for each.
+_PLACES, _MASK = "positional_embedding", "attn_mask"
 
 
 def without_padding(model: Any, tokens: Int[Tensor, "n context"]) -> Int[Tensor, "n shorter"]:

@@ -41,30 +41,24 @@ from geomlab.subject import Subject
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One planned cell."""
+    """One planned cell.
+
+    Attributes:
+        key: of the store.
+        condition: of its inputs, None of the parameters alone.
+        measurement: what is measured.
+        times: how many times as long as the measurement's forecast it takes.
+    """
 
     key: CellKey
     condition: Condition | None
     measurement: Measurement
+    times: float = 1
 
     @property
     def where(self) -> str:
         """Name of the condition."""
         return self.condition.name if self.condition else "parameters"
-
-    @property
-    def times(self) -> float:
-        """How many times as long it takes as on inputs that are held fixed."""
-        wanted, passes = self.measurement, 1
-        if isinstance(wanted, OfAttack) and self.condition and isinstance(self.condition.shift, Attack):
-            return wanted.passes(self.condition.shift)
-        if isinstance(wanted, Landscape | Paths) and self.condition is not None:
-            attack = self.condition.shift
-            if wanted.attack == "anew" and isinstance(attack, Attack):
-                passes += attack.passes
-            if wanted.batchnorm == "anew":
-                passes += 1  # for the statistics, at most: conditions that are measured together share them
-        return passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +113,10 @@ class Study:
                 for one in each
                 if condition.kind == "adversarial" or not isinstance(one, OfAttack)
             ]
-            planned += [self._cell(some, one, inputs.digests(some)) for one, some in taken]
+            planned += [
+                replace(self._cell(some, one, inputs.digests(some)), times=self._times(one, some, inputs))
+                for one, some in taken
+            ]
         planned += [self._derived(one, planned) for one in self.measurements if isinstance(one, Derived)]
         clean = inputs.clean(self.conditions[0])
         self._try_on(clean.images[:2])
@@ -137,6 +134,20 @@ class Study:
         if not isinstance(measurement, Curvature | Landscape | Paths) or condition.n <= self.most:
             return condition
         return replace(condition, n=int(self.most))
+
+    def _times(self, measurement: Measurement, condition: Condition, inputs: Realised) -> float:
+        """See `Cell`."""
+        attack = condition.shift if isinstance(condition.shift, Attack) else None
+        if isinstance(measurement, OfAttack) and attack is not None:
+            taken = measurement.count(self.subject, condition, inputs.clean(condition))
+            return taken * measurement.passes(attack)
+        passes = 1.0
+        if isinstance(measurement, Landscape | Paths):
+            if measurement.attack == "anew" and attack is not None:
+                passes += attack.passes
+            if measurement.batchnorm == "anew":
+                passes += 1  # for the statistics, at most: conditions that are measured together share them
+        return passes
 
     def _forecast(
         self, taken: Sequence[tuple[Measurement, Condition]], inputs: Realised

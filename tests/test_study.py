@@ -145,7 +145,7 @@ def test_a_check_of_an_attack_takes_as_many_passes_as_its_runs() -> None:
     (cell,) = Study(subject, None, conditions, (Sanity(10),), 0).cells
     assert cell.where == "pgd"
     runs = 4 * (1 + 3 * 4 + 1) + (1 + 3 * 1 + 1) + (1 + 3 * 16 + 1)
-    assert cell.times == runs + 2 + 1000
+    assert cell.times == 10 * (runs + 2 + 1000)
     batches = conditions[0].realise(subject)
     found = forecast(Sanity(10), subject, batches)
     assert found.usual == found.most > 0

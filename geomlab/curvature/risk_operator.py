@@ -141,16 +141,13 @@ class RiskOperator(Operator, Generic[G]):
             UserError: if one is not finite.
         """
         rows = vectors.T.contiguous()
-        totals = torch.zeros_like(rows)
+        totals = torch.empty_like(rows)
+        add = False
         for graph, keep in self._graphs():
             for number, (row, total) in enumerate(zip(rows, totals, strict=True), start=1):
                 pieces = tuple(params.unflatten(row, self._weights).values())
-                share = self._product(graph, pieces, keep or number < len(rows))
-                if share is not None:
-                    for place, piece in zip(
-                        params.unflatten(total, self._weights).values(), share, strict=True
-                    ):
-                        place += piece
+                self._put(self._product(graph, pieces, keep or number < len(rows)), total, add=add)
+            add = True
             del graph  # before the next is built
         # What is not finite is not in the sum either, which takes a tenth of the time.
         if not bool(totals.sum().isfinite()) and not bool(totals.isfinite().all()):
@@ -159,6 +156,18 @@ class RiskOperator(Operator, Generic[G]):
                 "try --dtype float64, or leave curvature out of --measure"
             )
         return totals.T
+
+    def _put(self, share: Sequence[Tensor] | None, total: Vector, *, add: bool) -> None:
+        """Write a batch's share of a product, or add it to what others have."""
+        if share is None:
+            if not add:
+                total.zero_()
+            return
+        for place, piece in zip(params.unflatten(total, self._weights).values(), share, strict=True):
+            if add:
+                place += piece
+            else:
+                place.copy_(piece)
 
     def _graphs(self) -> Iterator[tuple[G, bool]]:
         yield from ((graph, True) for graph in self._kept)

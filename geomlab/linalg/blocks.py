@@ -131,11 +131,12 @@ class _Known:
 
     def __init__(self, vectors: Tensor, images: Tensor, sizes: list[int]) -> None:
         self._pairs = list(zip(vectors.split(sizes), images.split(sizes), strict=True))
-        middle = rows.inner(vectors, images)
-        one = torch.eye(len(middle), dtype=middle.dtype, device=middle.device)
-        self._n = torch.cat([torch.cat([-middle, one], 1), torch.cat([one, 0 * one], 1)])
-        self.square = self._square(_gram(vectors, images))
-        self.squares = [self._square(_gram(v, av)) for v, av in self._pairs]
+        grams = [_gram(v, av) for v, av in self._pairs]
+        whole, k = torch.stack(grams).sum(0), vectors.shape[1]
+        one = torch.eye(k, dtype=whole.dtype, device=whole.device)
+        self._n = torch.cat([torch.cat([-whole[:k, k:], one], 1), torch.cat([one, 0 * one], 1)])
+        self.square = self._square(whole)
+        self.squares = [self._square(gram) for gram in grams]
 
     def _square(self, gram: Tensor) -> float:
         turned = self._n @ gram

@@ -83,12 +83,13 @@ def traces(
             image = deflate(column, v, out=column)
             squares.append(rows.dot(image, image))
             parts.append([rows.dot(x, y) for x, y in zip(z.split(sizes), image.split(sizes), strict=True)])
-    inner = rows.inner(v, av)
-    known_square = 2 * float(rows.inner(av, av).trace()) - float(inner.square().sum())
+    crosses = [rows.inner(x, y) for x, y in zip(v.split(sizes), av.split(sizes), strict=True)]
+    inner = torch.stack(crosses).sum(0)
+    known_square = 2 * sum(rows.dot(x, x) for x in av.unbind(1)) - float(inner.square().sum())
     # The diagonal of C is the row sums of 2 V∘AV − V∘(VM), M = VᵀAV: over the rows of a block 2 Tr(VᵀAV) − Σ VᵀV∘M.
     known = [
-        2 * float(rows.inner(x, y).trace()) - float((rows.inner(x, x) * inner).sum())
-        for x, y in zip(v.split(sizes), av.split(sizes), strict=True)
+        2 * float(cross.trace()) - float((rows.inner(x, x) * inner).sum())
+        for x, cross in zip(v.split(sizes), crosses, strict=True)
     ]
     eps = torch.finfo(operator.dtype).eps
     by_block = torch.tensor(parts, dtype=torch.float64) + torch.tensor(known, dtype=torch.float64)

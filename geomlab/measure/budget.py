@@ -86,10 +86,10 @@ BUDGETS = {
         sanity=(100, 1e13),
         work=5e10,
         lighter={
-            "probes": 6,
+            "probes": 5,
             "pairs": 2,
-            "density": (2, 6),
-            "max_products": 24,
+            "density": (2, 5),
+            "max_products": 22,
             "line_points": 15,
             "plane_points": 9,
         },

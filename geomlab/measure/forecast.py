@@ -30,6 +30,7 @@ from geomlab.subject import Subject
 
 PILOT = 16  # samples that are tried at first; ours
 ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are tried: a GPU is idle under few; ours
+LONG = 1.0  # seconds of work whose first time is as good as any; ours
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
 ENDS = 4  # vectors beside the basis of Lanczos: an image and what it leaves, two of them in a search
 PRODUCT = 12  # forward passes that a product takes as long as where its graph is not kept (the same file)
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one condition.
+    """Of one condition; of checks of an attack, of one of their samples and passes.
 
     Attributes:
         usual: seconds that it usually takes.
@@ -87,9 +88,7 @@ def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Fo
             return Forecast(each * a_pass, each * a_pass, 0, {}, shared * a_pass)
         case Sanity():
             once, pilot, _ = _tried(batches, lambda some: some, lambda some: sample_losses(subject, some))
-            most = min(measurement.samples, len(batches))  # of costly networks fewer
-            a_pass = once * most / len(pilot)
-            return Forecast(a_pass, a_pass, 0, {})
+            return Forecast(once / len(pilot), once / len(pilot), 0, {})  # of a sample and a pass
         case _:
             return Forecast(0, 0, 0, {})
 
@@ -167,15 +166,17 @@ def _tried(
 
 
 def _median(work: Callable[[], object], device: torch.device) -> float:
-    work()
+    """Seconds, of three times after the first; of the first alone where that takes long, as starting does not."""
     times = []
-    for _ in range(3):
+    for _ in range(4):
         start = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        if times[0] > LONG:
+            return times[0]
+    return statistics.median(times[1:])
 
 
 def too_large(found: Forecast, measurement: Measurement, subject: Subject) -> bool:

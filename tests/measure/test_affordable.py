@@ -49,7 +49,7 @@ def test_a_network_without_products_takes_all() -> None:
 
 @pytest.fixture
 def results(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, geomlab.Results]:
-    """At a budget for eight samples, and where eight, or all, are asked for."""
+    """At a budget for eight samples that saves nothing else, and where eight, or all, are asked for."""
     monkeypatch.setattr("geomlab.render.folder._write_figures", lambda *_: ())
     small = replace(BUDGETS["quick"], work=8 * ONE, lighter={})
     monkeypatch.setitem(BUDGETS, "quick", small)
@@ -79,6 +79,33 @@ def test_what_is_left_is_as_if_it_were_asked_for(results: dict[str, geomlab.Resu
     for family in ("curvature", "landscape"):
         assert budget[family] == eight[family]
         assert [one["n"] for one in budget[family].values()] == [8, 8, 8]
+
+
+def test_of_a_costly_network_fewer_products_and_points_are_taken(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless a number of samples is asked for."""
+    monkeypatch.setattr("geomlab.render.folder._write_figures", lambda *_: ())
+    quick = BUDGETS["quick"]
+    monkeypatch.setitem(BUDGETS, "quick", replace(quick, work=8 * ONE))
+    numbers = {}
+    for name, samples in {"budget": None, "asked for": 8}.items():
+        found = geomlab.analyze(
+            weights,
+            model="tests.factories:model",
+            data="tests.factories:shifted",
+            conditions=["clean"],
+            measures=["curvature", "landscape"],
+            budget="quick",
+            samples=samples,
+            out=tmp_path / name,
+        )
+        landscape, probes = found["landscape"], found["curvature"]["probes"].item()
+        numbers[name] = (probes, landscape.sizes["step"], landscape.sizes["alpha"])
+    light = quick.lighter
+    assert numbers["budget"] == (light["probes"], light["line_points"], light["plane_points"])
+    assert numbers["asked for"] == (quick.probes, quick.line_points, quick.plane_points)
+    assert light["probes"] < quick.probes
 
 
 def test_it_is_said_where_samples_are_left_out(results: dict[str, geomlab.Results]) -> None:

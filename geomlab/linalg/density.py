@@ -229,8 +229,7 @@ def _tridiagonal(operator: Operator, start: Vector, vectors: Tensor, steps: int)
     betas: list[float] = []
     vector, length = start, rows.norm(start)
     while len(alphas) < steps:
-        vector.div_(length)
-        basis.append(deflate(vector, vectors, out=vector))
+        basis.append(vector.div_(length))
         image = operator.matvec(vector)
         deflate(image, vectors, out=image)
         expected = torch.tensor([0.0] * (len(alphas) - 1) + betas[-1:] + [rows.dot(vector, image)]).double()

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from geomlab.linalg import rows
 from geomlab.rng import generator
 from geomlab.typing import Float
 
+PART = 1 << 16  # entries at a time; others would be other sketches
 LENGTH = 1 << 15  # ours: inner products of unit vectors to 1/√LENGTH = 0.0055, in 1.3 MB for ten of them
 
 
@@ -24,7 +24,7 @@ def sketch(vectors: Float[Tensor, "dim k"], length: int = LENGTH) -> Float[Tenso
         return vectors
     rng = generator(0, "sketch", dim, length)  # not the study's seed: what is compared was sketched alike
     total = torch.zeros(length, k, dtype=torch.float64, device=vectors.device)
-    for part in vectors.split(rows.ROWS):
+    for part in vectors.split(PART):
         place = torch.randint(0, length, (len(part),), generator=rng).to(part.device)
         sign = (torch.randint(0, 2, (len(part), 1), generator=rng) * 2 - 1).to(part.device)
         total.index_add_(0, place, part.double() * sign)

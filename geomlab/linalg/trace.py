@@ -118,10 +118,12 @@ def together(
     length = rows.norm(vector)
     if length < 0.5:  # vectors of one symmetric operator: nearly 1, or rounding
         return top.vectors, top.images
-    return (
-        torch.cat([top.vectors, vector[:, None] / length], dim=1),
-        torch.cat([top.images, image[:, None] / length], dim=1),
-    )
+    return _appended(top.vectors, vector.div_(length)), _appended(top.images, image.div_(length))
+
+
+def _appended(columns: Float[Tensor, "dim k"], column: Vector) -> Float[Tensor, "dim several"]:
+    """One column more; in memory each is in one piece, as those of `Basis.combine`."""
+    return torch.cat([columns.T, column[None]]).T
 
 
 def deflate(x: Vector, v: Float[Tensor, "dim k"], *, out: Vector | None = None) -> Vector:

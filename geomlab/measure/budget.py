@@ -86,10 +86,10 @@ BUDGETS = {
         sanity=(100, 1e13),
         work=5e10,
         lighter={
-            "probes": 5,
+            "probes": 4,
             "pairs": 2,
             "density": (2, 5),
-            "max_products": 22,
+            "max_products": 20,
             "line_points": 15,
             "plane_points": 9,
         },

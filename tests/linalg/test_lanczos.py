@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from geomlab.linalg import lanczos, rows
+from geomlab.linalg import basis, lanczos, rows
 from geomlab.linalg.basis import BLOCK, Basis
 from geomlab.linalg.estimates import Eigenpairs
 from geomlab.linalg.lanczos import _Space, eigenpairs
@@ -295,6 +295,7 @@ def test_the_basis_grows_by_blocks_and_copies_nothing() -> None:
 
 def test_no_matrix_of_the_dimension_is_copied_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "ROWS", 64)
+    monkeypatch.setattr(basis, "COLUMNS", 16)
     n, k = 1000, 5
     operator = Dense(torch.diag(2.0 ** -torch.arange(n)))
     with Doubles() as doubles:

@@ -5,10 +5,11 @@ from geomlab.linalg import rows
 from geomlab.rng import generator
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 20])
+@pytest.mark.parametrize("n", [1, 7, 8, 20, 33])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_chunks_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch, n: int, dtype: torch.dtype) -> None:
-    monkeypatch.setattr(rows, "ROWS", 4)
+    monkeypatch.setattr(rows, "ROWS", 8)
+    monkeypatch.setattr(rows, "RUN", 3)
     a = torch.randn(n, 3, generator=generator(n, "a")).to(dtype)
     b = torch.randn(n, 2, generator=generator(n, "b")).to(dtype)
     w = torch.randn(3, 3, generator=generator(n, "w"), dtype=torch.float64)
@@ -20,8 +21,34 @@ def test_chunks_agree_with_the_whole(monkeypatch: pytest.MonkeyPatch, n: int, dt
     torch.testing.assert_close(rows.residual_norms(turned, a, values), expected)
 
 
-def test_single_precision_is_summed_in_double() -> None:
+def of_length_1(dim: int, count: int) -> torch.Tensor:
+    """Columns of all kinds: of either sign, positive, of very different sizes."""
+    rng = generator(dim, "columns")
+    drawn = torch.randn(dim, count, generator=rng, dtype=torch.float64)
+    drawn[:, 1].abs_()
+    drawn[:, 2] *= torch.linspace(-6, 0, dim, dtype=torch.float64).mul(10).exp()
+    return (drawn / drawn.norm(dim=0)).float()
+
+
+def test_of_single_precision_next_to_nothing_is_lost() -> None:
+    """A plain sum in single precision is off by hundreds of times as much."""
+    a = of_length_1(10**7 + 5, 4)
+    exact = a.double().T @ a.double()
+    for columns in (a, a.T.contiguous().T):  # the latter as a basis has them
+        off = (rows.inner(columns, columns) - exact).abs()
+        assert float(off.diag().max()) < 3e-8
+        assert float((off - torch.diag(off.diag())).max()) < 1e-9
+        assert float((rows.inner(columns, columns[:, :1]) - exact[:, :1]).abs()[1:].max()) < 1e-9
+        assert rows.dot(columns[:, 1], columns[:, 1]) == pytest.approx(float(exact[1, 1]), rel=3e-8)
+
+
+def test_equal_entries_round_alike_and_are_off_by_less_than_one_is_rounded() -> None:
     a = torch.full((1 << 18, 1), 1 + 2**-12)
+    assert float(rows.inner(a, a)) == pytest.approx((1 << 18) * (1 + 2**-12) ** 2, rel=2**-23)
+
+
+def test_double_precision_is_summed_in_double() -> None:
+    a = torch.full((1 << 18, 1), 1 + 2.0**-12, dtype=torch.float64)
     assert float(rows.inner(a, a)) == (1 << 18) * (1 + 2**-12) ** 2
 
 

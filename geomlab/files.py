@@ -1,11 +1,14 @@
-"""Writing a file so that a reader sees all of it or nothing."""
+"""Files: written so that a reader sees all of it or nothing, looked for by any name, read as JSON."""
 
+import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = ".writing-"  # begins the name of what is being written
+JSON = 1 << 26  # bytes of a JSON file of others that is read, at most: ours
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -27,6 +30,26 @@ def replace(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file of others holds.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no JSON, no object, or too large; the message ends a sentence that begins with its name.
+    """
+    with path.open("rb") as file:
+        content = file.read(JSON + 1)
+    if len(content) > JSON:
+        raise ValueError(f"is larger than {JSON >> 20} MiB")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"is no JSON object, but a {type(found).__name__}")
+    return found
 
 
 def is_there(name: str) -> bool:

@@ -46,3 +46,25 @@ def test_a_name_that_the_file_system_does_not_take_is_one_line(given: str) -> No
     with pytest.raises(UserError, match=f"{LONG}: .*(too long|cannot|no such)"):
         information.of(Path(given))
     assert not files.is_there(given)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is no JSON"),
+        (b"\xff{}", "is no JSON"),
+        (b"[1]", "is no JSON object, but a list"),
+        (b"[" * 100_000, "is no JSON"),
+        (b'{"a": "' + b" " * 200 + b'"}', "is larger than"),
+    ],
+)
+def test_json_of_others(
+    content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "larger" in message:
+        monkeypatch.setattr(files, "JSON", 100)
+    (tmp_path / "about.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        files.json_object(tmp_path / "about.json")
+    (tmp_path / "about.json").write_bytes(b'{"a": 1}')
+    assert files.json_object(tmp_path / "about.json") == {"a": 1}

@@ -10,6 +10,7 @@ from typing import Any
 
 import open_clip
 
+from geomlab.clip import limits
 from geomlab.errors import UserError, first_line
 from geomlab.spec import Spec
 
@@ -38,12 +39,22 @@ def check(spec: Spec) -> None:
         isinstance(config.get(key), dict) for key in ("vision_cfg", "text_cfg")
     ):
         raise UserError(f"'{spec.text}': its open_clip_config.json describes no CLIP (vision_cfg, text_cfg)")
+    _check_size(spec, config)
     asked = _asked(config, name)
     if asked:
         raise UserError(
             f"'{spec.text}': its config asks for what it does not hold ({', '.join(asked)}); geomlab loads what the "
             "SPEC names and nothing else"
         )
+
+
+def _check_size(spec: Spec, config: Mapping[str, Any]) -> None:
+    try:
+        limits.check_open_clip(config)
+    except limits.TooLarge as error:
+        raise UserError(f"'{spec.text}': its open_clip_config.json asks for {error}") from error
+    except Exception:  # of what is no plain CLIP, or none: open_clip itself says what
+        return
 
 
 def check_built_in(spec: Spec, config: Mapping[str, Any]) -> None:

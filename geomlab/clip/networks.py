@@ -11,7 +11,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from geomlab import checkpoint, prompts
-from geomlab.clip import activation, forms, hub
+from geomlab.clip import activation, forms, hub, limits
 from geomlab.errors import UserError, first_line
 from geomlab.files import is_file
 from geomlab.spec import Spec
@@ -32,6 +32,7 @@ def build(config: Mapping[str, Any]) -> CLIP:
             raise UserError(
                 f"the config names what would be downloaded ({', '.join(fetched[:5])}); remove it"
             )
+        limits.check_open_clip(config)
         network = CLIP(
             embed_dim=config["embed_dim"],
             vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),

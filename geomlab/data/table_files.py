@@ -1,6 +1,5 @@
 """Which Arrow and Parquet files a folder holds, and of which split each is."""
 
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from geomlab.data.places import OnDisk, printable
 from geomlab.data.tables import SUFFIXES
 from geomlab.errors import UserError
+from geomlab.files import json_object
 from geomlab.spec import Spec
 
 Splits = dict[str, list[Path]]
@@ -107,15 +107,13 @@ def _list(where: Path, names: Any) -> list[str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            about = json.loads(file.read(1 << 24))
-    except (OSError, ValueError, RecursionError) as error:
+        return json_object(path)
+    except OSError as error:
         raise UserError(
-            f"{printable(str(path))}: not readable as JSON ({error}); fetch the folder again"
+            f"{printable(str(path))}: cannot be read ({error}); fetch the folder again"
         ) from error
-    if not isinstance(about, dict):
-        raise UserError(f"{printable(str(path))}: holds no table of names and values; fetch the folder again")
-    return about
+    except ValueError as error:
+        raise UserError(f"{printable(str(path))} {error}; fetch the folder again") from error
 
 
 def _names(folder: Path, root: Path, *, links: bool) -> set[str]:

@@ -218,6 +218,18 @@ def test_a_config_that_is_none(content: str, message: str, tmp_path: Path) -> No
         clip.create(parse(f"open_clip:local-dir:{tmp_path}"))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"), [({"layers": 10**9}, "1000000000 layers"), ({"vocab_size": 10**12}, "parameters")]
+)
+def test_a_config_of_a_network_that_nobody_has(sizes: dict[str, int], message: str, tmp_path: Path) -> None:
+    config = {**tiny.CONFIG, "text_cfg": {**tiny.CONFIG["text_cfg"], **sizes}}
+    with pytest.raises(UserError, match=message):
+        clip.build(config)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with pytest.raises(UserError, match=f"its open_clip_config.json asks for .*{message}"):
+        clip.create(parse(f"open_clip:local-dir:{tmp_path}"))
+
+
 def test_a_folder_without_weights_is_no_random_network(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot get its weights: Required pretrained weights"):
         pretrained.read(f"open_clip:local-dir:{folder(tmp_path / 'model')}")

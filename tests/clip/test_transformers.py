@@ -500,7 +500,7 @@ def test_a_config_of_a_network_that_nobody_has(
     where = copied(here, tmp_path)
     text = json.loads((where / "config.json").read_text())["text_config"]
     folders.change(where / "config.json", text_config={**text, **sizes})
-    refused(where, rf"its config\.json does not describe a model of .* \(ValueError: {message}\)")
+    refused(where, rf"its config\.json does not describe a model of .* \(TooLarge: {message}\)")
 
 
 def test_files_are_resized_as_the_library_does(kind: str, here: Path, tmp_path: Path) -> None:

@@ -293,8 +293,8 @@ def test_a_script_is_not_run(tmp_path: Path) -> None:
         ({"_data_files": [{"name": "x"}]}, "lists no names of files"),
         ({"_data_files": "x"}, "lists no names of files"),
         ({"_data_files": 5}, "lists no names of files"),
-        ([], "holds no table of names and values"),
-        ("{", "not readable as JSON"),
+        ([], "is no JSON object, but a list"),
+        ("{", "is no JSON"),
     ],
 )  # fmt: skip
 def test_a_state_that_somebody_wrote(state: Any, message: str, tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from geomlab import weights
+from geomlab.clip import limits
 from geomlab.clip.forms import BIAS, ClipWeights, unwrapped
 from geomlab.clip.huggingface.repository import CONFIG, Repository
 from geomlab.errors import UserError
@@ -14,7 +14,6 @@ from geomlab.weights import HEAD
 
 KINDS = {"clip": "CLIP", "siglip": "Siglip"}
 """`model_type` of a config, and how transformers' classes of it begin."""
-LAYERS, NUMBERS = 1000, 20_000_000_000  # of a network, at most: what a config may ask for; ours
 _SIZES = frozenset({
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
     "projection_dim", "projection_size", "vocab_size", "max_position_embeddings", "eos_token_id",
@@ -113,13 +112,8 @@ def _empty(repository: Repository, config: Mapping[str, Any], begins: str) -> An
         ) from error
     try:
         described, kind = getattr(transformers, f"{begins}Config")(**_parts(config)), f"{begins}Model"
-        layers = max(described.vision_config.num_hidden_layers, described.text_config.num_hidden_layers)
-        if layers > LAYERS:
-            raise ValueError(f"{layers} layers")
-        with torch.device("meta"):  # takes no memory
-            count = sum(one.numel() for one in getattr(transformers, kind)(described).parameters())
-        if count > NUMBERS:
-            raise ValueError(f"{count:,} parameters")
+        layers = (described.vision_config.num_hidden_layers, described.text_config.num_hidden_layers)
+        limits.check(layers, lambda: getattr(transformers, kind)(described))
         return getattr(transformers, kind)._from_config(described, attn_implementation="sdpa")
     except (
         Exception

@@ -3,7 +3,6 @@
 None of them is code. transformers' Auto classes, which can run Python files of a repository, are used nowhere.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from geomlab import checkpoint
 from geomlab.checkpoint import Checkpoint
 from geomlab.errors import UserError, first_line
-from geomlab.files import is_file, is_folder
+from geomlab.files import is_file, is_folder, json_object
 from geomlab.spec import Spec
 
 CONFIG = "config.json"
@@ -98,13 +97,11 @@ class Repository:
         if path is None:
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            said = first_line(error)
-            raise UserError(f"'{self.spec}': its {name} is no JSON ({said})") from error
-        if not isinstance(found, dict):
-            raise UserError(f"'{self.spec}': its {name} is no JSON object, but a {type(found).__name__}")
-        return found
+            return json_object(path)
+        except OSError as error:
+            raise UserError(f"'{self.spec}': its {name} cannot be read ({first_line(error)})") from error
+        except ValueError as error:
+            raise UserError(f"'{self.spec}': its {name} {first_line(error)}") from error
 
     def weights(self) -> Checkpoint:
         """The weights, read as any file is.

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -66,7 +67,8 @@ class Options(TypedDict, total=False):
         on_disk: precision of features that do not fit the memory: float32 (default), as computed, or float16.
         trained_on: samples that the checkpoints were trained on, n of the bound; default not known, and swept.
         budget: quick, standard (default) or paper.
-        samples: a condition; default: the budget's, fewer where a measure takes hundreds of passes of a large network.
+        samples: a condition; default: the budget's, of a large network fewer
+            where a measure takes hundreds of passes, and then fewer probes, products and points.
         batch_size: samples in memory at a time; default 256. Where memory runs out, half, and the results say so.
         seed: of everything random; default 0.
         device: auto (default), cpu or cuda.
@@ -443,8 +445,9 @@ def _study(
         seed=settings.seed,
         batch_size=settings.batch_size,
     )
-    if not settings.samples:  # those that are asked for are taken by all measures
-        budget = budget.of(network, replace(conditions[0], n=1).clean(network).images)
+    if not settings.samples and budget.work < inf:  # samples that are asked for are taken by all measures
+        some, count = replace(conditions[0], n=2), len(source.index(source.domains[0]).labels)
+        budget = budget.of(network, some.clean(network).images, count)
     chosen = measurements(
         names,
         budget,

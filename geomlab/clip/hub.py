@@ -39,13 +39,13 @@ def check(spec: Spec) -> None:
         isinstance(config.get(key), dict) for key in ("vision_cfg", "text_cfg")
     ):
         raise UserError(f"'{spec.text}': its open_clip_config.json describes no CLIP (vision_cfg, text_cfg)")
-    _check_size(spec, config)
     asked = _asked(config, name)
     if asked:
         raise UserError(
             f"'{spec.text}': its config asks for what it does not hold ({', '.join(asked)}); geomlab loads what the "
             "SPEC names and nothing else"
         )
+    _check_size(spec, config)
 
 
 def _check_size(spec: Spec, config: Mapping[str, Any]) -> None:

@@ -8,6 +8,13 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import nn
 
 LAYERS, NUMBERS = 1000, 20_000_000_000  # of a network, at most: ours
+PROMPTS = 10_000  # tokens, at most: ours
+_SMALL = {
+    "layers": 1,
+    "width": 64,
+    "image_size": 16,
+    "patch_size": 16,
+}  # in place of a tower of another library
 
 
 class TooLarge(ValueError):
@@ -29,18 +36,23 @@ def check(layers: Iterable[int], build: Callable[[], nn.Module]) -> None:
     if most > LAYERS:
         raise TooLarge(f"{most} layers")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        count = sum(one.numel() for one in build().parameters())
+        made = build()
+        count = sum(one.numel() for one in (*made.parameters(), *made.buffers()))
     if count > NUMBERS:
         raise TooLarge(f"{count:,} parameters")
 
 
 def check_open_clip(config: Mapping[str, Any]) -> None:
-    """`check` of the CLIP that a config of open_clip describes.
+    """`check` of the CLIP that a config of open_clip describes. Towers of other libraries are not made.
 
     Raises:
         TooLarge: naming what is too large.
         Exception: whatever open_clip's constructors raise.
     """
-    image, text = CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"])
+    theirs = [
+        any(key.startswith(("hf_", "timm_")) for key in config[name]) for name in ("vision_cfg", "text_cfg")
+    ]
+    image = CLIPVisionCfg(**(_SMALL if theirs[0] else config["vision_cfg"]))
+    text = CLIPTextCfg(**({"layers": 1} if theirs[1] else config["text_cfg"]))
     stages = image.layers if isinstance(image.layers, list | tuple) else [image.layers]
     check([*stages, text.layers], lambda: CLIP(config["embed_dim"], image, text))

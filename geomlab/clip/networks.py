@@ -33,6 +33,8 @@ def build(config: Mapping[str, Any]) -> CLIP:
                 f"the config names what would be downloaded ({', '.join(fetched[:5])}); remove it"
             )
         limits.check_open_clip(config)
+        if config.get(prompts.NAME, 0) > limits.PROMPTS:
+            raise limits.TooLarge(f"{config[prompts.NAME]} prompt tokens")
         network = CLIP(
             embed_dim=config["embed_dim"],
             vision_cfg=CLIPVisionCfg(**config["vision_cfg"]),

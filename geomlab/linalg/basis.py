@@ -42,7 +42,7 @@ class Basis:
         self._blocks, self._size = [], 0
 
     def along(self, vector: Vector) -> Float[Tensor, "size"]:
-        """Inner products with each of them, in fp64: summed in less, a restarted basis drifts."""
+        """Inner products with each of them, as `rows.inner`: summed in single precision, a restarted basis drifts."""
         found = [rows.inner(block.T, vector[:, None])[:, 0] for block in self._filled()]
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64, device=vector.device)
 

@@ -49,8 +49,8 @@ def eigenpairs(
     settled by a product of its own.
 
     Memory: min(products, max_basis) vectors in the operator's precision, in blocks of 8, and three or four more; then
-    in their place k + bottom, and 2(k + bottom) of the pairs, of which the latter are left. Inner products are in fp64,
-    of some rows at a time. Work beside the products: about 2·basis·dim multiplications a product, twice that in a
+    in their place k + bottom, and 2(k + bottom) of the pairs, of which the latter are left. Inner products are
+    those of `rows`. Work beside the products: about 2·basis·dim multiplications a product, twice that in a
     search.
 
     Args:

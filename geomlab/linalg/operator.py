@@ -28,7 +28,7 @@ class Operator(ABC):
 
     @abstractmethod
     def matvec(self, vector: Vector) -> Vector:
-        """The product with a vector (dim,), which the caller may change afterwards: it is not to be kept."""
+        """The product with a vector (dim,); both are the caller's to overwrite: neither is to be kept."""
 
     def matmat(self, vectors: Float[Tensor, "dim k"]) -> Float[Tensor, "dim k"]:
         """The products with the columns of (dim, k)."""

@@ -51,7 +51,7 @@ def traces(
 ) -> Traces:
     """Hutchinson's estimator (1989) with Rademacher probes on the deflated operator.
 
-    Tr A = E zᵀAz, ‖A‖_F² = E ‖Az‖², Tr A_ℓℓ = E z_ℓᵀ(Az)_ℓ. Sums are in fp64, of some rows at a time.
+    Tr A = E zᵀAz, ‖A‖_F² = E ‖Az‖², Tr A_ℓℓ = E z_ℓᵀ(Az)_ℓ. Sums are those of `rows`.
 
     Memory: 3·min(probes, TOGETHER)·dim numbers in the operator's precision (the probes, what is left of them after
     deflation, the images), beside the vectors and images given.

@@ -61,15 +61,16 @@ class Budget:
     lighter: Mapping[str, Any] = field(default_factory=dict)
     most: float = inf
 
-    def of(self, subject: Subject, images: Images) -> "Budget":
-        """What is spent on a network; it depends on that and the size of its inputs alone, so it is no machine's.
+    def of(self, subject: Subject, images: Images, count: int) -> "Budget":
+        """What is spent on a network; it depends on that and its inputs alone, so it is no machine's.
 
         Args:
             subject: the network.
             images: (n, C, H, W), of which the first is tried.
+            count: samples that there are.
         """
         most = affordable(subject, images, self.work)
-        return replace(self, most=most, **(self.lighter if most < self.samples else {}))
+        return self if most >= min(self.samples, count) else replace(self, most=most, **self.lighter)
 
 
 BUDGETS = {
@@ -88,8 +89,8 @@ BUDGETS = {
         lighter={
             "probes": 4,
             "pairs": 2,
-            "density": (2, 5),
-            "max_products": 20,
+            "density": (2, 4),
+            "max_products": 18,
             "line_points": 15,
             "plane_points": 9,
         },

@@ -30,7 +30,7 @@ from geomlab.subject import Subject
 
 PILOT = 16  # samples that are tried at first; ours
 ENOUGH = 0.1  # seconds that the work on them has to take, or twice as many are tried: a GPU is idle under few; ours
-LONG = 1.0  # seconds of work whose first time is as good as any; ours
+LONG = 1.0  # seconds of work that is timed no more than twice; ours
 LANCZOS = 4  # products an eigenvalue that Lanczos usually takes (benchmarks/results/curvature.json: 35 for ten); ours
 ENDS = 4  # vectors beside the basis of Lanczos: an image and what it leaves, two of them in a search
 PRODUCT = 12  # forward passes that a product takes as long as where its graph is not kept (the same file)
@@ -166,7 +166,7 @@ def _tried(
 
 
 def _median(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds, of three times after the first; of the first alone where that takes long, as starting does not."""
+    """Seconds, the median of three times after the first; where both take long the shorter of the first two."""
     times = []
     for _ in range(4):
         start = time.perf_counter()
@@ -174,8 +174,8 @@ def _median(work: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-        if times[0] > LONG:
-            return times[0]
+        if len(times) == 2 and min(times) > LONG:
+            return min(times)
     return statistics.median(times[1:])
 
 

@@ -219,7 +219,12 @@ def test_a_config_that_is_none(content: str, message: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"), [({"layers": 10**9}, "1000000000 layers"), ({"vocab_size": 10**12}, "parameters")]
+    ("sizes", "message"),
+    [
+        ({"layers": 10**9}, "1000000000 layers"),
+        ({"vocab_size": 10**12}, "parameters"),
+        ({"context_length": 300_000}, "parameters"),  # of whose square there is a mask
+    ],
 )
 def test_a_config_of_a_network_that_nobody_has(sizes: dict[str, int], message: str, tmp_path: Path) -> None:
     config = {**tiny.CONFIG, "text_cfg": {**tiny.CONFIG["text_cfg"], **sizes}}
@@ -227,6 +232,33 @@ def test_a_config_of_a_network_that_nobody_has(sizes: dict[str, int], message: s
         clip.build(config)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
     with pytest.raises(UserError, match=f"its open_clip_config.json asks for .*{message}"):
+        clip.create(parse(f"open_clip:local-dir:{tmp_path}"))
+
+
+def test_too_many_prompt_tokens() -> None:
+    with pytest.raises(UserError, match="100000000000 prompt tokens"):
+        clip.build({**tiny.CONFIG, "prompts": 10**11})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"text_cfg": {**tiny.CONFIG["text_cfg"], "hf_model_name": "else/where"}},
+        {"vision_cfg": {**tiny.CONFIG["vision_cfg"], "timm_model_name": "hf-hub:else/where"}},
+        {
+            "vision_cfg": {"timm_model_name": "resnet18", "timm_model_pretrained": True, "image_size": 16},
+            "text_cfg": {**tiny.CONFIG["text_cfg"], "layers": 10**9},
+        },
+    ],
+)
+def test_looking_at_a_config_fetches_nothing(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("timm.create_model", "transformers.AutoConfig.from_pretrained"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("asked for what is elsewhere"))
+    content = {"model_cfg": {**tiny.CONFIG, **config}, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="asks for"):
         clip.create(parse(f"open_clip:local-dir:{tmp_path}"))
 
 

@@ -295,6 +295,7 @@ def test_the_basis_grows_by_blocks_and_copies_nothing() -> None:
 
 def test_no_matrix_of_the_dimension_is_copied_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "ROWS", 64)
+    monkeypatch.setattr(rows, "RUN", 16)
     monkeypatch.setattr(basis, "COLUMNS", 16)
     n, k = 1000, 5
     operator = Dense(torch.diag(2.0 ** -torch.arange(n)))

@@ -42,9 +42,24 @@ def test_of_single_precision_next_to_nothing_is_lost() -> None:
         assert rows.dot(columns[:, 1], columns[:, 1]) == pytest.approx(float(exact[1, 1]), rel=3e-8)
 
 
-def test_equal_entries_round_alike_and_are_off_by_less_than_one_is_rounded() -> None:
-    a = torch.full((1 << 18, 1), 1 + 2**-12)
-    assert float(rows.inner(a, a)) == pytest.approx((1 << 18) * (1 + 2**-12) ** 2, rel=2**-23)
+@pytest.mark.parametrize("entry", [1 + 2**-12, 0.1, 1 / 3])
+def test_equal_entries_round_alike(entry: float) -> None:
+    a = torch.full((1 << 18, 1), entry)
+    assert float(rows.inner(a, a)) == pytest.approx((1 << 18) * float(a[0, 0].double()) ** 2, rel=1e-6)
+
+
+def test_signs_are_counted() -> None:
+    a = torch.ones(10**6 + 3, 1)
+    a[::3] = -1
+    assert float(rows.inner(a, a)) == len(a)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-23, 1e-15, 1e15, 1e25])
+def test_squares_beyond_single_precision(size: float) -> None:
+    a = size * (1 + torch.rand(2000, 1, generator=generator(0, "entries")))
+    wide = a.double()
+    assert rows.dot(a[:, 0], a[:, 0]) == pytest.approx(float(wide.square().sum()), rel=1e-7, abs=0)
+    assert float(rows.inner(a, torch.ones_like(a))) == pytest.approx(float(wide.sum()), rel=1e-7, abs=0)
 
 
 def test_double_precision_is_summed_in_double() -> None:

@@ -47,6 +47,13 @@ def test_a_network_without_products_takes_all() -> None:
     assert affordable(a_subject(Scaled()), IMAGES, 1) == inf
 
 
+def test_all_is_spent_where_no_sample_is_left_out() -> None:
+    quick = replace(BUDGETS["quick"], work=8 * ONE)
+    few, more = (quick.of(a_subject(factories.model()), IMAGES, count) for count in (8, 9))
+    assert few == quick
+    assert (more.most, more.probes) == (8, quick.lighter["probes"])
+
+
 @pytest.fixture
 def results(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, geomlab.Results]:
     """At a budget for eight samples that saves nothing else, and where eight, or all, are asked for."""

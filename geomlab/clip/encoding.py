@@ -1,7 +1,8 @@
 """Embeddings of texts, without the padding that none of them depends on.
 
 OpenAI's text tower is causal and gives what it makes of the end of the text. So what follows that, most of the 77
-tokens of a class name in a template, changes nothing and costs as much as the text: of a ViT-B/32 five times (benchmarks/sums.py).
+tokens of a class name in a template, changes nothing, and costs a ViT-B/32 five times as much as the text itself
+(benchmarks/sums.py).
 """
 
 from typing import Any

@@ -3,8 +3,8 @@
 On a CPU the rows of matrices in single precision are summed in it, in runs that are short enough: in two fifths to two
 thirds of the time of turning each entry into fp64 (benchmarks/sums.py). Of 10⁷ random ones it is off by 10⁻⁹ of the
 product of the norms, and of a column with itself by 3·10⁻⁸, half of what an entry is rounded by; equal entries round
-alike, to 10⁻⁶ (tests/linalg/test_rows.py). What is too small or too large for its squares to be in single precision is turned into
-fp64, as on other devices.
+alike, to 10⁻⁶ (tests/linalg/test_rows.py). What is too small or too large for its squares to be in single precision is
+turned into fp64, as on other devices.
 """
 
 import math

@@ -1,5 +1,6 @@
 """What a training step sees: samples of the chosen domains in a seeded order, augmented."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 
 from geomlab.architectures import Size
 from geomlab.data.checks import check_images
-from geomlab.data.source import Source
+from geomlab.data.decode import stack
+from geomlab.data.draw import pass_over
+from geomlab.data.source import Source, Unreadable
 from geomlab.errors import UserError
 from geomlab.rng import derive_seed, generator
 from geomlab.typing import Images, Labels
@@ -85,14 +88,16 @@ class Pool:
 
     @cached_property
     def example(self) -> Images:
-        """The first image (1, C, H, W); all others must have its shape.
+        """The first image (1, C, H, W) that can be read; all others must have its shape.
 
         Raises:
             UserError: if there is none, or as `batch`.
         """
         for domain, rows in zip(self.domains, self.rows, strict=True):
-            if len(rows):
-                return self._read(domain, rows[:1])
+            for row in rows:
+                images, _ = self._read(domain, np.array([row]))
+                if len(images):
+                    return images
         raise UserError(f"{self.source.spec}: no images in {', '.join(self.domains)}; check data.train")
 
     @property
@@ -101,10 +106,11 @@ class Pool:
         return max(1, len(self) // self.batch_size)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0.
+        """The batch of a step, counted from 0; without images that cannot be read, which are named on stderr.
 
         Raises:
-            UserError: if images are not finite, outside [0, 1] or of several shapes.
+            UserError: if images are not finite, outside [0, 1] or of several shapes; or if none of the batch, or more
+                of a domain than the source's `skip`, cannot be read.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
         chosen = _order(len(self), self.seed, epoch)[place * self.batch_size :][: self.batch_size]
@@ -115,16 +121,20 @@ class Pool:
         for domain, own, known in zip(self.domains, self.rows, self.labels, strict=True):
             rows = chosen[(chosen >= start) & (chosen < start + len(known))] - start
             if len(rows):
-                images.append(self._read(domain, own[rows]))
-                self._check_shape(domain, images[-1])
-                labels.append(known[torch.from_numpy(rows)])
-                domains += [domain] * len(rows)
+                read, kept = self._read(domain, own[rows])
+                if len(read):
+                    self._check_shape(domain, read)
+                    images.append(read)
+                labels.append(known[torch.from_numpy(rows[kept])])
+                domains += [domain] * len(kept)
             start += len(known)
+        if not images:
+            raise UserError(f"{self.source.spec}: no image of the batch of step {step} can be read")
         augmented = augment(torch.cat(images), self.shift, self.flip, generator(self.seed, "augment", step))
         return Batch(augmented, torch.cat(labels), tuple(domains))
 
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, not augmented: domain after domain, each in the order of its index.
+        """Every sample that can be read once, not augmented: domain after domain, each in the order of its index.
 
         Raises:
             UserError: as `batch`.
@@ -132,14 +142,28 @@ class Pool:
         for domain, own, known in zip(self.domains, self.rows, self.labels, strict=True):
             for start in range(0, len(own), self.batch_size):
                 part = slice(start, start + self.batch_size)
-                images = self._read(domain, own[part])
-                self._check_shape(domain, images)
-                yield Batch(images, known[part], (domain,) * len(images))
+                images, kept = self._read(domain, own[part])
+                if len(images):
+                    self._check_shape(domain, images)
+                    yield Batch(images, known[part][torch.from_numpy(kept)], (domain,) * len(images))
 
-    def _read(self, domain: str, rows: NDArray[np.intp]) -> Images:
-        images = self.source.images(domain, rows, self.size)
-        check_images(images, f"{self.source.spec}, {domain}")
-        return images
+    def _read(self, domain: str, rows: NDArray[np.intp]) -> tuple[Images, NDArray[np.intp]]:
+        """Images, and the positions among the rows of those that can be read."""
+        where, kept = f"{self.source.spec}, {domain}", np.arange(len(rows))
+        try:
+            images = self.source.images(domain, rows, self.size)
+        except Unreadable as error:
+            known = self.source.skipped.get(domain, {})
+            reasons = {int(rows[i]): reason for i, reason in error.reasons.items()}
+            for row in reasons.keys() - known.keys():
+                sys.stderr.write(f"left out of training: {reasons[row]}\n")
+            pass_over(self.source, domain, reasons)
+            kept = np.array(sorted(error.images), dtype=np.intp)
+            if not len(kept):
+                return torch.empty(0, 1, 1, 1), kept
+            images = stack([error.images[i] for i in kept.tolist()], where)
+        check_images(images, where)
+        return images, kept
 
     def _check_shape(self, domain: str, images: Images) -> None:
         expected, got = tuple(self.example.shape[1:]), tuple(images.shape[1:])

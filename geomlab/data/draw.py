@@ -55,7 +55,7 @@ def draw(source: Source, domain: str, n: int, seed: int, size: Size) -> tuple[ND
             images = source.images(domain, wanted, size) if len(wanted) else torch.empty(0)
         except Unreadable as error:
             read |= {int(wanted[i]): image for i, image in error.images.items()}
-            _skip(source, domain, {int(wanted[i]): reason for i, reason in error.reasons.items()})
+            pass_over(source, domain, {int(wanted[i]): reason for i, reason in error.reasons.items()})
             continue
         if not read:
             return rows, images
@@ -81,7 +81,12 @@ def said(source: Source, domain: str) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _skip(source: Source, domain: str, reasons: dict[int, str]) -> None:
+def pass_over(source: Source, domain: str, reasons: dict[int, str]) -> None:
+    """Note rows that cannot be read, and why.
+
+    Raises:
+        UserError: if there are more of them than the source passes over.
+    """
     found = source.skipped.setdefault(domain, {})
     found |= reasons
     if len(found) > source.skip:

@@ -1,9 +1,14 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from geomlab.data import sources
 from geomlab.data.glyphs import Glyphs
-from geomlab.data.source import Index
+from geomlab.data.source import Index, Source
 from geomlab.errors import UserError
 from geomlab.rng import generator
 from grace import methods
@@ -106,3 +111,55 @@ def test_training_domains() -> None:
             UserError, match=r"cannot train on (variant|sculpture|none); it has photo, sketch"
         ):
             training_domains(TRAIN, wanted, ("variant",))
+
+
+def damaged(folder: Path, names: Sequence[str]) -> Source:
+    """A folder of 12 images of two classes, of which some are none."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        place = folder / f"class{number % 2}" / f"{number:02}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place)
+        if place.name in names:
+            place.write_bytes(b"no image")
+    return sources.open_source(f"folder:{folder}")
+
+
+def test_what_cannot_be_read_is_named_once_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = damaged(tmp_path, ["00.png", "05.png"])
+    pool = Pool(source, source.domains, 8, 12, shift=0, flip=False, seed=0)
+    for step in range(3):
+        batch = pool.batch(step)
+        assert len(batch.images) == len(batch.labels) == len(batch.domains) == 10
+    (only,) = pool.in_order()
+    assert only.labels.tolist() == [0] * 5 + [1] * 5
+    whole = sources.open_source(f"folder:{tmp_path}")
+    good = np.array([1, 2, 3, 4, 5, 6, 7, 9, 10, 11])  # 00 is the first of its class, 05 the third of its own
+    assert torch.equal(only.images, whole.images(whole.domains[0], good, 8))
+    assert len(pool.example) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith("left out of training: ") for line in told)
+    assert {name for name in ("00.png", "05.png") if any(name in line for line in told)} == {
+        "00.png",
+        "05.png",
+    }
+
+
+def test_more_than_the_source_passes_over_end_training(tmp_path: Path) -> None:
+    damaged(tmp_path, ["00.png", "05.png"])
+    source = sources.open_source(f"folder:{tmp_path},skip=1")
+    pool = Pool(source, source.domains, 8, 12, shift=0, flip=False, seed=0)
+    with pytest.raises(UserError, match="more than 1 images"):
+        pool.batch(0)
+
+
+def test_a_batch_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    source = damaged(tmp_path, [f"{number:02}.png" for number in range(12)])
+    pool = Pool(source, source.domains, 8, 4, shift=0, flip=False, seed=0)
+    with pytest.raises(UserError, match=r"no images in|no image of the batch"):
+        pool.batch(0)
+    with pytest.raises(UserError, match="no images in"):
+        _ = pool.example

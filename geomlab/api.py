@@ -445,9 +445,10 @@ def _study(
         seed=settings.seed,
         batch_size=settings.batch_size,
     )
+    most = inf
     if not settings.samples and budget.work < inf:  # samples that are asked for are taken by all measures
         some, count = replace(conditions[0], n=2), len(source.index(source.domains[0]).labels)
-        budget = budget.of(network, some.clean(network).images, count)
+        budget, most = budget.of(network, some.clean(network).images, count)
     chosen = measurements(
         names,
         budget,
@@ -478,7 +479,7 @@ def _study(
         trained_on=settings.trained_on,
     )
     digest = baseline.digest if baseline is not None else None
-    return Study(network, digest, conditions, chosen, settings.seed, kept, most=budget.most)
+    return Study(network, digest, conditions, chosen, settings.seed, kept, most=most)
 
 
 def _continued(store: Store, old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,12 +9,8 @@ from torch import nn
 
 LAYERS, NUMBERS = 1000, 20_000_000_000  # of a network, at most: ours
 PROMPTS = 10_000  # tokens, at most: ours
-_SMALL = {
-    "layers": 1,
-    "width": 64,
-    "image_size": 16,
-    "patch_size": 16,
-}  # in place of a tower of another library
+# In place of an image tower of another library.
+_SMALL = {"layers": 1, "width": 64, "image_size": 16, "patch_size": 16}
 
 
 class TooLarge(ValueError):

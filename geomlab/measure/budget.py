@@ -44,7 +44,6 @@ class Budget:
         sanity: samples of an attack's sanity checks, and floating-point operations that these may take.
         work: FLOP of a forward pass over the samples that curvature, landscape and paths take, at most.
         lighter: fields that are others where the work leaves fewer samples: a product is then as costly as it may be.
-        most: samples that curvature, landscape and paths take, at most; see `of`.
     """
 
     samples: int
@@ -59,18 +58,22 @@ class Budget:
     sanity: tuple[int, float]
     work: float = inf
     lighter: Mapping[str, Any] = field(default_factory=dict)
-    most: float = inf
 
-    def of(self, subject: Subject, images: Images, count: int) -> "Budget":
+    def of(self, subject: Subject, images: Images, count: int) -> tuple["Budget", float]:
         """What is spent on a network; it depends on that and its inputs alone, so it is no machine's.
 
         Args:
             subject: the network.
             images: (n, C, H, W), of which the first is tried.
             count: samples that there are.
+
+        Returns:
+            And how many samples curvature, landscape and paths take, at most; infinity where all.
         """
         most = affordable(subject, images, self.work)
-        return self if most >= min(self.samples, count) else replace(self, most=most, **self.lighter)
+        if most >= min(self.samples, count):
+            return self, inf
+        return replace(self, **self.lighter), most
 
 
 BUDGETS = {

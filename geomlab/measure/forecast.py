@@ -62,7 +62,7 @@ class Forecast:
 
 
 def forecast(measurement: Measurement, subject: Subject, batches: Batches) -> Forecast:
-    """Time and memory of a measure whose cost grows with its settings: curvature, landscape, paths; of others nothing.
+    """Time and memory of a measure whose cost grows with its settings (of others nothing): see the cases.
 
     A product and a forward pass of some samples are timed, and taken to be linear in the samples. It is right to about
     a factor of three; other work on the machine is not foreseen.

@@ -11,7 +11,7 @@ from geomlab import clip
 from geomlab.clip import CLIP
 from tests.clip import tiny
 
-START, END = 49406, 49407  # of open_clip's tokenizer
+END = 49407  # of open_clip's tokenizer
 TEXTS = ["a dog", "a photo of the great grey owl", "owl"]
 
 
